@@ -1,7 +1,32 @@
 """Train, compare and picture variational autoencoders."""
 
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vaelab.opened import OpenedRun
+
 __version__ = "0.1.0"
 
 
 class UsageError(Exception):
     """A user's mistake: one line that names the thing, the place and the remedy; the commands exit with status 2."""
+
+
+def open_run(folder: "str | os.PathLike[str]", data_dir: str | None = None) -> "OpenedRun":
+    """Opens a run folder: .config .metrics .history .info .model() .images("test"); raises UsageError if it is none.
+
+    `data_dir` says where the data are now, if they have moved.
+
+    >>> run = open_run(folder)
+    >>> images = run.images("test")[:8]                 # (8, C, H, W) in [0, 1]
+    >>> model = run.model()
+    >>> posterior = model.encode(images)                # mean and log_variance, each (8, latent_dim)
+    >>> model.decode(posterior.mean).shape == images.shape
+    True
+    >>> round(run.metrics["psnr"]) > 0
+    True
+    """
+    from vaelab.opened import OpenedRun
+
+    return OpenedRun(folder, data_dir)

@@ -1,0 +1,196 @@
+"""Configuration to objects: the only place that instantiates, and only vaelab's own classes and torch's optimizers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.utils import get_object, instantiate
+from lightning_fabric import Fabric
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+from torch.optim import Optimizer
+
+from vaelab import UsageError, config, models
+from vaelab.data import ImageSet, Loader
+
+ALLOWED = ("vaelab.", "torch.optim.")
+LARGEST_EVALUATION_BATCH = 256  # images; keeps the memory of an evaluation near that of training
+
+# What the program itself passes to each group's target.
+GIVEN = {"model": ("image_shape",), "optimizer": ("params",)}
+GROUPS = ("dataset", "model", "loss", "optimizer")
+
+
+def check(cfg: DictConfig) -> None:
+    """Raises UsageError where a group's keys do not fit what it builds; builds nothing and reads no data."""
+    values = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(values, dict)
+    for group in GROUPS:
+        if group in values:
+            _check_group(values[group], group)
+    for name, evaluation in (values.get("evaluation") or {}).items():
+        _check_group(evaluation, f"evaluation.{name}")
+
+
+def _check_group(node: Mapping[str, Any], path: str) -> None:
+    config.check_arguments(_target(node, path), node, path, GIVEN.get(path, ()))
+
+
+def _target(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
+    name = str(node.get("_target_"))
+    if not name.startswith(ALLOWED):
+        raise UsageError(
+            f"{path}._target_={name} is refused: only {' and '.join(a + '*' for a in ALLOWED)} are built"
+        )
+    try:
+        target: Callable[..., Any] = get_object(name)
+    except Exception as error:
+        raise UsageError(f"{path}._target_={name} does not exist") from error
+    return target
+
+
+def _build(node: DictConfig, path: str, **given: Any) -> Any:
+    _target(node, path)
+    try:
+        return instantiate(node, _convert_="all", **given)
+    except Exception as error:  # hydra wraps what the constructor raised
+        cause = error.__cause__ or error
+        if isinstance(cause, UsageError):
+            raise cause from None
+        if isinstance(cause, ValueError):
+            raise UsageError(f"{path}: {cause}") from error
+        raise
+
+
+def dataset(cfg: DictConfig) -> ImageSet:
+    """The images of the configuration, prepared if they are not yet."""
+    images = _build(cfg.dataset, "dataset")
+    assert isinstance(images, ImageSet)
+    return images
+
+
+def model(cfg: DictConfig, image_shape: tuple[int, int, int]) -> nn.Module:
+    """The network for images (C, H, W), with weights that follow from the seed."""
+    torch.manual_seed(cfg.seed)
+    network = _build(cfg.model, "model", image_shape=image_shape)
+    assert isinstance(network, nn.Module)
+    return network
+
+
+def loss(cfg: DictConfig, network: nn.Module) -> nn.Module:
+    """The loss; raises UsageError where it does not fit the network."""
+    built = _build(cfg.loss, "loss")
+    assert isinstance(built, nn.Module)
+    _refuse_misfit(f"loss={_name(built)}", needs_posterior(built), network, other="loss=reconstruction")
+    if isinstance(network, models.VAE) and not needs_posterior(built):
+        raise UsageError(
+            "loss=reconstruction leaves the posterior of a VAE without a meaning: use kl_weight=0"
+        )
+    return built
+
+
+def evaluations(cfg: DictConfig, network: nn.Module) -> dict[str, Any]:
+    """The evaluations by name; raises UsageError where one needs a posterior that the network lacks."""
+    built = {name: _build(node, f"evaluation.{name}") for name, node in cfg.evaluation.items()}
+    for name, evaluation in built.items():
+        _refuse_misfit(
+            f"evaluation={name}", needs_posterior(evaluation), network, other="evaluation=[autoencoder]"
+        )
+    return {str(name): evaluation for name, evaluation in built.items()}
+
+
+def needs_posterior(built: Any) -> bool:
+    """Whether a loss or an evaluation reads a log variance or a prior, which only a VAE has."""
+    return bool(getattr(built, "needs_posterior", False))
+
+
+def _refuse_misfit(what: str, needed: bool, network: nn.Module, other: str) -> None:
+    if needed and not isinstance(network, models.VAE):
+        raise UsageError(f"{what} needs a posterior, which an autoencoder has not: use {other} or a VAE")
+
+
+def _name(built: Any) -> str:
+    return type(built).__name__.lower()
+
+
+def optimizers(cfg: DictConfig, network: nn.Module) -> dict[str, Optimizer]:
+    """The optimizer of each player."""
+    return {"model": _build(cfg.optimizer, "optimizer", params=list(network.parameters()))}
+
+
+def loaders(cfg: DictConfig, images: ImageSet, device: torch.device) -> tuple[Loader, Loader]:
+    """The loaders of the train and val splits; raises UsageError where a batch is larger than train."""
+    train = Loader(images, "train", batch_size=cfg.batch_size, device=device, shuffle=True, drop_last=True)
+    return train, evaluation_loader(images, "val", cfg.batch_size, device)
+
+
+def evaluation_loader(images: ImageSet, split: str, batch_size: int, device: torch.device) -> Loader:
+    """A whole split in index order, in batches of a size that does not depend on small training batches."""
+    size = max(batch_size, LARGEST_EVALUATION_BATCH)
+    return Loader(images, split, batch_size=size, device=device, shuffle=False, drop_last=False)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how a run is computed, and why."""
+
+    device: str
+    precision: str
+    compile: bool
+    reasons: dict[str, str]
+
+
+def device(name: str) -> str:
+    """cpu or cuda; raises UsageError for a device that is not there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device=cuda: no CUDA device is there: use device=cpu or auto")
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def hardware(cfg: DictConfig) -> Hardware:
+    """Resolves the trainer's `auto` values by rule; run.json holds the choice and the reason."""
+    kind = device(cfg.trainer.device)
+    reasons = {}
+    precision = cfg.trainer.precision
+    if precision == "auto":
+        precision, reasons["precision"] = _precision(kind)
+    compiled = cfg.trainer.compile
+    if compiled == "auto":
+        compiled, reasons["compile"] = (
+            False,
+            "eager: compiling has not been measured to pay for these networks",
+        )
+    return Hardware(kind, precision, bool(compiled), reasons)
+
+
+def _precision(kind: str) -> tuple[str, str]:
+    if kind == "cuda" and torch.cuda.is_bf16_supported():
+        return "bf16", "the device computes bf16"
+    if kind == "cuda":
+        return "fp32", "the device has no bf16"
+    if torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16"):
+        return "bf16", "the CPU multiplies bf16 in hardware, measured 1.1 to 1.6 times as fast"
+    return "fp32", "the CPU has no bf16 in hardware"
+
+
+def fabric(chosen: Hardware) -> Fabric:
+    """Lightning Fabric for the chosen device and precision."""
+    precision = {"fp32": "32-true", "bf16": "bf16-mixed"}[chosen.precision]
+    return Fabric(accelerator=chosen.device, devices=1, precision=precision)
+
+
+def setup(
+    engine: Fabric, network: nn.Module, built: Mapping[str, Optimizer], compiled: bool
+) -> tuple[nn.Module, dict[str, Optimizer]]:
+    """The network and its optimizers under Fabric; encode and decode run in the chosen precision."""
+    if engine.device.type == "cuda":  # the layout of the loader's batches there
+        network.to(memory_format=torch.channels_last)
+    wrapped = engine.setup_module(network)
+    for method in ("encode", "decode"):
+        if compiled:
+            setattr(network, method, torch.compile(getattr(network, method)))
+        wrapped.mark_forward_method(method)
+    return wrapped, {player: engine.setup_optimizers(optimizer) for player, optimizer in built.items()}

@@ -1,0 +1,189 @@
+"""The console commands: compose, check, build, run; every error becomes one line and an exit status."""
+
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import hydra
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from vaelab import UsageError, config
+from vaelab.run import Run, find, refuse_unwritable, run_name
+
+if TYPE_CHECKING:
+    from vaelab.data import ImageSet
+
+CONTACT_SHEET = 64  # images, spread evenly over the data set
+FAILURE, MISTAKE = 1, 2  # exit statuses; 0 is success, 128 + the signal's number an interruption
+
+
+def train() -> NoReturn:
+    """vae-train: one run, one run folder."""
+    command("train", _train)
+
+
+def evaluate() -> NoReturn:
+    """vae-evaluate: measures and draws a finished run again."""
+    command("evaluate", _evaluate)
+
+
+def data() -> NoReturn:
+    """vae-data: prepares raw images once, or shows what a data set holds."""
+    if len(sys.argv) > 1 and sys.argv[1] in ("prepare", "show"):
+        sys.argv[1] = f"action={sys.argv[1]}"
+    command("data", _data)
+
+
+def _train(cfg: DictConfig) -> None:
+    config.check(cfg, config.Train)
+    chosen = HydraConfig.get()
+    parent = Path(cfg.output_dir, chosen.runtime.choices["dataset"], chosen.runtime.choices["model"])
+    refuse_unwritable(parent)
+    run = find(parent, run_name(chosen.overrides.task), cfg, cfg.rerun)
+    if run.is_done():
+        print("this run is already done; rerun=true trains it again")
+        return print_summary(run)
+    from vaelab import job as jobs
+    from vaelab.train import OutOfTime
+
+    job = jobs.prepare(cfg)
+    with run.locked():
+        run.start(cfg, sys.argv, jobs.facts(job))
+        with run.recorded():
+            try:
+                jobs.train(job, run)
+            except OutOfTime as pause:
+                return run.pause(str(pause))
+            device = next(job.network.parameters()).device
+            read = jobs.context(cfg, job.network, job.criterion, job.images, run.history, device, cfg.epochs)
+            jobs.evaluate(run, job.evaluations, read, cfg.dpi)
+            run.update(status="done", **jobs.measured(job, run))
+    print_summary(run)
+
+
+def _evaluate(cfg: DictConfig) -> None:
+    config.check(cfg, config.Evaluate)
+    run = Run.open(cfg.run)
+    import torch
+
+    from vaelab import build, open_run
+    from vaelab import job as jobs
+
+    build.check(cfg)
+    device = build.device(cfg.device)
+    opened = open_run(cfg.run, cfg.data_dir)
+    network, criterion = opened.networks(device)
+    images = opened.image_set()
+    if images.fingerprint != run.info["dataset"]["fingerprint"]:
+        raise UsageError(
+            f"the images of {images.source} are not those that {run.folder} was trained on: give data_dir=..."
+        )
+    with open_dict(opened.config):
+        opened.config.evaluation = cfg.get("evaluation") or opened.config.evaluation
+    evaluations = build.evaluations(opened.config, network)
+    epoch = run.history[-1]["epoch"]
+    with run.locked():
+        read = jobs.context(
+            opened.config, network, criterion, images, run.history, torch.device(device), epoch
+        )
+        jobs.evaluate(run, evaluations, read, cfg.dpi)
+    print_summary(run)
+
+
+def _data(cfg: DictConfig) -> None:
+    if cfg.source is not None:
+        cfg.dataset.path = cfg.source
+    config.check(cfg, config.Data)
+    from vaelab import build
+
+    build.check(cfg)
+    images = build.dataset(cfg)
+    print(describe(images))
+    if cfg.action == "prepare":
+        return
+    from vaelab import figures
+
+    folder = Path(cfg.output_dir, images.name)
+    refuse_unwritable(folder)
+    shown = np.linspace(0, len(images.images) - 1, min(CONTACT_SHEET, len(images.images))).astype(int)
+    names = [images.classes[i] for i in images.labels[shown]] if images.labels is not None else None
+    sheet = figures.contact_sheet(images.images[shown], f"{images.name}: {len(shown)} of {len(images.images)}", names)
+    figures.save(sheet, folder / "contact_sheet.png", cfg.dpi)
+    print(f"contact sheet: {folder / 'contact_sheet.png'}")
+
+
+def command(name: str, verb: Callable[[DictConfig], None]) -> NoReturn:
+    """Runs a verb on the configuration that Hydra composes from conf/<name>.yaml, then exits."""
+    # Hydra prints tracebacks of its own unless it is told to raise.
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    sys.argv[0] = f"vae-{name}"
+
+    @hydra.main(version_base="1.3", config_path=str(config.CONF), config_name=name)
+    def task(cfg: DictConfig) -> None:
+        with one_line_errors(name, wants_traceback):
+            verb(cfg)
+
+    with one_line_errors(name, wants_traceback):
+        task()
+    sys.exit()
+
+
+@contextmanager
+def one_line_errors(name: str, wants_traceback: bool) -> Iterator[None]:
+    """Turns what goes wrong into one line and an exit status."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        if wants_traceback:
+            raise
+        sys.stderr.write(f"vae-{name}: {in_words(error, name)}\n")
+        mistake = isinstance(error, UsageError | HydraException | OmegaConfBaseException)
+        sys.exit(MISTAKE if mistake else FAILURE)
+
+
+def in_words(error: Exception, name: str) -> str:
+    """One line for any error."""
+    if isinstance(error, UsageError):
+        return str(error)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return config.describe_composition_error(error, config.CONF, name)
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)"
+
+
+def describe(images: "ImageSet") -> str:
+    """A data set in a few lines: counts, shape, splits, classes."""
+    channels, height, width = images.image_shape
+    lines = [
+        f"{images.name}: {len(images.images)} images of {height}×{width}×{channels}, from {images.source}",
+        "splits: " + ", ".join(f"{split} {size}" for split, size in images.sizes().items()),
+        f"fingerprint: {images.fingerprint}",
+    ]
+    if images.labels is not None:
+        counts = Counter(images.labels.tolist())
+        lines.append("classes: " + ", ".join(f"{c} {counts[i]}" for i, c in enumerate(images.classes)))
+    return "\n".join(lines)
+
+
+def print_summary(run: Run) -> None:
+    """The metrics of the test split, the findings, and where everything is."""
+    width = max(map(len, run.metrics), default=0)
+    print("test split")
+    for name, value in run.metrics.items():
+        print(f"  {name:<{width}}  {value:.6g}")
+    for finding in run.info.get("findings", []):
+        print(finding)
+    print(f"run folder: {run.folder}")

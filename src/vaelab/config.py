@@ -1,0 +1,267 @@
+"""The typed schema of the configuration tree; check() refuses what is unknown, missing or mistyped, by name."""
+
+import difflib
+import inspect
+import math
+import re
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vaelab import UsageError
+
+_PACKAGED = Path(__file__).parent / "conf"
+CONF = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The smallest value that a number may have."""
+
+    low: float
+
+    def __str__(self) -> str:
+        return f"at least {self.low:g}"
+
+    def holds(self, value: float) -> bool:
+        """Whether the value is finite and not below the bound."""
+        return math.isfinite(value) and value >= self.low
+
+
+@dataclass(frozen=True)
+class Above:
+    """The value that a number must exceed."""
+
+    low: float
+
+    def __str__(self) -> str:
+        return f"above {self.low:g}"
+
+    def holds(self, value: float) -> bool:
+        """Whether the value is finite and exceeds the bound."""
+        return math.isfinite(value) and value > self.low
+
+
+Group = Mapping[
+    str, Any
+]  # an object to build: _target_ and its arguments, checked against the target's signature
+Count = Annotated[int, AtLeast(1)]
+
+
+@dataclass
+class Trainer:
+    """conf/trainer."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "fp32", "bf16"]
+    compile: Literal["auto"] | bool
+    gradient_clip: Annotated[float, Above(0)] | None
+    max_seconds: Annotated[float, Above(0)] | None
+
+
+@dataclass
+class Train:
+    """conf/train.yaml."""
+
+    dataset: Group
+    model: Group
+    loss: Group
+    optimizer: Group
+    trainer: Trainer
+    evaluation: dict[str, Group]
+    kl_weight: Annotated[float, AtLeast(0)]
+    latent_dim: Count
+    epochs: Count
+    batch_size: Count
+    lr: Annotated[float, Above(0)]
+    seed: Annotated[int, AtLeast(0)]
+    snapshot_epochs: list[Count]
+    dpi: Count
+    data_dir: str
+    output_dir: str
+    rerun: bool
+
+
+@dataclass
+class Evaluate:
+    """conf/evaluate.yaml."""
+
+    evaluation: dict[str, Group]
+    run: str
+    data_dir: str | None
+    device: Literal["auto", "cpu", "cuda"]
+    dpi: Count
+
+
+@dataclass
+class Data:
+    """conf/data.yaml."""
+
+    dataset: Group
+    action: Literal["prepare", "show"]
+    source: str | None
+    data_dir: str
+    output_dir: str
+    dpi: Count
+
+
+def check(cfg: DictConfig, schema: type) -> None:
+    """Raises UsageError, in one line, for the first key that is unknown, missing, mistyped or out of range."""
+    values = _resolved(cfg)
+    if schema is Evaluate:
+        values.setdefault("evaluation", {})
+    _check_keys(values, get_type_hints(schema, include_extras=True), "", required=True)
+
+
+def check_arguments(
+    function: Callable[..., Any], arguments: Mapping[str, Any], path: str, given: Iterable[str] = ()
+) -> None:
+    """Raises UsageError where the arguments of a group do not fit the signature of what it builds.
+
+    `given` names the parameters that the program itself passes, which a configuration must not hold.
+    """
+    parameters = dict(inspect.signature(function).parameters)
+    for name in given:
+        parameters.pop(name, None)
+    hints = get_type_hints(
+        getattr(function, "__init__" if inspect.isclass(function) else "__call__", function)
+    )
+    if not inspect.isclass(function):
+        hints = get_type_hints(function)
+    expected = {name: hints.get(name, Any) for name in parameters}
+    required = {n for n, p in parameters.items() if p.default is inspect.Parameter.empty}
+    _check_keys(arguments, expected, f"{path}.", required=required)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """ " (did you mean x?)" for the known word nearest to this one, or nothing."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def known_keys(folder: Path, config_name: str) -> list[str]:
+    """Every dotted key and group that the files of a conf folder define for one command."""
+    primary = OmegaConf.load(folder / f"{config_name}.yaml")
+    keys = [str(key) for key in primary if key != "defaults"]
+    for file in folder.glob("*/*.yaml"):
+        group = file.parent.name
+        keys += [group, *(f"{group}.{key}" for key in OmegaConf.load(file) if key != "defaults")]
+        text = file.read_text()
+        if "@package _global_" in text:
+            keys += [f"{group}.{key}" for key in (OmegaConf.load(file).get(group) or {})]
+    return sorted({key for key in keys if not key.endswith("_target_")})
+
+
+def describe_composition_error(error: Exception, folder: Path, config_name: str) -> str:
+    """One line for what Hydra or OmegaConf refused: the thing, the place and the nearest right name."""
+    text = str(error)
+    missing = getattr(error, "missing_cfg_file", None)
+    if missing:
+        group, _, choice = str(missing).rpartition("/")
+        options = sorted(getattr(error, "options", None) or [])
+        choices = f"; choices: {', '.join(options)}" if options else ""
+        return f"{group or 'config'}={choice} does not exist{nearest(choice, options)}{choices}"
+    unknown = re.search(r"Could not (?:override|append to|delete from config\.?) '?([^'\s]+)'?", text)
+    if unknown:
+        key = unknown[1].split("@")[0].rstrip(".")
+        reason = str(error.__cause__ or "")
+        if reason and "is not in struct" not in reason and "Key" not in reason:
+            return f"{key}: {_first_line(reason)}"
+        return f"there is no key {key}{nearest(key, known_keys(folder, config_name))}; --help lists the keys"
+    key = re.search(r"full_key: (\S+)", text)
+    return f"{key[1]}: {_first_line(text)}" if key else _first_line(text)
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), text)
+
+
+def _resolved(cfg: DictConfig) -> dict[str, Any]:
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UsageError(f"{error.full_key}: {_first_line(str(error))}") from error
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _check_keys(
+    values: Mapping[str, Any], hints: Mapping[str, Any], prefix: str, required: bool | set[str]
+) -> None:
+    for key, value in values.items():
+        if key == "_target_":
+            continue
+        if key not in hints:
+            where = f" in {prefix[:-1]}" if prefix else ""
+            raise UsageError(
+                f"there is no key {prefix}{key}{nearest(key, hints)}; known{where}: {', '.join(hints)}"
+            )
+        _check_value(value, hints[key], f"{prefix}{key}")
+    for key in hints:
+        if key not in values and (required is True or (required and key in required)):
+            raise UsageError(f"{prefix}{key} is missing: give {prefix}{key}=...")
+
+
+def _check_value(value: Any, hint: Any, path: str) -> None:
+    if value == "???":
+        raise UsageError(f"{path} is missing: give {path}=...")
+    if hint is Group:
+        if not isinstance(value, Mapping) or "_target_" not in value:
+            raise UsageError(f"{path}={value!r} names nothing to build: choose {path}=... from --help")
+        return
+    if hasattr(hint, "__dataclass_fields__") and isinstance(value, Mapping):
+        _check_keys(value, get_type_hints(hint, include_extras=True), f"{path}.", required=True)
+        return
+    if get_origin(hint) is dict and isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_value(item, get_args(hint)[1], f"{path}.{key}")
+        return
+    if not _fits(value, hint):
+        literals = [str(x) for x in _literals(hint)]
+        raise UsageError(f"{path}={value} is not {_describe(hint)}{nearest(str(value), literals)}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is Any or hint is inspect.Parameter.empty:
+        return True
+    if origin is Annotated:
+        return _fits(value, args[0]) and args[1].holds(value)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, arg) for arg in args)
+    if origin is Literal:
+        return value in args and not isinstance(value, bool)
+    if origin in (list, tuple, Sequence):
+        return isinstance(value, list) and all(_fits(item, args[0]) for item in value)
+    if hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint) if isinstance(hint, type) else True
+
+
+def _literals(hint: Any) -> list[Any]:
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return [x for arg in get_args(hint) for x in _literals(arg)]
+
+
+def _describe(hint: Any) -> str:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return f"{_describe(args[0])} {args[1]}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(_describe(arg) for arg in args)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, args))
+    if origin in (list, tuple, Sequence):
+        return "a list, each " + _describe(args[0])
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    return names.get(hint, getattr(hint, "__name__", str(hint)))

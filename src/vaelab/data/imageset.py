@@ -1,0 +1,58 @@
+"""A set of prepared images with labels, and its fixed split into train, val and test."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Prepared images (N, H, W, C) uint8 with optional labels, their origin and their split."""
+
+    name: str
+    images: np.ndarray  # uint8 (N, H, W, C), memory-mapped read-only
+    labels: np.ndarray | None  # int64 (N,), indices into classes
+    classes: tuple[str, ...]  # () without labels
+    names: tuple[str, ...]  # where each image came from: a file name, or "row 12"
+    split: np.ndarray  # int8 (N,), indices into SPLITS
+    fingerprint: str  # hash of pixels, labels and split, 16 hex digits
+    source: str  # path that it was made from, or "embedded"
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of one image as models see it."""
+        height, width, channels = self.images.shape[1:]
+        return channels, height, width
+
+    def indices(self, split: str) -> np.ndarray:
+        """Rows of one split, ascending, int64; KeyError unless the split is one of SPLITS."""
+        if split not in SPLITS:
+            raise KeyError(f"{split!r} is not one of {', '.join(SPLITS)}")
+        return np.flatnonzero(self.split == SPLITS.index(split)).astype(np.int64)
+
+    def sizes(self) -> dict[str, int]:
+        """Number of images of each split."""
+        return split_sizes(self.split)
+
+
+def split_sizes(split: np.ndarray) -> dict[str, int]:
+    """Number of images of each split, from split indices (N,)."""
+    counts = np.bincount(split, minlength=len(SPLITS))
+    return {name: int(count) for name, count in zip(SPLITS, counts, strict=True)}
+
+
+def hashed_split(name: str, count: int) -> np.ndarray:
+    """Split indices int8 (count,), 80/10/10 by a hash of name and index (splitmix64, Steele et al. 2014).
+
+    An image keeps its split when images are appended, and no seed changes it.
+    """
+    salt = np.uint64(int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little"))
+    bits = (np.arange(count, dtype=np.uint64) ^ salt) + np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    bits ^= bits >> np.uint64(31)
+    thresholds = np.array([8 * 2**64 // 10, 9 * 2**64 // 10], dtype=np.uint64)
+    return np.searchsorted(thresholds, bits, side="right").astype(np.int8)

@@ -1,0 +1,40 @@
+"""What every reader hands over: images that can be decoded block by block to one shape."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+Size = tuple[int, int] | None  # height and width; None: as stored
+
+
+class Block(NamedTuple):
+    """Decoded images (n, H, W, C) uint8, and why the damaged ones of the rows asked for are missing."""
+
+    pixels: np.ndarray
+    damaged: dict[int, str]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Images that are found and checked but not yet decoded."""
+
+    where: str
+    count: int
+    shape: tuple[int, int, int]  # (H, W, C) of every decoded image
+    labels: np.ndarray | None  # int64 (N,)
+    classes: tuple[str, ...]
+    names: tuple[str, ...] | None  # None: rows of an array
+    split: np.ndarray | None  # the source's own, int8 (N,)
+    block: Callable[[range], Block]
+
+
+def resized(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """One uint8 image (H, W, C) at another size: Pillow's antialiased bicubic, aspect kept by centre crop."""
+    from PIL import Image, ImageOps
+
+    height, width, channels = shape
+    picture = Image.fromarray(image[..., 0] if channels == 1 else image)
+    fitted = ImageOps.fit(picture, (width, height), method=Image.Resampling.BICUBIC)
+    return np.asarray(fitted).reshape(shape)

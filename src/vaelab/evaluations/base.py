@@ -1,0 +1,115 @@
+"""What every evaluation reads and returns, and the few steps that several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vaelab import UsageError, metrics
+
+if TYPE_CHECKING:
+    from vaelab.figures import Figure
+
+
+class Batch(Protocol):
+    """Images (B, C, H, W) in [0, 1], labels (B,) or None, and rows (B,) of the data set."""
+
+    @property
+    def images(self) -> Tensor: ...
+    @property
+    def labels(self) -> Tensor | None: ...
+    @property
+    def index(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that an evaluation may read."""
+
+    model: nn.Module
+    loss: nn.Module
+    batches: Callable[
+        [str], Iterable[Batch]
+    ]  # a split's name -> its batches in index order, on the model's device
+    classes: tuple[str, ...]
+    history: list[dict[str, float | int | str]]  # the rows of metrics.csv
+    title: str  # of the run: every figure's title says what the figure is, then this
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluation found: arrays and their figure, metrics by name, sentences."""
+
+    arrays: dict[str, np.ndarray]
+    figure: Figure | None
+    metrics: dict[str, float] = field(default_factory=dict)
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some images of a split: (N, C, H, W), with labels (N,) or None, and rows (N,) of the data set."""
+
+    images: Tensor
+    labels: Tensor | None
+    index: Tensor
+
+
+def measure(model: Any, batch: Batch) -> dict[str, Tensor]:
+    """mse and psnr of a batch's reconstructions from the posterior mean, averaged over its images."""
+    with torch.no_grad():
+        reconstruction = reconstruct(model, batch.images)
+        return {name: getattr(metrics, name)(batch.images, reconstruction).mean() for name in ("mse", "psnr")}
+
+
+def reconstruct(model: Any, images: Tensor) -> Tensor:
+    """Decodes the posterior mean, without noise: (B, C, H, W) to the same."""
+    return model.decode(model.encode(images).mean)
+
+
+def first_images(context: Context, split: str, count: int) -> Images:
+    """The first images of a split, fewer if it has fewer; raises UsageError where it has none."""
+    batches: list[Batch] = []
+    for batch in context.batches(split):
+        batches.append(batch)
+        if sum(len(b.images) for b in batches) >= count:
+            break
+    if not batches:
+        raise UsageError(f"evaluation: the {split} split has no image; use a data set of more images")
+    labels = [b.labels for b in batches if b.labels is not None]
+    return Images(
+        torch.cat([b.images for b in batches])[:count],
+        torch.cat(labels)[:count] if labels else None,
+        torch.cat([torch.as_tensor(b.index) for b in batches])[:count],
+    )
+
+
+def images_array(images: Tensor) -> np.ndarray:
+    """(..., C, H, W) to (..., H, W, C) float32 in [0, 1]."""
+    return np.ascontiguousarray(images.float().clamp(0, 1).movedim(-3, -1).cpu().numpy())
+
+
+def noise(shape: tuple[int, ...], seed: int, like: Tensor) -> Tensor:
+    """Standard normal numbers that do not depend on the device."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(like.device)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seeds torch's own generators for what samples inside, and puts them back."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def require_positive(values: Mapping[str, int]) -> None:
+    """Raises ValueError for the first value under 1."""
+    for name, value in values.items():
+        if value < 1:
+            raise ValueError(f"{name}={value} is not 1 or more")

@@ -1,0 +1,77 @@
+"""Images decoded along the way between the codes of two test images."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaelab import figures
+from vaelab.evaluations.base import Context, Result, first_images, images_array, require_positive
+
+AMONG = 4  # images looked at for each one needed, so that pairs of two classes are found
+
+
+@dataclass(frozen=True)
+class Interpolations:
+    """`steps` steps between the posterior means of each of `pairs` pairs of test images, of two classes if possible."""
+
+    pairs: int
+    steps: int
+    method: Literal["lerp", "slerp"]
+
+    def __post_init__(self) -> None:
+        require_positive({"pairs": self.pairs, "steps": self.steps - 1})
+
+    @torch.inference_mode()
+    def __call__(self, context: Context) -> Result:
+        model: Any = context.model
+        some = first_images(context, "test", 2 * AMONG * self.pairs)
+        chosen = choose_pairs(len(some.images), some.labels, self.pairs)
+        if not len(chosen):
+            return Result({}, None, findings=("no interpolations: the test split has fewer than two images",))
+        ends = some.images[chosen.to(some.images.device)]
+        codes = model.encode(ends.flatten(0, 1)).mean
+        a, b = codes.flatten(1).unflatten(0, (-1, 2)).unbind(1)
+        t = torch.linspace(0, 1, self.steps, device=a.device)
+        z = {"lerp": lerp, "slerp": slerp}[self.method](a, b, t).unflatten(-1, codes.shape[1:])
+        image = images_array(model.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2]))
+        real = images_array(ends)
+        name = {"lerp": "Interpolations", "slerp": "Spherical interpolations"}[self.method]
+        return Result(
+            {"z": z.cpu().numpy(), "image": image, "index": some.index.cpu()[chosen].numpy()},
+            figures.interpolations(real[:, 0], image, real[:, 1], f"{name} · {context.title}"),
+        )
+
+
+def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """(1 − t) a + t b: (P, d) twice and (T,) to (P, T, d)."""
+    t = t[:, None]
+    return (1 - t) * a[:, None] + t * b[:, None]
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """The way along the great arc: (P, d) twice and (T,) to (P, T, d) (Shoemake 1985, section 3.3).
+
+    Where the arc is not defined, between parallel or zero vectors, the straight way.
+    """
+    cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1).clamp(-1, 1)
+    angle = cosine.acos()[:, None, None]
+    sine = angle.sin()
+    t_ = t[:, None]
+    arc = ((1 - t_) * angle).sin() / sine * a[:, None] + (t_ * angle).sin() / sine * b[:, None]
+    return torch.where(sine.abs() < 1e-4, lerp(a, b, t), arc)
+
+
+def choose_pairs(count: int, labels: Tensor | None, pairs: int) -> Tensor:
+    """Positions (at most `pairs`, 2) among `count` images, each used once, of different labels first."""
+    numbers = np.zeros(count, int) if labels is None else labels.cpu().numpy()
+    free = list(range(count))
+    chosen: list[tuple[int, int]] = []
+    while len(free) >= 2 and len(chosen) < pairs:
+        first = free.pop(0)
+        other = next((i for i in free if numbers[i] != numbers[first]), free[0])
+        free.remove(other)
+        chosen.append((first, other))
+    return torch.tensor(chosen, dtype=torch.int64).reshape(-1, 2)

@@ -1,0 +1,51 @@
+"""The terms of the loss over the epochs, of the training and the validation split."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vaelab import figures
+from vaelab.evaluations.base import Context, Result
+
+TERMS = {
+    "negative_elbo": "−ELBO\n(nats per image)",
+    "reconstruction": "reconstruction\n(nats per image)",
+    "kl": "KL\n(nats per image)",
+    "loss": "weighted loss\n(as optimised)",
+}
+Row = dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """−ELBO, reconstruction and KL by epoch, and the loss where it is not one of these; reads the history alone."""
+
+    def __call__(self, context: Context) -> Result:
+        rows = [_with_negative_elbo(row) for row in context.history]
+        names = [name for name in TERMS if any(name in row for row in rows)]
+        if all(_is_unweighted(row) for row in rows):
+            names = [name for name in names if name != "loss"]
+        if not names:
+            return Result({}, None)
+        panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+        arrays: dict[str, np.ndarray] = {}
+        for name in names:
+            for split in ("train", "val"):
+                own = [row for row in rows if row["split"] == split and name in row]
+                epoch = np.array([row["epoch"] for row in own], np.int64)
+                value = np.array([row[name] for row in own], np.float64)
+                panels.setdefault(TERMS[name], {})[split] = (epoch, value)
+                arrays |= {f"{split}_epoch": epoch, f"{split}_{name}": value}
+        return Result(arrays, figures.learning_curve(panels, f"Learning curve · {context.title}"))
+
+
+def _with_negative_elbo(row: Row) -> Row:
+    return row | {"negative_elbo": -float(row["elbo"])} if "elbo" in row else row
+
+
+def _is_unweighted(row: Row) -> bool:
+    """Whether the loss is −ELBO or, without a KL term, the reconstruction: then it needs no panel of its own."""
+    unweighted = row.get("negative_elbo", row.get("reconstruction"))
+    if "loss" not in row or unweighted is None:
+        return True
+    return bool(np.isclose(float(row["loss"]), float(unweighted), rtol=1e-4))

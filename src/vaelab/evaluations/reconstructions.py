@@ -1,0 +1,29 @@
+"""Test images above their reconstructions."""
+
+from dataclasses import dataclass
+
+import torch
+
+from vaelab import figures
+from vaelab.evaluations.base import Context, Result, first_images, images_array, reconstruct, require_positive
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """The first `count` test images, each above what the decoder makes of its posterior mean."""
+
+    count: int
+    at_snapshots: bool
+
+    def __post_init__(self) -> None:
+        require_positive({"count": self.count})
+
+    @torch.inference_mode()
+    def __call__(self, context: Context) -> Result:
+        shown = first_images(context, "test", self.count)
+        original = images_array(shown.images)
+        reconstruction = images_array(reconstruct(context.model, shown.images))
+        return Result(
+            {"original": original, "reconstruction": reconstruction, "index": shown.index.cpu().numpy()},
+            figures.reconstructions(original, reconstruction, f"Reconstructions · {context.title}"),
+        )

@@ -1,0 +1,100 @@
+"""The numbers of the test split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaelab import figures, metrics
+from vaelab.evaluations.base import (
+    Context,
+    Result,
+    images_array,
+    reconstruct,
+    require_positive,
+    seeded,
+)
+
+if TYPE_CHECKING:
+    from vaelab.figures import Figure
+
+
+@dataclass(frozen=True)
+class TestMetrics:
+    """mse, psnr and ssim of each test image, and every term of the loss averaged over the test split.
+
+    The figure shows the `examples` best and worst images by PSNR.
+    """
+
+    __test__: ClassVar[bool] = False  # the name is no test's
+
+    examples: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        require_positive({"examples": self.examples})
+
+    @torch.inference_mode()
+    def __call__(self, context: Context) -> Result:
+        per_image: dict[str, list[Tensor]] = {}
+        totals: dict[str, Tensor] = {}
+        images = 0
+        with seeded(self.seed):
+            for batch in context.batches("test"):
+                measured = {"index": torch.as_tensor(batch.index)} | _measure(context, batch.images)
+                for name, values in measured.items():
+                    per_image.setdefault(name, []).append(values)
+                for _, terms in context.loss(context.model, batch):
+                    for name, term in terms.items():
+                        totals[name] = totals.get(name, torch.zeros_like(term)) + len(batch.images) * term
+                images += len(batch.images)
+        arrays = {name: torch.cat(parts).cpu().numpy() for name, parts in per_image.items()}
+        means = {name: float(total) / images for name, total in totals.items()}
+        means |= {name: float(values.mean()) for name, values in arrays.items() if name != "index"}
+        return Result(arrays, self._figure(context, arrays), means)
+
+    def _figure(self, context: Context, arrays: dict[str, np.ndarray]) -> Figure:
+        order = np.argsort(-arrays["psnr"], kind="stable")
+        count = min(self.examples, len(order) // 2) or len(order)
+        chosen = np.concatenate((order[:count], order[count:][-count:]))
+        shown = _pick(context, chosen)
+        captions = [_caption(arrays, int(place)) for place in chosen]
+        return figures.best_and_worst(
+            images_array(shown),
+            images_array(reconstruct(context.model, shown)),
+            captions,
+            count,
+            arrays["psnr"],
+            f"Test metrics · {context.title}",
+        )
+
+
+def _measure(context: Context, images: Tensor) -> dict[str, Tensor]:
+    """Each image's mse, psnr and, where the images are large enough for it, ssim."""
+    reconstruction = reconstruct(context.model, images)
+    measured = {"mse": metrics.mse(images, reconstruction), "psnr": metrics.psnr(images, reconstruction)}
+    if min(images.shape[-2:]) >= metrics.WINDOW:
+        measured["ssim"] = metrics.ssim(images, reconstruction)
+    return measured
+
+
+def _pick(context: Context, places: np.ndarray) -> Tensor:
+    """The test images at these places of the split."""
+    found: dict[int, Tensor] = {}
+    start = 0
+    for batch in context.batches("test"):
+        inside = places[(places >= start) & (places < start + len(batch.images))]
+        found |= {place: batch.images[place - start] for place in inside.tolist()}
+        start += len(batch.images)
+    return torch.stack([found[place] for place in places.tolist()])
+
+
+def _caption(arrays: dict[str, np.ndarray], place: int) -> str:
+    lines = [f"{arrays['psnr'][place]:.1f} dB"]
+    if "ssim" in arrays:
+        lines.append(f"SSIM {arrays['ssim'][place]:.2f}")
+    return "\n".join(lines)

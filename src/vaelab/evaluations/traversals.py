@@ -1,0 +1,51 @@
+"""Images decoded while one dimension of the code moves and the others stay."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from vaelab import figures
+from vaelab.evaluations.base import Context, Result, first_images, images_array, require_positive
+from vaelab.evaluations.kl_per_dimension import mean_kl
+
+
+@dataclass(frozen=True)
+class Traversals:
+    """Sets each of the `dimensions` most informative dimensions, by KL, to −limit … limit prior deviations.
+
+    The other dimensions stay at the posterior mean of the first test image, or at 0, the prior's mean.
+    """
+
+    dimensions: int
+    steps: int
+    limit: float
+    start: Literal["image", "zero"]
+    needs_posterior: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require_positive({"dimensions": self.dimensions, "steps": self.steps - 1})
+
+    @torch.inference_mode()
+    def __call__(self, context: Context) -> Result:
+        model: Any = context.model
+        kl = mean_kl(context)
+        dimension = torch.argsort(kl, descending=True, stable=True)[: self.dimensions]
+        mean = model.encode(first_images(context, "test", 1).images).mean
+        origin = mean.flatten() if self.start == "image" else torch.zeros_like(mean.flatten())
+        value = torch.linspace(-self.limit, self.limit, self.steps, device=origin.device)
+        z = origin.repeat(len(dimension), self.steps, 1)
+        for row, place in enumerate(dimension):
+            z[row, :, place] = value
+        z = z.unflatten(-1, mean.shape[1:])
+        image = images_array(model.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2]))
+        arrays = {"dimension": dimension, "kl": kl[dimension], "value": value, "z": z}
+        numbers = {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
+        figure = figures.traversals(
+            image,
+            numbers["dimension"],
+            numbers["kl"],
+            numbers["value"],
+            f"Latent traversals · {context.title}",
+        )
+        return Result(numbers | {"image": image}, figure)

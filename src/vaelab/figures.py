@@ -1,0 +1,347 @@
+"""Pure functions from arrays to matplotlib figures."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = np.ndarray
+Curves = Mapping[str, tuple[Array, Array]]  # split -> (epoch, value)
+
+# Okabe & Ito 2008, without the yellow that is too pale on white.
+BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY, BLACK, GRAY = "#E69F00", "#56B4E9", "#000000", "#999999"
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+MARKERS = "os^Dv*XP<>hp"
+STYLE: dict[str, dict[str, Any]] = {
+    "train": {"color": SKY, "linestyle": "--"},
+    "val": {"color": BLUE, "linestyle": "-"},
+}
+
+WIDTH = 7.0  # inches
+TITLE, TEXT, SMALL = 10.0, 8.5, 7.5  # points
+GLYPH = 0.55  # a character's mean width in units of the font size
+LEGEND_ROWS = 24
+BARS = 64  # more dimensions are drawn as one outline
+
+
+def save(figure: Figure, path: Path, dpi: int) -> None:
+    """Writes a PNG whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        figure.savefig(part, dpi=dpi, format="png")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def contact_sheet(images: Array, title: str, names: Sequence[str] | None = None, columns: int = 8) -> Figure:
+    """Images (N, H, W, C), float in [0, 1] or uint8, in rows, with each one's name below it."""
+    if names is None:
+        figure, axes = _image_figure([_rows(images, columns)], title)
+        _draw_grid(axes[0], _rows(images, columns))
+        return figure
+    return _named_sheet(images, title, names, columns)
+
+
+def learning_curve(panels: Mapping[str, Curves], title: str) -> Figure:
+    """One panel for each quantity (axis label -> curves), one line for each split, over a shared epoch axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    count = max(1, len(panels))
+    columns = 2 if count == 4 else count
+    figure = _figure(WIDTH if count > 1 else WIDTH * 0.6, 4.6 if count == 4 else 2.8, title)
+    axes = figure.subplots(-(-count // columns), columns, sharex=True, squeeze=False).flat
+    for ax, (label, curves) in zip(axes, panels.items(), strict=False):
+        for split, (epoch, value) in curves.items():
+            ax.plot(epoch, value, label=split, linewidth=1.6, **_marker(len(epoch)), **STYLE[split])
+        ax.set_ylabel(label, fontsize=TEXT)
+        ax.tick_params(labelsize=SMALL, labelbottom=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        ax.ticklabel_format(axis="y", useOffset=False, scilimits=(-3, 5))
+        ax.set_xlabel("epoch", fontsize=TEXT)
+        _open(ax)
+        if curves:
+            ax.legend(fontsize=SMALL, frameon=False)
+    return figure
+
+
+def reconstructions(original: Array, reconstruction: Array, title: str, columns: int = 8) -> Figure:
+    """Rows of original images (N, H, W, C), each above the row of their reconstructions."""
+    columns = max(1, min(columns, len(original)))
+    pairs = [_rows(images, columns) for images in (original, reconstruction)]
+    grid = np.stack(pairs, axis=1).reshape(-1, *pairs[0].shape[1:])
+    figure, (ax,) = _image_figure([grid], title, wide_rows=_every(2, len(grid)))
+    rows, _ = _draw_grid(ax, grid, wide_rows=_every(2, len(grid)))
+    _label_rows(ax, rows, ["original", "reconstruction"] * (len(rows) // 2))
+    return figure
+
+
+def samples(grids: Mapping[str, Array], title: str, columns: int = 8) -> Figure:
+    """Square grids of images (N, H, W, C) side by side, each under its name where there are several."""
+    arranged = {name: _rows(images, columns) for name, images in grids.items()}
+    figure, axes = _image_figure(list(arranged.values()), title)
+    for ax, (name, grid) in zip(axes, arranged.items(), strict=True):
+        _draw_grid(ax, grid)
+        if len(grids) > 1:
+            ax.set_title(name, fontsize=TEXT)
+    return figure
+
+
+def interpolations(first: Array, steps: Array, last: Array, title: str) -> Figure:
+    """Decoded steps (pair, step, H, W, C) between the real images (pair, H, W, C) at both ends."""
+    grid = np.concatenate((first[:, None], steps, last[:, None]), axis=1)
+    wide = (1, grid.shape[1] - 1)
+    figure, (ax,) = _image_figure([grid], title, wide_columns=wide)
+    _, columns = _draw_grid(ax, grid, wide_columns=wide)
+    fractions = np.linspace(0, 1, steps.shape[1])
+    _label_columns(ax, columns, ["real", *(f"{t:.2g}" for t in fractions), "real"])
+    ax.set_xlabel("place t between the codes of the two real images", fontsize=TEXT)
+    return figure
+
+
+def traversals(images: Array, dimension: Array, kl: Array, value: Array, title: str) -> Figure:
+    """Images (dimension, value, H, W, C) decoded with one dimension at a time set to each value."""
+    figure, (ax,) = _image_figure([images], title)
+    rows, columns = _draw_grid(ax, images)
+    _label_rows(ax, rows, [f"z{d}, KL {k:.2f}" for d, k in zip(dimension, kl, strict=True)])
+    _label_columns(ax, columns, [f"{v:+.2g}".replace("-", "−") if v else "0" for v in value])
+    ax.set_xlabel("value of the dimension, in standard deviations of the prior", fontsize=TEXT)
+    return figure
+
+
+def scatter(
+    points: Array, axes_labels: tuple[str, str], label: Array | None, classes: Sequence[str], title: str
+) -> Figure:
+    """Points (N, 2), with a colour and a marker for each class where there are labels (N,)."""
+    named = () if label is None else _most_frequent(label, LEGEND_ROWS)
+    figure = _figure(5.6 if len(named) else 4.8, 4.6, title)
+    ax = figure.subplots()
+    size = float(np.clip(6000 / max(1, len(points)), 6, 26))
+    if label is None:
+        ax.scatter(points[:, 0], points[:, 1], s=size, color=BLUE, linewidths=0, alpha=0.7)
+    else:
+        rest = ~np.isin(label, named)
+        if rest.any():
+            ax.scatter(
+                points[rest, 0], points[rest, 1], s=size / 2, color=GRAY, linewidths=0, label="other classes"
+            )
+        for place, number in enumerate(named):
+            own = points[label == number]
+            ax.scatter(
+                own[:, 0],
+                own[:, 1],
+                s=size,
+                color=COLOURS[place % len(COLOURS)],
+                marker=MARKERS[place % len(MARKERS)],
+                linewidths=0,
+                alpha=0.8,
+                label=textwrap.shorten(classes[number], 18, placeholder="…") or str(number),
+            )
+        drawn = ax.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        for handle in filter(None, drawn.legend_handles):
+            handle.set(sizes=[24], alpha=1)
+    ax.set_xlabel(axes_labels[0], fontsize=TEXT)
+    ax.set_ylabel(axes_labels[1], fontsize=TEXT)
+    ax.tick_params(labelsize=SMALL)
+    _open(ax)
+    return figure
+
+
+def kl_per_dimension(kl: Array, active: Array, title: str) -> Figure:
+    """KL (d,) in nats of each dimension, largest first, with the active ones (d,) marked."""
+    order = np.argsort(-kl, kind="stable")
+    height, on = kl[order], active[order]
+    figure = _figure(WIDTH, 2.9, title)
+    ax = figure.subplots()
+    kinds: list[tuple[Array, dict[str, Any]]] = [
+        (on, {"facecolor": BLUE, "edgecolor": BLUE, "label": f"active ({on.sum():,})"}),
+        (
+            ~on,
+            {
+                "facecolor": "white",
+                "edgecolor": GRAY,
+                "hatch": "////",
+                "label": f"inactive ({(~on).sum():,})",
+            },
+        ),
+    ]
+    for chosen, style in kinds:
+        if not chosen.any():
+            continue
+        if len(kl) <= BARS:
+            ax.bar(np.flatnonzero(chosen), height[chosen], width=0.8, linewidth=0.6, **style)
+        else:
+            # One outline instead of a patch for each dimension: spatial codes have 100,000 and more.
+            edges = np.arange(len(kl) + 1) - 0.5
+            ax.stairs(np.where(chosen, height, 0), edges, fill=True, **style | {"linewidth": 0})
+    if len(kl) <= BARS:
+        rotation = 90 if len(kl) > 20 else 0
+        ax.set_xticks(
+            range(len(kl)), [f"z{d}" for d in order], rotation=rotation, fontsize=min(SMALL, 330 / len(kl))
+        )
+        ax.set_xlabel("dimension", fontsize=TEXT)
+    else:
+        ax.plot(np.arange(len(kl)), height, color=BLACK, linewidth=0.8)
+        ax.set_xlabel("rank of the dimension by its KL", fontsize=TEXT)
+    ax.set_xlim(-0.8, len(kl) - 0.2)
+    ax.set_ylim(0, max(float(height.max(initial=0)) * 1.05, 1e-3))
+    ax.set_ylabel("KL (nats)", fontsize=TEXT)
+    ax.tick_params(axis="y", labelsize=SMALL)
+    ax.tick_params(axis="x", length=2)
+    _open(ax)
+    ax.legend(fontsize=SMALL, frameon=False, loc="upper right")
+    return figure
+
+
+def best_and_worst(
+    original: Array, reconstruction: Array, captions: Sequence[str], best: int, psnr: Array, title: str
+) -> Figure:
+    """Pairs of images (N, H, W, C), the first `best` of them the best ones, beside the histogram of PSNR."""
+    grid = np.stack((original, reconstruction))
+    wide = (best,) if 0 < best < len(original) else ()
+    figure = _figure(WIDTH, 2.5, title)
+    ax, histogram = figure.subplots(1, 2, width_ratios=(2.1, 1))
+    rows, columns = _draw_grid(ax, grid, wide_columns=wide)
+    _label_rows(ax, rows, ["original", "recon-\nstruction"])
+    _label_columns(ax, columns, captions)
+    ax.set_title(f"{best} best (left) and {best} worst (right)" if wide else "", fontsize=TEXT)
+    histogram.hist(psnr, bins=min(30, max(5, len(psnr) // 8)), color=SKY, edgecolor="white", linewidth=0.4)
+    mean = float(psnr.mean())
+    histogram.axvline(mean, color=BLACK, linestyle="--", linewidth=1.2)
+    histogram.set_title(f"mean {mean:.2f} dB (dashed)", fontsize=TEXT)
+    histogram.set_xlabel("PSNR (dB)", fontsize=TEXT)
+    histogram.set_ylabel("test images", fontsize=TEXT)
+    histogram.tick_params(labelsize=SMALL)
+    _open(histogram)
+    return figure
+
+
+def _figure(width: float, height: float, title: str) -> Figure:
+    """An empty figure with the Agg canvas; matplotlib is imported only once something is drawn."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    lines = textwrap.wrap(title, int(width * 72 / (TITLE * GLYPH)))
+    figure = Figure(figsize=(width, height + 0.17 * len(lines)), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle("\n".join(lines), fontsize=TITLE)
+    return figure
+
+
+def _image_figure(
+    grids: Sequence[Array], title: str, wide_rows: Sequence[int] = (), wide_columns: Sequence[int] = ()
+) -> tuple[Figure, list[Axes]]:
+    """A figure as high as its grids (rows, columns, H, W, C) need at the common width."""
+    shapes = [_mosaic(grid, wide_rows, wide_columns)[0].shape for grid in grids]
+    width = (WIDTH - 1.0) / len(grids)
+    height = max(width * shape[0] / shape[1] for shape in shapes)
+    shrink = min(1.0, 8.5 / height)
+    figure = _figure(max(4.0, WIDTH * shrink), height * shrink + 0.5, title)
+    return figure, list(figure.subplots(1, len(grids), squeeze=False)[0])
+
+
+def _draw_grid(
+    ax: Axes, grid: Array, wide_rows: Sequence[int] = (), wide_columns: Sequence[int] = ()
+) -> tuple[Array, Array]:
+    """Draws images (rows, columns, H, W, C) as one; gives the centres of the rows and columns."""
+    picture, rows, columns = _mosaic(grid, wide_rows, wide_columns)
+    # Nearest keeps pixels crisp but drops whole rows of pictures that have more of them than the figure.
+    crisp = "nearest" if max(picture.shape[:2]) < 1200 else "auto"
+    pixels = picture[..., 0] if picture.shape[-1] == 1 else picture
+    ax.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation=crisp)  # colour ignores map and limits
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    return rows, columns
+
+
+def _mosaic(
+    grid: Array, wide_rows: Sequence[int] = (), wide_columns: Sequence[int] = ()
+) -> tuple[Array, Array, Array]:
+    """One picture of images (rows, columns, H, W, C) on white, with wider gaps before the rows and columns named."""
+    rows, columns, height, width, channels = grid.shape
+    gap = max(1, round(max(height, width) / 16))
+    tops, total_height = _offsets(rows, height, gap, wide_rows)
+    lefts, total_width = _offsets(columns, width, gap, wide_columns)
+    picture = np.ones((total_height, total_width, channels), np.float32)
+    scale = 255 if grid.dtype == np.uint8 else 1
+    for top, row in zip(tops, grid, strict=True):
+        for left, image in zip(lefts, row, strict=True):
+            picture[top : top + height, left : left + width] = image / np.float32(scale)
+    return picture.clip(0, 1), tops + (height - 1) / 2, lefts + (width - 1) / 2
+
+
+def _offsets(count: int, size: int, gap: int, wide: Sequence[int]) -> tuple[Array, int]:
+    """Where each of the images begins along one axis, and where the last ends."""
+    extra = np.isin(np.arange(count), wide).cumsum() * 3 * gap
+    offsets = np.arange(count) * (size + gap) + extra
+    return offsets, int(offsets[-1]) + size
+
+
+def _rows(images: Array, columns: int) -> Array:
+    """Images (N, H, W, C) as (rows, columns, H, W, C), filled up with white."""
+    columns = max(1, min(columns, len(images)))
+    white = 255 if images.dtype == np.uint8 else 1
+    missing = -len(images) % columns
+    filled = np.concatenate((images, np.full((missing, *images.shape[1:]), white, images.dtype)))
+    return filled.reshape(-1, columns, *images.shape[1:])
+
+
+def _named_sheet(images: Array, title: str, names: Sequence[str], columns: int) -> Figure:
+    """A contact sheet with room for a name below each image."""
+    grid = _rows(images, columns)
+    columns = grid.shape[1]
+    figure = _figure(WIDTH, 1.0, title)
+    inches = (WIDTH - 0.2) / columns * grid.shape[2] / grid.shape[3] + 0.2
+    figure.set_size_inches(WIDTH, min(inches, 3.0) * len(grid) + figure.get_size_inches()[1] - 0.8)
+    room = int((WIDTH - 0.2) * 72 / columns / (SMALL * GLYPH)) - 1
+    for ax, row, start in zip(
+        figure.subplots(len(grid), squeeze=False).flat, grid, range(0, len(names), columns), strict=True
+    ):
+        _, centres = _draw_grid(ax, row[None])
+        few = [_shorten(name, room) for name in names[start : start + columns]]
+        _label_columns(ax, centres[: len(few)], few)
+    return figure
+
+
+def _shorten(name: str, length: int) -> str:
+    return name if len(name) <= length else name[: max(1, length - 1)] + "…"
+
+
+def _label_rows(ax: Axes, centres: Array, labels: Sequence[str]) -> None:
+    ax.set_yticks(centres, labels, fontsize=SMALL)
+    ax.tick_params(axis="y", length=0)
+
+
+def _label_columns(ax: Axes, centres: Array, labels: Sequence[str]) -> None:
+    ax.set_xticks(centres, labels, fontsize=SMALL)
+    ax.tick_params(axis="x", length=0)
+
+
+def _every(step: int, count: int) -> range:
+    return range(step, count, step)
+
+
+def _marker(points: int) -> dict[str, Any]:
+    """A single epoch has no line, so it gets a point."""
+    return {"marker": "o", "markersize": 4} if points < 2 else {}
+
+
+def _most_frequent(label: Array, count: int) -> Array:
+    """At most so many of the labels, the most frequent ones, in ascending order."""
+    numbers, times = np.unique(label, return_counts=True)
+    return np.sort(numbers[np.argsort(-times, kind="stable")[:count]])
+
+
+def _open(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,167 @@
+"""One run, from a configuration to a finished folder: train, measure, draw."""
+
+import platform
+import resource
+import statistics
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from vaelab import build, figures
+from vaelab.data import SPLITS, ImageSet
+from vaelab.evaluations import Context, measure
+from vaelab.run import Row, Run
+from vaelab.train import Plan, fit, weights
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that one training run needs, built and checked before anything is written."""
+
+    cfg: DictConfig
+    hardware: build.Hardware
+    images: ImageSet
+    network: nn.Module
+    criterion: nn.Module
+    evaluations: dict[str, Any]
+
+
+def prepare(cfg: DictConfig) -> Job:
+    """Builds a job; raises UsageError for every mistake in the configuration or the data."""
+    build.check(cfg)
+    hardware = build.hardware(cfg)
+    images = build.dataset(cfg)
+    network = build.model(cfg, images.image_shape)
+    criterion = build.loss(cfg, network)
+    return Job(cfg, hardware, images, network, criterion, build.evaluations(cfg, network))
+
+
+def train(job: Job, run: Run) -> None:
+    """Trains, or continues, and saves the weights; raises NotFinite and OutOfTime."""
+    cfg = job.cfg
+    engine = build.fabric(job.hardware)
+    train_loader, val_loader = build.loaders(cfg, job.images, engine.device)
+    model, optimizers = build.setup(
+        engine, job.network, build.optimizers(cfg, job.network), job.hardware.compile
+    )
+    criterion = job.criterion.to(engine.device)
+    plan = Plan(
+        epochs=cfg.epochs,
+        seed=cfg.seed,
+        gradient_clip=cfg.trainer.gradient_clip,
+        max_seconds=cfg.trainer.max_seconds,
+        measure=measure,
+        draw=partial(draw_snapshot, job, run, engine.device),
+    )
+    fit(engine, model, criterion, optimizers, train_loader, val_loader, run, plan)
+    run.save_weights(weights(job.network, criterion))
+
+
+def draw_snapshot(job: Job, run: Run, device: torch.device, epoch: int) -> None:
+    """Keeps what some evaluations show of this epoch, as figures/<name>/epoch_0010.png and its arrays."""
+    if epoch not in (*job.cfg.snapshot_epochs, job.cfg.epochs):
+        return
+    read = context(job.cfg, job.network, job.criterion, job.images, [], device, epoch)
+    for name, evaluation in job.evaluations.items():
+        if getattr(evaluation, "at_snapshots", False):
+            keep(run, f"{name}/epoch_{epoch:04d}", evaluation(read), job.cfg.dpi)
+
+
+def evaluate(run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int) -> None:
+    """Writes each evaluation's arrays and figure, then all metrics and findings."""
+    metrics: dict[str, float] = dict(run.metrics)
+    findings: list[str] = []
+    for name, evaluation in evaluations.items():
+        result = evaluation(read)
+        keep(run, name, result, dpi)
+        metrics |= result.metrics
+        findings += result.findings
+    run.write_json("evaluation/metrics.json", metrics)
+    run.update(findings=findings)
+
+
+def keep(run: Run, name: str, result: Any, dpi: int) -> None:
+    """Writes arrays/<name>.npz and figures/<name>.png."""
+    run.write_arrays(name, result.arrays)
+    if result.figure is not None:
+        figures.save(result.figure, run.folder / "figures" / f"{name}.png", dpi)
+
+
+def context(
+    cfg: DictConfig,
+    network: nn.Module,
+    criterion: nn.Module,
+    images: ImageSet,
+    history: list[Row],
+    device: torch.device,
+    epoch: int,
+) -> Context:
+    """What evaluations read: the network in evaluation mode and float32, the splits, the history, a title."""
+    weighted = [f"λ = {criterion.kl_weight:g}"] if build.needs_posterior(criterion) else []
+    architecture = str(cfg.model._target_).rpartition(".")[2]
+    return Context(
+        model=network.eval(),
+        loss=criterion.eval(),
+        batches=partial(build.evaluation_loader, images, batch_size=cfg.batch_size, device=device),
+        classes=images.classes,
+        history=history,
+        title=" · ".join([images.name, architecture, *weighted, f"epoch {epoch}"]),
+    )
+
+
+def facts(job: Job) -> dict[str, Any]:
+    """What run.json says from the start."""
+    images = job.images
+    return {
+        "device": device_name(job.hardware.device),
+        "precision": job.hardware.precision,
+        "compile": job.hardware.compile,
+        "chosen_because": job.hardware.reasons,
+        "threads": torch.get_num_threads(),
+        "seed": job.cfg.seed,
+        "dataset": {
+            "name": images.name,
+            "source": images.source,
+            "fingerprint": images.fingerprint,
+            "sizes": {split: images.sizes()[split] for split in SPLITS},
+            "shape": list(images.image_shape),
+            "classes": list(images.classes),
+        },
+        "parameters": sum(p.numel() for p in job.network.parameters()),
+    }
+
+
+def measured(job: Job, run: Run) -> dict[str, Any]:
+    """What run.json says once the run is trained."""
+    rows = run.history
+    epochs = [row["seconds"] for row in rows if row["split"] == "train"]
+    per_epoch = job.images.sizes()["train"] // job.cfg.batch_size * job.cfg.batch_size
+    channels, height, width = job.images.image_shape
+    return {
+        "beta_eff": job.criterion.beta_eff(channels * height * width),
+        "seconds": sum(row["seconds"] for row in rows),
+        # The first epoch warms caches up; the median of the others is the steady state.
+        "images_per_second": per_epoch / statistics.median(epochs[1:] or epochs),
+        "peak_memory_bytes": peak_memory(job.hardware.device),
+    }
+
+
+def peak_memory(device: str) -> int:
+    """Bytes: the most that the device's allocator held, or the process's largest resident set on a CPU."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def device_name(kind: str) -> str:
+    """The device in words, for run.json."""
+    if kind == "cuda":
+        return f"cuda: {torch.cuda.get_device_name()}"
+    return f"cpu: {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"

@@ -1,0 +1,223 @@
+"""Pure terms (likelihoods, KL) and the losses that combine them, in nats per image."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Terms = dict[str, Tensor]
+Turn = tuple[str, Terms]  # who steps, and the named terms of which "loss" is the one to minimise
+
+LikelihoodName = Literal["bernoulli", "gaussian", "gaussian_learned"]
+Reduction = Literal["sum", "mean"]
+ScheduleName = Literal["constant", "linear", "cyclical"]
+
+
+class ImageBatch(Protocol):
+    """What a loss reads of a batch."""
+
+    @property
+    def images(self) -> Tensor:
+        """(B, C, H, W) in [0, 1]."""
+
+
+def per_image(values: Tensor) -> Tensor:
+    """Sums over the pixels and channels: (..., B, C, H, W) to (..., B)."""
+    return values.sum(dim=(-3, -2, -1))
+
+
+def bernoulli_nll(images: Tensor, reconstruction: Tensor) -> Tensor:
+    """-log p(x|z) in nats per image (..., B), for real-valued targets too (Kingma & Welling 2014, appendix C.1)."""
+    return per_image(
+        F.binary_cross_entropy(reconstruction, images.expand_as(reconstruction), reduction="none")
+    )
+
+
+def gaussian_nll(images: Tensor, reconstruction: Tensor, sigma: Tensor | float) -> Tensor:
+    """-log N(x; reconstruction, sigma² I) in nats per image (..., B), with its constant (appendix C.2 of the same)."""
+    pixels = math.prod(reconstruction.shape[-3:])
+    log_sigma = torch.log(sigma) if isinstance(sigma, Tensor) else math.log(sigma)
+    squared = per_image((images - reconstruction) ** 2)
+    return 0.5 * squared / sigma**2 + pixels * (log_sigma + 0.5 * math.log(2 * math.pi))
+
+
+def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) ‖ N(0, 1)) of each dimension, in nats (Kingma & Welling 2014, appendix B)."""
+    return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)
+
+
+class Bernoulli(nn.Module):
+    """Independent Bernoulli pixels whose means are the reconstruction."""
+
+    def nll(self, images: Tensor, reconstruction: Tensor) -> Tensor:
+        """-log p(x|z) in nats per image (..., B)."""
+        return bernoulli_nll(images, reconstruction)
+
+    def mean_error(self, images: Tensor, reconstruction: Tensor) -> Tensor:
+        """The convention reduction=mean: binary cross-entropy averaged over pixels, (..., B)."""
+        return bernoulli_nll(images, reconstruction) / math.prod(images.shape[-3:])
+
+    def variance(self, reduction: Reduction, pixels: int) -> float:
+        """The factor that makes this likelihood's weighted loss one of nats with a KL of weight beta_eff."""
+        return 1.0 if reduction == "sum" else float(pixels)
+
+
+class Gaussian(nn.Module):
+    """Independent Gaussian pixels around the reconstruction, all with the same given sigma."""
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        if not sigma > 0:
+            raise ValueError(f"sigma={sigma} is not above 0")
+        self.sigma = sigma
+
+    def nll(self, images: Tensor, reconstruction: Tensor) -> Tensor:
+        """-log p(x|z) in nats per image (..., B)."""
+        return gaussian_nll(images, reconstruction, self.sigma)
+
+    def mean_error(self, images: Tensor, reconstruction: Tensor) -> Tensor:
+        """The convention reduction=mean: squared error averaged over pixels, (..., B)."""
+        return ((images - reconstruction) ** 2).mean(dim=(-3, -2, -1))
+
+    def variance(self, reduction: Reduction, pixels: int) -> float:
+        """The factor that makes this likelihood's weighted loss one of unit-variance nats."""
+        return self.sigma**2 if reduction == "sum" else pixels / 2
+
+
+class GaussianLearned(nn.Module):
+    """Independent Gaussian pixels with one sigma, the optimal one (Rybkin et al. 2021, equation 6).
+
+    In training sigma² is the batch's mean squared error; held-out images are measured with the running
+    average of the training batches (as in batch normalisation), so that their ELBO is a bound.
+    """
+
+    momentum = 0.1
+    running_variance: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("running_variance", torch.tensor(float("nan")))
+
+    def nll(self, images: Tensor, reconstruction: Tensor) -> Tensor:
+        """-log p(x|z) in nats per image (..., B)."""
+        return gaussian_nll(images, reconstruction, self._variance(images, reconstruction).sqrt())
+
+    def variance(self, reduction: Reduction, pixels: int) -> float:
+        """The factor that makes the weighted loss one of unit-variance nats, with the sigma learned so far."""
+        return float(self.running_variance)
+
+    def _variance(self, images: Tensor, reconstruction: Tensor) -> Tensor:
+        if not self.training:
+            return self.running_variance
+        # At the optimum the loss has no slope in sigma, so nothing is lost by detaching.
+        variance = ((images - reconstruction.detach()) ** 2).mean(dim=(-4, -3, -2, -1)).clamp(min=1e-8)
+        old = torch.where(self.running_variance.isnan(), variance, self.running_variance)
+        self.running_variance.copy_(torch.lerp(old, variance, self.momentum))
+        return variance
+
+
+LIKELIHOODS: dict[str, Callable[[float], Any]] = {
+    "bernoulli": lambda sigma: Bernoulli(),
+    "gaussian": Gaussian,
+    "gaussian_learned": lambda sigma: GaussianLearned(),
+}
+
+
+def constant(epoch: float, period: float) -> float:
+    """The full weight from the first step."""
+    return 1.0
+
+
+def linear(epoch: float, period: float) -> float:
+    """Warm-up from 0 to the full weight over the first `period` epochs (Bowman et al. 2016, section 3.1)."""
+    return min(1.0, epoch / period)
+
+
+def cyclical(epoch: float, period: float) -> float:
+    """Cycles of `period` epochs: linear over the first half, then full (Fu et al. 2019, equation 6, R = 0.5)."""
+    return min(1.0, 2 * (epoch % period) / period)
+
+
+KL_SCHEDULES = {"constant": constant, "linear": linear, "cyclical": cyclical}
+
+
+class Reconstruction(nn.Module):
+    """The loss of an autoencoder: -log p(x|z), or the mean error of each pixel with reduction=mean."""
+
+    epoch = 0.0
+
+    def __init__(self, likelihood: LikelihoodName, sigma: float, reduction: Reduction) -> None:
+        super().__init__()
+        if reduction == "mean" and likelihood == "gaussian_learned":
+            raise ValueError("reduction=mean has no learned sigma: take likelihood=gaussian or reduction=sum")
+        self.likelihood = LIKELIHOODS[likelihood](sigma)
+        self.reduction = reduction
+
+    def forward(self, model: Any, batch: ImageBatch) -> Iterator[Turn]:
+        """One turn of the player "model": terms loss and reconstruction, averaged over the batch."""
+        reconstruction = model.decode(model.encode(batch.images).sample())
+        nll = self.likelihood.nll(batch.images, reconstruction)
+        yield "model", mean_terms(loss=self.optimised(nll, batch.images, reconstruction), reconstruction=nll)
+
+    def optimised(self, nll: Tensor, images: Tensor, reconstruction: Tensor) -> Tensor:
+        """What stands beside the KL term in the loss, per image (..., B)."""
+        return nll if self.reduction == "sum" else self.likelihood.mean_error(images, reconstruction)
+
+    def beta_eff(self, pixels: int) -> float | None:
+        """None: there is no KL term to weigh."""
+        return None
+
+
+class ELBO(Reconstruction):
+    """The evidence lower bound with a weighted KL term (Kingma & Welling 2014; Higgins et al. 2017, equation 4).
+
+    `epoch` is the time in epochs that the schedule of the KL weight reads; the training loop sets it.
+    """
+
+    needs_posterior = True
+
+    def __init__(
+        self,
+        kl_weight: float,
+        likelihood: LikelihoodName,
+        sigma: float,
+        reduction: Reduction,
+        kl_schedule: ScheduleName,
+        kl_schedule_epochs: float,
+    ) -> None:
+        super().__init__(likelihood, sigma, reduction)
+        if not kl_schedule_epochs > 0:
+            raise ValueError(f"kl_schedule_epochs={kl_schedule_epochs} is not above 0")
+        self.kl_weight = kl_weight
+        self.kl_schedule = KL_SCHEDULES[kl_schedule]
+        self.kl_schedule_epochs = kl_schedule_epochs
+
+    def forward(self, model: Any, batch: ImageBatch) -> Iterator[Turn]:
+        """One turn of the player "model": loss (weighted), elbo (λ = 1), reconstruction and kl, batch averages."""
+        posterior = model.encode(batch.images)
+        reconstruction = model.decode(posterior.sample())
+        nll = self.likelihood.nll(batch.images, reconstruction)
+        kl = gaussian_kl(*posterior).flatten(start_dim=nll.ndim).sum(-1)
+        kl_weight = self.kl_weight * self.kl_schedule(self.epoch, self.kl_schedule_epochs)
+        yield (
+            "model",
+            mean_terms(
+                loss=self.optimised(nll, batch.images, reconstruction) + kl_weight * kl,
+                elbo=-(nll + kl),
+                reconstruction=nll,
+                kl=kl,
+                kl_weight=torch.full_like(kl, kl_weight),
+            ),
+        )
+
+    def beta_eff(self, pixels: int) -> float:
+        """The KL's weight against the summed -log p(x|z) of a unit-variance Gaussian, or of the Bernoulli."""
+        return self.kl_weight * self.likelihood.variance(self.reduction, pixels)
+
+
+def mean_terms(**terms: Tensor) -> Terms:
+    """Averages each term over the batch, its last axis."""
+    return {name: term.mean(-1) for name, term in terms.items()}

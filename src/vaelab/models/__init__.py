@@ -1,0 +1,19 @@
+"""The networks: each offers encode and decode, nothing else."""
+
+from vaelab.models.autoencoder import Autoencoder, conv_ae, fc_ae, spatial_ae
+from vaelab.models.blocks import Code, ImageShape, Posterior
+from vaelab.models.vae import VAE, conv_vae, fc_vae, spatial_vae
+
+__all__ = [
+    "VAE",
+    "Autoencoder",
+    "Code",
+    "ImageShape",
+    "Posterior",
+    "conv_ae",
+    "conv_vae",
+    "fc_ae",
+    "fc_vae",
+    "spatial_ae",
+    "spatial_vae",
+]

@@ -1,0 +1,61 @@
+"""Autoencoders without noise: fully connected, convolutional, spatial."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vaelab.models import blocks
+from vaelab.models.blocks import Code, ImageShape
+
+
+class Autoencoder(nn.Module):
+    """An encoder to codes and a decoder to logits of the pixels."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def encode(self, images: Tensor) -> Code:
+        """Images (B, C, H, W) in [0, 1] to their codes (B, ...)."""
+        return Code(self.encoder(images))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Codes (B, ...) to images (B, C, H, W) in [0, 1], always in float32."""
+        return torch.sigmoid(self.decoder(z).float())
+
+
+class TanhAutoencoder(Autoencoder):
+    """An autoencoder whose output is a tanh mapped to [0, 1]."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Codes (B, ...) to images (B, C, H, W) in [0, 1], always in float32."""
+        return 0.5 * (torch.tanh(self.decoder(z).float()) + 1)
+
+
+def fc_ae(
+    image_shape: ImageShape, latent_dim: int, hidden: Sequence[int], negative_slope: float
+) -> Autoencoder:
+    """The fully connected network with LeakyReLU and a tanh at its end; codes (B, latent_dim)."""
+    activation = nn.LeakyReLU(negative_slope)
+    return TanhAutoencoder(
+        blocks.fc_encoder(image_shape, hidden, latent_dim, activation),
+        blocks.fc_decoder(image_shape, hidden, latent_dim, activation),
+    )
+
+
+def conv_ae(image_shape: ImageShape, latent_dim: int, channels: int) -> Autoencoder:
+    """Convolutions with max-pooling and a fully connected code (B, latent_dim)."""
+    return Autoencoder(
+        blocks.pooled_encoder(image_shape, channels, latent_dim),
+        blocks.upsampling_decoder(image_shape, channels, latent_dim),
+    )
+
+
+def spatial_ae(image_shape: ImageShape, code_channels: int, channels: int) -> Autoencoder:
+    """Convolutions without pooling: codes (B, code_channels, H - 2, W - 2)."""
+    return Autoencoder(
+        blocks.spatial_encoder(image_shape, channels, code_channels),
+        blocks.spatial_decoder(image_shape, channels, code_channels),
+    )

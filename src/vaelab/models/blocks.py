@@ -1,0 +1,163 @@
+"""Parts that the models share: posteriors, encoders and decoders."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+ImageShape = tuple[int, int, int]  # (channels, height, width)
+
+SMALLEST, LARGEST = 8, 256  # sides of the images that the convolutional networks are made and tested for
+WIDEST = 256  # channels after which halving the resolution no longer doubles the width
+
+
+class Code(NamedTuple):
+    """What an autoencoder knows of a batch: one point (B, ...) for each image."""
+
+    mean: Tensor
+
+    def sample(self) -> Tensor:
+        """The point itself, for an autoencoder has no noise."""
+        return self.mean
+
+
+class Posterior(NamedTuple):
+    """A diagonal Gaussian q(z|x) for each image: mean and log variance, both (B, ...)."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    def sample(self) -> Tensor:
+        """One draw z = mean + sigma * noise for each image (Kingma & Welling 2014, equation 10)."""
+        return self.mean + torch.exp(0.5 * self.log_variance) * torch.randn_like(self.mean)
+
+
+class Reshape(nn.Module):
+    """(B, n) to (B, *shape)."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, self.shape)
+
+
+def perceptron(widths: Sequence[int], activation: nn.Module) -> nn.Sequential:
+    """Fully connected layers through the widths, with the activation between them."""
+    layers: list[nn.Module] = []
+    for i, (a, b) in enumerate(pairwise(widths)):
+        layers += [activation] if i else []
+        layers.append(nn.Linear(a, b))
+    return nn.Sequential(*layers)
+
+
+def fc_encoder(image_shape: ImageShape, hidden: Sequence[int], out: int, activation: nn.Module) -> nn.Module:
+    """Images (B, C, H, W) to (B, out) through the hidden widths."""
+    return nn.Sequential(nn.Flatten(), perceptron([math.prod(image_shape), *hidden, out], activation))
+
+
+def fc_decoder(
+    image_shape: ImageShape, hidden: Sequence[int], latent_dim: int, activation: nn.Module
+) -> nn.Module:
+    """Codes (B, latent_dim) to logits (B, C, H, W) through the hidden widths in reverse."""
+    widths = [latent_dim, *reversed(hidden), math.prod(image_shape)]
+    return nn.Sequential(perceptron(widths, activation), Reshape(image_shape))
+
+
+def stage_sizes(image_shape: ImageShape) -> list[tuple[int, int]]:
+    """Sizes (H, W) from the image's own down to the first with a side under 8, halved each time."""
+    _, height, width = image_shape
+    if not all(SMALLEST <= side <= LARGEST for side in (height, width)):
+        raise ValueError(
+            f"images of {height}×{width} do not fit this network, which takes sides from {SMALLEST} to {LARGEST}: "
+            "set dataset.size"
+        )
+    sizes = [(height, width)]
+    while min(sizes[-1]) >= SMALLEST:
+        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+    return sizes
+
+
+def stage_widths(channels: int, stages: int) -> list[int]:
+    """Channels after each stage: doubled each time, up to WIDEST."""
+    return [min(channels * 2**i, max(channels, WIDEST)) for i in range(stages)]
+
+
+def normalised(layer: nn.Module, channels: int) -> nn.Sequential:
+    """A layer without bias, GroupNorm with groups of 8 or more channels, and the activation."""
+    return nn.Sequential(layer, nn.GroupNorm(math.gcd(8, channels), channels), nn.SiLU())
+
+
+def strided_encoder(image_shape: ImageShape, channels: int, out: int) -> nn.Module:
+    """Images (B, C, H, W) to (B, out): 4×4 convolutions of stride 2, then one linear layer."""
+    sizes = stage_sizes(image_shape)
+    widths = [image_shape[0], *stage_widths(channels, len(sizes) - 1)]
+    stages = [
+        normalised(nn.Conv2d(a, b, 4, stride=2, padding=1, bias=False), b)
+        for a, b in pairwise(widths)
+    ]
+    return nn.Sequential(*stages, nn.Flatten(), nn.Linear(widths[-1] * math.prod(sizes[-1]), out))
+
+
+def strided_decoder(image_shape: ImageShape, channels: int, latent_dim: int) -> nn.Module:
+    """Codes (B, latent_dim) to logits (B, C, H, W): the strided encoder run backwards."""
+    sizes = stage_sizes(image_shape)
+    widths = stage_widths(channels, len(sizes) - 1)
+    layers: list[nn.Module] = [
+        nn.Linear(latent_dim, widths[-1] * math.prod(sizes[-1])),
+        Reshape((widths[-1], *sizes[-1])),
+    ]
+    for size, a, b in zip(sizes[-2:0:-1], widths[:0:-1], widths[-2::-1], strict=True):
+        layers.append(normalised(doubling(a, b, size, bias=False), b))
+    return nn.Sequential(*layers, doubling(widths[0], image_shape[0], sizes[0], bias=True))
+
+
+def doubling(a: int, b: int, size: tuple[int, int], bias: bool) -> nn.ConvTranspose2d:
+    """The transposed convolution that ends at exactly this size, odd sides too."""
+    odd = (size[0] % 2, size[1] % 2)
+    return nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, output_padding=odd, bias=bias)
+
+
+def pooled_encoder(image_shape: ImageShape, channels: int, latent_dim: int) -> nn.Module:
+    """Images (B, C, H, W) to (B, latent_dim): 3×3 convolutions with max-pooling, then one linear layer."""
+    sizes = stage_sizes(image_shape)
+    widths = [image_shape[0], *stage_widths(channels, len(sizes) - 1)]
+    stages = [
+        nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+        for a, b in pairwise(widths)
+    ]
+    return nn.Sequential(*stages, nn.Flatten(), nn.Linear(widths[-1] * math.prod(sizes[-1]), latent_dim))
+
+
+def upsampling_decoder(image_shape: ImageShape, channels: int, latent_dim: int) -> nn.Module:
+    """Codes (B, latent_dim) to logits (B, C, H, W): nearest-neighbour upsampling and 3×3 convolutions."""
+    sizes = stage_sizes(image_shape)
+    widths = stage_widths(channels, len(sizes) - 1)
+    layers: list[nn.Module] = [
+        nn.Linear(latent_dim, widths[-1] * math.prod(sizes[-1])),
+        Reshape((widths[-1], *sizes[-1])),
+    ]
+    for size, a, b in zip(sizes[-2::-1], widths[::-1], [*widths[-2::-1], widths[0]], strict=True):
+        layers += [nn.ReLU(), nn.Upsample(size=size), nn.Conv2d(a, b, 3, padding=1)]
+    return nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(widths[0], image_shape[0], 3, padding=1))
+
+
+def spatial_encoder(image_shape: ImageShape, channels: int, out: int) -> nn.Module:
+    """Images (B, C, H, W) to (B, out, H - 2, W - 2): one padded and one unpadded 3×3 convolution."""
+    stage_sizes(image_shape)  # refuses sizes that do not fit
+    return nn.Sequential(
+        nn.Conv2d(image_shape[0], channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, out, 3)
+    )
+
+
+def spatial_decoder(image_shape: ImageShape, channels: int, code_channels: int) -> nn.Module:
+    """Codes (B, code_channels, H - 2, W - 2) to logits (B, C, H, W)."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(code_channels, channels, 3),
+        nn.ReLU(),
+        nn.Conv2d(channels, image_shape[0], 3, padding=1),
+    )

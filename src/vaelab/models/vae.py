@@ -1,0 +1,58 @@
+"""Variational autoencoders: fully connected, convolutional, spatial."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vaelab.models import blocks
+from vaelab.models.blocks import ImageShape, Posterior
+
+# exp(log variance) stays finite in float32 far beyond any useful noise; without bounds one bad step is fatal.
+LOG_VARIANCE_RANGE = (-30.0, 20.0)
+LATENT_DIMS = (2, 512)
+
+
+class VAE(nn.Module):
+    """An encoder to the mean and log variance of q(z|x) and a decoder to logits of the pixels."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def encode(self, images: Tensor) -> Posterior:
+        """Images (B, C, H, W) in [0, 1] to q(z|x), in float32 (Kingma & Welling 2014, appendix C.2)."""
+        mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
+        return Posterior(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Latents (B, ...) to images (B, C, H, W) in [0, 1], always in float32."""
+        return torch.sigmoid(self.decoder(z).float())
+
+
+def fc_vae(image_shape: ImageShape, latent_dim: int, hidden: Sequence[int]) -> VAE:
+    """The fully connected network of Kingma & Welling 2014; latents (B, latent_dim)."""
+    activation = nn.ReLU()
+    return VAE(
+        blocks.fc_encoder(image_shape, hidden, 2 * latent_dim, activation),
+        blocks.fc_decoder(image_shape, hidden, latent_dim, activation),
+    )
+
+
+def conv_vae(image_shape: ImageShape, latent_dim: int, channels: int) -> VAE:
+    """Strided convolutions with GroupNorm; latents (B, latent_dim)."""
+    if not LATENT_DIMS[0] <= latent_dim <= LATENT_DIMS[1]:
+        raise ValueError(f"latent_dim={latent_dim} is not from {LATENT_DIMS[0]} to {LATENT_DIMS[1]}")
+    return VAE(
+        blocks.strided_encoder(image_shape, channels, 2 * latent_dim),
+        blocks.strided_decoder(image_shape, channels, latent_dim),
+    )
+
+
+def spatial_vae(image_shape: ImageShape, code_channels: int, channels: int) -> VAE:
+    """Convolutions without pooling: latents (B, code_channels, H - 2, W - 2)."""
+    return VAE(
+        blocks.spatial_encoder(image_shape, channels, 2 * code_channels),
+        blocks.spatial_decoder(image_shape, channels, code_channels),
+    )

@@ -1,0 +1,317 @@
+"""The run folder: its names, its atomic writes, its checkpoints and its lock."""
+
+import csv
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from vaelab import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Row = dict[str, Any]
+
+# Where a run is kept and whether to train it again are not part of what it is.
+NOT_PART_OF_A_RUN = ("output_dir", "rerun")
+NOT_IN_A_NAME = ("dataset", "model", "data_dir", *NOT_PART_OF_A_RUN)
+LONGEST_NAME = 200  # file systems allow 255 bytes; this leaves room for a suffix
+
+
+def run_name(overrides: Sequence[str]) -> str:
+    """The overrides in alphabetical order without dataset and model, or "default"."""
+    parts = [o.lstrip("+") for o in sorted(overrides, key=lambda o: o.lstrip("+"))]
+    parts = [p for p in parts if p.split("=")[0] not in NOT_IN_A_NAME]
+    name = re.sub(r"[^\w=,.+\-\[\]~]", "_", ",".join(parts)).lstrip(".") or "default"
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    return f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def identity(config: DictConfig) -> dict[str, Any]:
+    """The resolved configuration without what is not part of a run."""
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return {str(k): v for k, v in values.items() if k not in NOT_PART_OF_A_RUN}
+
+
+def find(parent: Path, name: str, config: DictConfig, rerun: bool) -> "Run":
+    """The run of this configuration: the folder that has it, or the first free of name, name-2, name-3, ...
+
+    With rerun, finished runs are passed over.
+    """
+    number = 1
+    while True:
+        run = Run(parent / (name if number == 1 else f"{name}-{number}"))
+        if run.is_free() or (run.has_config(config) and not (rerun and run.is_done())):
+            return run
+        number += 1
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raises UsageError when the folder cannot be made or written to; creates nothing."""
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not existing.is_dir():
+        raise UsageError(
+            f"output_dir={folder}: {existing} is a file, not a folder: choose another output_dir"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"output_dir={folder}: no permission to write in {existing}: choose another output_dir"
+        )
+
+
+class Run:
+    """One run folder; reading never creates, and every file is written whole or not at all."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    # ---- reading
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> "Run":
+        """An existing run; raises UsageError where the folder is not one."""
+        run = cls(folder)
+        if not run.folder.is_dir():
+            raise UsageError(
+                f"{folder} is not a folder: run folders are <output_dir>/<dataset>/<model>/<name>"
+            )
+        for needed in ("config.yaml", "run.json"):
+            if not (run.folder / needed).is_file():
+                raise UsageError(f"{folder} is not a run folder: it has no {needed}")
+        return run
+
+    @cached_property
+    def config(self) -> DictConfig:
+        """The resolved configuration that the run was started with."""
+        try:
+            config = OmegaConf.load(self.folder / "config.yaml")
+        except Exception as error:
+            raise UsageError(f"{self.folder / 'config.yaml'} cannot be read: it is not YAML") from error
+        assert isinstance(config, DictConfig)
+        return config
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What run.json holds: status, versions, device, data, parameters, ..."""
+        return self._json("run.json")
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the test split; empty before the run is evaluated."""
+        return self._json("evaluation/metrics.json")
+
+    @property
+    def history(self) -> list[Row]:
+        """The rows of metrics.csv, numbers as numbers; a column that a row leaves empty is absent from it."""
+        file = self.folder / "metrics.csv"
+        if not file.is_file():
+            return []
+        with file.open(newline="") as lines:
+            return [{k: _number(v) for k, v in row.items() if v != ""} for row in csv.DictReader(lines)]
+
+    def is_free(self) -> bool:
+        """Whether nothing but a lock is in the folder."""
+        return not self.folder.exists() or (
+            self.folder.is_dir() and all(p.name == ".lock" for p in self.folder.iterdir())
+        )
+
+    def is_done(self) -> bool:
+        """Whether the run has finished."""
+        return bool(self.info.get("status") == "done")
+
+    def has_config(self, config: DictConfig) -> bool:
+        """Whether the folder's stored configuration is this one."""
+        return (self.folder / "config.yaml").is_file() and identity(self.config) == identity(config)
+
+    def load_weights(self) -> "dict[str, Tensor]":
+        """The final weights; those of the loss have names that begin with `loss.`."""
+        from safetensors.torch import load_file
+
+        file = self.folder / "model.safetensors"
+        if not file.is_file():
+            raise UsageError(f"{self.folder} has no model.safetensors: its training has not finished")
+        return load_file(file)
+
+    def load_checkpoint(self) -> "tuple[dict[str, Tensor], dict[str, Any]] | None":
+        """The tensors and facts of the last finished epoch, or None before the first."""
+        from safetensors import safe_open
+
+        file = self.folder / "checkpoints" / "last.safetensors"
+        if not file.is_file():
+            return None
+        with safe_open(file, framework="pt") as opened:
+            facts = json.loads(opened.metadata()["vaelab"])
+            return {key: opened.get_tensor(key) for key in opened.keys()}, facts  # noqa: SIM118
+
+    # ---- writing
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the folder and holds it; a second process is refused."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UsageError(f"{self.folder} is in use by another process: wait for it or stop it") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def start(self, config: DictConfig, command: Sequence[str], facts: Mapping[str, Any]) -> None:
+        """Writes config.yaml and run.json with status running."""
+        self.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        self.__dict__.pop("config", None)
+        self.update(
+            status="running",
+            reason=None,
+            command=list(command),
+            git_sha=git_sha(),
+            versions=versions(),
+            **facts,
+        )
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Writes to run.json how the work within ended, when it ended early."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit) as stop:
+            self.pause("Ctrl-C" if isinstance(stop, KeyboardInterrupt) else "terminated")
+            raise
+        except Exception as error:
+            self.update(status="failed", reason=str(error) or type(error).__name__)
+            self.log(traceback.format_exc(), show=False)
+            raise
+
+    def pause(self, reason: str) -> None:
+        """Marks the run as interrupted and says how to continue."""
+        self.update(status="interrupted", reason=reason)
+        self.log(f"interrupted ({reason}); the same command continues: {self.folder}")
+
+    def update(self, **facts: Any) -> None:
+        """Changes entries of run.json."""
+        self.write_json("run.json", self.info | facts)
+
+    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+        """Writes a JSON file of the folder."""
+        self.write_text(name, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+    def log(self, line: str, show: bool = True) -> None:
+        """Adds a line to train.log and, if asked, prints it beside a progress bar."""
+        with (self.folder / "train.log").open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        if show:
+            tqdm.write(line, file=sys.stderr)
+
+    def write_history(self, rows: Sequence[Row]) -> None:
+        """Writes metrics.csv; the columns are those of all rows, in the order of their first use."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+
+        def write(path: Path) -> None:
+            with path.open("w", newline="") as file:
+                writer = csv.DictWriter(file, columns, restval="")
+                writer.writeheader()
+                writer.writerows(rows)
+
+        self.write("metrics.csv", write)
+
+    def save_checkpoint(self, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> None:
+        """Replaces the checkpoint by the state after another epoch: one file, so that it is never half of two."""
+        from safetensors.torch import save_file
+
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        metadata = {"vaelab": json.dumps(facts)}
+        self.write("checkpoints/last.safetensors", lambda path: save_file(contiguous, path, metadata))
+
+    def save_weights(self, tensors: "Mapping[str, Tensor]") -> None:
+        """Writes model.safetensors."""
+        from safetensors.torch import save_file
+
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        self.write("model.safetensors", lambda path: save_file(contiguous, path))
+
+    def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes arrays/<name>.npz."""
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
+
+        self.write(f"arrays/{name}.npz", write)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file of the folder."""
+        self.write(name, lambda path: path.write_text(text))
+
+    def write(self, name: str, write: Callable[[Path], Any]) -> None:
+        """Calls write(temporary path), then gives the file its name: it is there whole or not at all."""
+        target = self.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            write(temporary)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        file = self.folder / name
+        if not file.is_file():
+            return {}
+        try:
+            values = json.loads(file.read_text())
+        except ValueError as error:
+            raise UsageError(f"{file} is damaged: it is not JSON") from error
+        assert isinstance(values, dict)
+        return values
+
+
+def git_sha() -> str | None:
+    """The commit of the source tree, with "+" when files differ from it; None outside a checkout."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return described.stdout.strip() or None
+
+
+def versions() -> dict[str, str]:
+    """The versions of what the numbers depend on."""
+    packages = ("vaelab", "torch", "lightning-fabric", "numpy", "pillow", "scikit-learn")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

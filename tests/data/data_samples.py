@@ -1,0 +1,39 @@
+"""Generated pictures that the tests of the data load, and the arguments of `load` that they start from."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vaelab.data import ImageSet
+
+Load = Callable[..., ImageSet]
+DEFAULTS: dict[str, Any] = {
+    "name": "small",
+    "path": None,
+    "files": [],
+    "size": None,
+    "on_error": "stop",
+    "image_key": "image",
+    "label_key": "label",
+    "url": None,
+    "blob_id": None,
+    "hint": "give it as dataset.path=PATH",
+}
+
+
+def noise(count: int, height: int = 12, width: int = 10, channels: int = 3, seed: int = 0) -> np.ndarray:
+    """Random uint8 images (count, height, width, channels)."""
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
+
+
+def save_pngs(folder: Path, images: np.ndarray) -> list[Path]:
+    """Write images (N, H, W, C) as 000.png, 001.png, ... and return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number:03}.png" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
+    return paths

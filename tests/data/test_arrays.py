@@ -1,0 +1,242 @@
+"""Tests of images from arrays: layouts, ranges, labels, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from data_samples import Load, noise
+from PIL import Image, ImageOps
+
+from vaelab import UsageError
+
+COUNT = 60
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return noise(COUNT, 9, 9, 1)
+
+
+def saved(folder: Path, **arrays: Any) -> Path:
+    np.savez(folder / "x.npz", **arrays)
+    return folder / "x.npz"
+
+
+def refused(load_data: Load, path: Path, *words: str, **overrides: Any) -> None:
+    with pytest.raises(UsageError) as error:
+        load_data(path, **overrides)
+    assert "\n" not in str(error.value)
+    for word in (path.name, *words):
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_npz_is_kept_as_stored(tmp_path: Path, load_data: Load, channels: int) -> None:
+    images = noise(COUNT, 9, 7, channels)
+    loaded = load_data(saved(tmp_path, image=images))
+    np.testing.assert_array_equal(loaded.images, images)
+    assert loaded.images.dtype == np.uint8
+    assert isinstance(loaded.images, np.memmap)
+    assert not loaded.images.flags.writeable
+    assert loaded.labels is None
+    assert loaded.classes == ()
+    assert loaded.names[12] == "row 12"
+    assert loaded.source == str(tmp_path / "x.npz")
+    assert loaded.split.dtype == np.int8
+
+
+def test_layouts_mean_the_same_images(tmp_path: Path, load_data: Load, image: np.ndarray) -> None:
+    for stored in (image, image[..., 0], image.reshape(COUNT, 81), image.transpose(0, 3, 1, 2)):
+        loaded = load_data(saved(tmp_path, image=stored))
+        np.testing.assert_array_equal(loaded.images, image)
+
+
+def test_channels_first_colour(tmp_path: Path, load_data: Load) -> None:
+    images = noise(COUNT)
+    np.testing.assert_array_equal(
+        load_data(saved(tmp_path, image=images.transpose(0, 3, 1, 2))).images, images
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_float_ranges_map_to_bytes(tmp_path: Path, load_data: Load, image: np.ndarray, dtype: type) -> None:
+    image[0, 0, 0], image[0, 0, 1] = 0, 255
+    for stored in (image / 255, image / 127.5 - 1, image.astype(float)):
+        loaded = load_data(saved(tmp_path, image=stored.astype(dtype)))
+        np.testing.assert_array_equal(loaded.images, image)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64])
+def test_binary_becomes_black_and_white(
+    tmp_path: Path, load_data: Load, image: np.ndarray, dtype: type
+) -> None:
+    loaded = load_data(saved(tmp_path, image=(image > 100).astype(dtype)))
+    np.testing.assert_array_equal(loaded.images, (image > 100) * np.uint8(255))
+
+
+def test_integers_of_other_types_are_kept(tmp_path: Path, load_data: Load, image: np.ndarray) -> None:
+    np.testing.assert_array_equal(load_data(saved(tmp_path, image=image.astype(np.int32))).images, image)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(np.nan, "nan"), (np.inf, "inf"), (-2.0, "-2.0"), (256.0, "256.0"), (-1, "-1"), (256, "256")],
+)
+def test_values_out_of_range_are_refused(tmp_path: Path, load_data: Load, value: float, words: str) -> None:
+    images = np.zeros((COUNT, 9, 9), type(value))
+    images[3, 4, 5] = value
+    refused(load_data, saved(tmp_path, image=images), "'image'", words)
+
+
+@pytest.mark.parametrize("shape", [(COUNT,), (COUNT, 80), (COUNT, 9, 9, 4), (2, 2, 9, 9, 3), (0, 9, 9)])
+def test_shapes_that_are_no_images_are_refused(
+    tmp_path: Path, load_data: Load, shape: tuple[int, ...]
+) -> None:
+    refused(load_data, saved(tmp_path, image=np.zeros(shape, np.uint8)), str(shape))
+
+
+def test_text_is_no_image(tmp_path: Path, load_data: Load) -> None:
+    refused(load_data, saved(tmp_path, image=np.full((COUNT, 2, 2), "a")), "<U1")
+
+
+def test_integer_labels_become_classes(tmp_path: Path, load_data: Load, image: np.ndarray) -> None:
+    label = np.array([7, 3, 10] * 20)
+    for stored in (label.astype(np.uint8), label[:, None], label.astype(float), label.astype("int16")):
+        loaded = load_data(saved(tmp_path, image=image, label=stored))
+        assert loaded.classes == ("3", "7", "10")
+        assert loaded.labels is not None
+        assert loaded.labels.dtype == np.int64
+        assert loaded.labels.tolist() == [1, 0, 2] * 20
+
+
+def test_string_labels_become_classes(tmp_path: Path, load_data: Load, image: np.ndarray) -> None:
+    for stored in (np.array(["open", "closed"] * 30), np.array([b"open", b"closed"] * 30)):
+        loaded = load_data(saved(tmp_path, image=image, label=stored))
+        assert loaded.classes == ("closed", "open")
+        assert loaded.labels is not None
+        assert loaded.labels.tolist() == [1, 0] * 30
+
+
+def test_keys_can_be_named_and_others_are_ignored(tmp_path: Path, load_data: Load, image: np.ndarray) -> None:
+    path = saved(tmp_path, x=image, y=np.arange(COUNT) % 2, other=np.array([{}], dtype=object))
+    loaded = load_data(path, image_key="x", label_key="y")
+    np.testing.assert_array_equal(loaded.images, image)
+    assert loaded.classes == ("0", "1")
+    assert load_data(path, image_key="x", label_key=None).labels is None
+
+
+def test_missing_image_key_names_the_keys(tmp_path: Path, load_data: Load, image: np.ndarray) -> None:
+    refused(load_data, saved(tmp_path, x=image, y=image), "'image'", "x, y", "dataset.image_key")
+
+
+def test_nearly_right_label_key_is_not_lost(tmp_path: Path, load_data: Load, image: np.ndarray) -> None:
+    path = saved(tmp_path, image=image, labels=np.arange(COUNT))
+    refused(load_data, path, "'label'", "dataset.label_key=labels")
+
+
+def test_label_count_must_match(tmp_path: Path, load_data: Load, image: np.ndarray) -> None:
+    refused(load_data, saved(tmp_path, image=image, label=np.zeros(COUNT - 1, int)), "59 labels", "60 images")
+
+
+@pytest.mark.parametrize("label", [np.zeros((COUNT, 2), int), np.full(COUNT, 0.5), np.full(COUNT, np.nan)])
+def test_labels_that_are_no_classes_are_refused(
+    tmp_path: Path, load_data: Load, image: np.ndarray, label: np.ndarray
+) -> None:
+    refused(load_data, saved(tmp_path, image=image, label=label), "label")
+
+
+class Bomb:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("key", ["image", "label"])
+def test_pickles_in_npz_are_never_loaded(
+    tmp_path: Path, load_data: Load, image: np.ndarray, key: str
+) -> None:
+    pickled = np.array([Bomb(tmp_path / "mark")] * COUNT, dtype=object)
+    refused(load_data, saved(tmp_path, **({"image": image} | {key: pickled})), repr(key), "pickled")
+    assert not (tmp_path / "mark").exists()
+
+
+def test_pickles_in_npy_are_never_loaded(tmp_path: Path, load_data: Load) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.array([Bomb(tmp_path / "mark")], dtype=object), allow_pickle=True)
+    refused(load_data, path, "pickled")
+    path.write_bytes(b"\x80\x04]\x94.")
+    refused(load_data, path, "not an .npy array")
+    assert not (tmp_path / "mark").exists()
+
+
+def test_broken_files_are_named(tmp_path: Path, load_data: Load, image: np.ndarray) -> None:
+    path = saved(tmp_path, image=image)
+    whole = path.read_bytes()
+    for broken in (whole[:2000], b"", b"hello", whole[:500] + b"\xff" * 40 + whole[540:]):
+        path.write_bytes(broken)
+        refused(load_data, path)
+    np.save(tmp_path / "y.npy", image)
+    (tmp_path / "y.npy").write_bytes((tmp_path / "y.npy").read_bytes()[:-9])
+    refused(load_data, tmp_path / "y.npy")
+
+
+def test_npy_with_labels_beside_it(tmp_path: Path, load_data: Load, image: np.ndarray) -> None:
+    np.save(tmp_path / "data.npy", image / 255)
+    assert load_data(tmp_path / "data.npy").labels is None
+    np.save(tmp_path / "label.npy", np.arange(COUNT)[:, None] % 2)
+    loaded = load_data(tmp_path / "data.npy")
+    np.testing.assert_array_equal(loaded.images, image)
+    assert loaded.classes == ("0", "1")
+    assert load_data(tmp_path).fingerprint == loaded.fingerprint  # the folder that holds both means the same
+    assert load_data(tmp_path / "data.npy", label_key=None).labels is None
+
+
+def test_own_splits_are_kept(tmp_path: Path, load_data: Load) -> None:
+    rows = (noise(60, 4, 4, 1) > 100).reshape(60, 16)
+    loaded = load_data(saved(tmp_path, train=rows[:40], valid=rows[40:50], test=rows[50:]))
+    assert loaded.sizes() == {"train": 40, "val": 10, "test": 10}
+    np.testing.assert_array_equal(
+        loaded.images[loaded.indices("val"), ..., 0], rows[40:50].reshape(-1, 4, 4) * 255
+    )
+
+
+def test_own_splits_must_agree_in_shape(tmp_path: Path, load_data: Load) -> None:
+    parts = {"train": noise(3, 4, 4), "valid": noise(3, 4, 4), "test": noise(3, 5, 4)}
+    refused(load_data, saved(tmp_path, **parts), "test (3, 5, 4, 3)")
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 16), (3, [5, 20]), (3, 24)])
+def test_arrays_are_resized_as_pillow_does(tmp_path: Path, load_data: Load, channels: int, size: Any) -> None:
+    images = noise(COUNT, 12, 10, channels)
+    loaded = load_data(saved(tmp_path, image=images), size=size)
+    height, width = (size, size) if isinstance(size, int) else size
+    assert loaded.image_shape == (channels, height, width)
+    for row in (0, COUNT - 1):
+        picture = Image.fromarray(images[row, ..., 0] if channels == 1 else images[row])
+        expected = ImageOps.fit(picture, (width, height), method=Image.Resampling.BICUBIC)
+        np.testing.assert_array_equal(loaded.images[row].squeeze(), np.asarray(expected))
+
+
+@pytest.mark.parametrize("size", [0, -3, [4], [4, 0], [4, 5, 6], True])
+def test_impossible_sizes_are_refused(load_data: Load, size: Any) -> None:
+    with pytest.raises(UsageError, match=r"dataset\.size"):
+        load_data("embedded", size=size)
+
+
+def test_digits_are_scikit_learns(load_data: Load) -> None:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    small = load_data("embedded", name="digits", size=8)
+    np.testing.assert_array_equal(small.images[..., 0], np.rint(digits.images / 16 * 255))
+    loaded = load_data("embedded", name="digits", size=32)
+    assert loaded.images.shape == (1797, 32, 32, 1)
+    assert loaded.labels is not None
+    np.testing.assert_array_equal(loaded.labels, digits.target)
+    assert loaded.classes == tuple("0123456789")
+    assert loaded.source == "embedded"

@@ -1,0 +1,192 @@
+"""The terms against torch.distributions and closed forms; the losses against their definition."""
+
+import math
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
+
+from vaelab import losses, models
+
+SHAPE = (3, 8, 10)
+PIXELS = math.prod(SHAPE)
+
+
+class Images(NamedTuple):
+    images: Tensor
+
+
+@pytest.fixture
+def pictures() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    return torch.rand(5, *SHAPE), torch.rand(5, *SHAPE)
+
+
+def terms(loss: losses.Reconstruction, model: torch.nn.Module, images: Tensor) -> losses.Terms:
+    torch.manual_seed(1)
+    ((player, named),) = loss(model, Images(images))
+    assert player == "model"
+    return named
+
+
+def elbo(**changes: object) -> losses.ELBO:
+    settings = {
+        "kl_weight": 1.0, "likelihood": "bernoulli", "sigma": 1.0, "reduction": "sum",
+        "kl_schedule": "constant", "kl_schedule_epochs": 10.0,
+    }  # fmt: skip
+    return losses.ELBO(**(settings | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def vae() -> models.VAE:
+    torch.manual_seed(0)
+    return models.conv_vae(SHAPE, latent_dim=4, channels=8)
+
+
+def test_bernoulli_nll_is_that_of_torch_on_binary_images(pictures: tuple[Tensor, Tensor]) -> None:
+    images, means = pictures[0].round(), pictures[1]
+    expected = -Independent(Bernoulli(means), 3).log_prob(images)
+    torch.testing.assert_close(losses.bernoulli_nll(images, means), expected)
+
+
+def test_bernoulli_nll_of_real_valued_images_is_the_cross_entropy(pictures: tuple[Tensor, Tensor]) -> None:
+    x, p = pictures
+    expected = -(x * p.log() + (1 - x) * (1 - p).log()).sum(dim=(1, 2, 3))
+    torch.testing.assert_close(losses.bernoulli_nll(x, p), expected)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 0.1, 2.5])
+def test_gaussian_nll_is_that_of_torch_with_its_constant(
+    pictures: tuple[Tensor, Tensor], sigma: float
+) -> None:
+    x, mean = pictures
+    expected = -Independent(Normal(mean, sigma), 3).log_prob(x)
+    torch.testing.assert_close(losses.gaussian_nll(x, mean, sigma), expected)
+    torch.testing.assert_close(losses.gaussian_nll(x, mean, torch.tensor(sigma)), expected)
+
+
+def test_kl_is_that_of_torch() -> None:
+    torch.manual_seed(0)
+    mean, log_variance = torch.randn(6, 4), torch.randn(6, 4)
+    expected = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0))
+    torch.testing.assert_close(losses.gaussian_kl(mean, log_variance), expected)
+
+
+def test_a_leading_axis_passes_through_every_term(pictures: tuple[Tensor, Tensor]) -> None:
+    x, p = pictures
+    members = torch.stack([p, p.flip(0), p.sqrt()])
+    for nll in (losses.bernoulli_nll, lambda a, b: losses.gaussian_nll(a, b, 0.3)):
+        torch.testing.assert_close(nll(x, members), torch.stack([nll(x, member) for member in members]))
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "gaussian_learned"])
+@pytest.mark.parametrize("kl_weight", [0.0, 1.0, 5.0])
+def test_elbo_is_unweighted_and_loss_is_weighted(vae: models.VAE, likelihood: str, kl_weight: float) -> None:
+    found = terms(elbo(kl_weight=kl_weight, likelihood=likelihood), vae, torch.rand(5, *SHAPE))
+    torch.testing.assert_close(found["elbo"], -(found["reconstruction"] + found["kl"]))
+    torch.testing.assert_close(found["loss"], found["reconstruction"] + kl_weight * found["kl"])
+
+
+def test_elbo_is_a_bound_of_the_likelihood_of_a_linear_gaussian_model() -> None:
+    """For x = z + noise, z and noise standard normal, log p(x) is known, and the true posterior reaches it."""
+
+    class TruePosterior(torch.nn.Module):
+        def encode(self, x: Tensor) -> models.Posterior:
+            return models.Posterior(x.flatten(1) / 2, torch.full((len(x), 3), math.log(0.5)))
+
+        def decode(self, z: Tensor) -> Tensor:
+            return z.unflatten(1, (3, 1, 1))
+
+    torch.manual_seed(0)
+    x = torch.randn(20_000, 3, 1, 1)
+    bound = terms(elbo(likelihood="gaussian"), TruePosterior(), x)["elbo"]
+    truth = Normal(0.0, math.sqrt(2)).log_prob(x).sum(dim=(1, 2, 3)).mean()
+    torch.testing.assert_close(bound, truth, rtol=0, atol=0.02)
+
+
+def test_mean_convention_is_mean_squared_error_plus_weighted_kl(vae: models.VAE) -> None:
+    images = torch.rand(5, *SHAPE)
+    found = terms(elbo(kl_weight=1e-2, likelihood="gaussian", reduction="mean"), vae, images)
+    torch.manual_seed(1)
+    error = torch.nn.functional.mse_loss(vae.decode(vae.encode(images).sample()), images)
+    torch.testing.assert_close(found["loss"], error + 1e-2 * found["kl"])
+
+
+def test_beta_eff_of_the_published_example() -> None:
+    loss = elbo(kl_weight=1e-4, likelihood="gaussian", reduction="mean")
+    assert loss.beta_eff(64 * 64 * 3) == pytest.approx(0.6144)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "reduction", "sigma"),
+    [
+        ("bernoulli", "sum", 1.0),
+        ("bernoulli", "mean", 1.0),
+        ("gaussian", "sum", 0.2),
+        ("gaussian", "mean", 0.2),
+    ],
+)
+def test_beta_eff_makes_every_convention_the_same_objective(
+    vae: models.VAE, likelihood: str, reduction: str, sigma: float
+) -> None:
+    """The gradient of the loss points where that of nll + beta_eff * kl does."""
+    images = torch.rand(5, *SHAPE)
+    loss = elbo(kl_weight=3.0, likelihood=likelihood, reduction=reduction, sigma=sigma)
+    reference = elbo(kl_weight=loss.beta_eff(PIXELS), likelihood=likelihood)
+
+    def direction(criterion: losses.ELBO) -> Tensor:
+        gradients = torch.autograd.grad(terms(criterion, vae, images)["loss"], list(vae.parameters()))
+        return torch.nn.functional.normalize(torch.cat([g.flatten() for g in gradients]), dim=0)
+
+    torch.testing.assert_close(direction(loss), direction(reference), rtol=1e-4, atol=1e-5)
+
+
+def test_learned_sigma_is_the_best_one_and_is_kept_for_held_out_images(vae: models.VAE) -> None:
+    images = torch.rand(5, *SHAPE)
+    loss = elbo(likelihood="gaussian_learned").train()
+    trained = terms(loss, vae, images)["reconstruction"]
+    around = [
+        terms(elbo(likelihood="gaussian", sigma=s), vae, images)["reconstruction"] for s in (0.25, 0.3, 0.4)
+    ]
+    assert all(trained <= other for other in around)
+    for _ in range(3):
+        terms(loss, vae, torch.rand(5, *SHAPE))
+    loss.eval()
+    kept = float(loss.likelihood.running_variance)
+    expected = terms(elbo(likelihood="gaussian", sigma=kept**0.5), vae, images)["reconstruction"]
+    torch.testing.assert_close(terms(loss, vae, images)["reconstruction"], expected)
+    assert float(loss.likelihood.running_variance) == kept
+    assert loss.beta_eff(PIXELS) == pytest.approx(kept)
+
+
+def test_schedules() -> None:
+    assert [losses.constant(e, 4) for e in (0, 9)] == [1, 1]
+    assert [losses.linear(e, 4) for e in (0, 1, 4, 9)] == [0, 0.25, 1, 1]
+    assert [losses.cyclical(e, 4) for e in (0, 1, 2, 3.9, 4, 5)] == [0, 0.5, 1, 1, 0, 0.5]
+
+
+def test_the_schedule_weighs_the_kl(vae: models.VAE) -> None:
+    loss = elbo(kl_weight=4.0, kl_schedule="linear", kl_schedule_epochs=10)
+    loss.epoch = 2.5
+    found = terms(loss, vae, torch.rand(5, *SHAPE))
+    torch.testing.assert_close(found["loss"], found["reconstruction"] + found["kl"])
+    assert float(found["kl_weight"]) == 1.0
+
+
+def test_reconstruction_loss_has_no_kl() -> None:
+    model = models.conv_ae(SHAPE, latent_dim=4, channels=8)
+    loss = losses.Reconstruction("bernoulli", 1.0, "sum")
+    found = terms(loss, model, torch.rand(5, *SHAPE))
+    assert set(found) == {"loss", "reconstruction"}
+    assert loss.beta_eff(PIXELS) is None
+
+
+def test_nonsense_is_refused() -> None:
+    with pytest.raises(ValueError, match="sigma=0"):
+        elbo(likelihood="gaussian", sigma=0.0)
+    with pytest.raises(ValueError, match="no learned sigma"):
+        elbo(likelihood="gaussian_learned", reduction="mean")
+    with pytest.raises(ValueError, match="kl_schedule_epochs"):
+        elbo(kl_schedule_epochs=0.0)
