@@ -42,7 +42,7 @@ def elbo(**changes: object) -> losses.ELBO:
 @pytest.fixture
 def vae() -> models.VAE:
     torch.manual_seed(0)
-    return models.conv_vae(SHAPE, latent_dim=4, channels=8)
+    return models.conv_vae(SHAPE, latent_dim=4, channels=8, hidden=16)
 
 
 def test_bernoulli_nll_is_that_of_torch_on_binary_images(pictures: tuple[Tensor, Tensor]) -> None:

@@ -14,7 +14,7 @@ SIZES: list[ImageShape] = [
 def build(name: str, image_shape: ImageShape) -> torch.nn.Module:
     torch.manual_seed(0)
     settings = {
-        "conv_vae": {"latent_dim": 6, "channels": 8},
+        "conv_vae": {"latent_dim": 6, "channels": 8, "hidden": 16},
         "conv_ae": {"latent_dim": 6, "channels": 8},
         "fc_vae": {"latent_dim": 6, "hidden": [12]},
         "fc_ae": {"latent_dim": 6, "hidden": [12], "negative_slope": 0.1},
@@ -43,14 +43,14 @@ def test_images_come_back_in_shape_and_range_and_every_weight_learns(
 
 @pytest.mark.parametrize("latent_dim", [2, 512])
 def test_conv_vae_takes_the_promised_latent_sizes(latent_dim: int) -> None:
-    model = models.conv_vae((1, 28, 28), latent_dim=latent_dim, channels=8)
+    model = models.conv_vae((1, 28, 28), latent_dim=latent_dim, channels=8, hidden=16)
     assert model.encode(torch.rand(3, 1, 28, 28)).mean.shape == (3, latent_dim)
 
 
 @pytest.mark.parametrize("latent_dim", [1, 513])
 def test_conv_vae_refuses_other_latent_sizes(latent_dim: int) -> None:
     with pytest.raises(ValueError, match=f"latent_dim={latent_dim}"):
-        models.conv_vae((1, 28, 28), latent_dim=latent_dim, channels=8)
+        models.conv_vae((1, 28, 28), latent_dim=latent_dim, channels=8, hidden=16)
 
 
 @pytest.mark.parametrize("size", [(7, 28), (28, 257)])

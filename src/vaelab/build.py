@@ -1,5 +1,6 @@
 """Configuration to objects: the only place that instantiates, and only vaelab's own classes and torch's optimizers."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,7 @@ def loss(cfg: DictConfig, network: nn.Module) -> nn.Module:
 
 def evaluations(cfg: DictConfig, network: nn.Module) -> dict[str, Any]:
     """The evaluations by name; raises UsageError where one needs a posterior that the network lacks."""
-    built = {name: _build(node, f"evaluation.{name}") for name, node in cfg.evaluation.items()}
+    built = {name: _build(node, f"evaluation.{name}") for name, node in (cfg.get("evaluation") or {}).items()}
     for name, evaluation in built.items():
         _refuse_misfit(
             f"evaluation={name}", needs_posterior(evaluation), network, other="evaluation=[autoencoder]"
@@ -178,6 +179,7 @@ def _precision(kind: str) -> tuple[str, str]:
 
 def fabric(chosen: Hardware) -> Fabric:
     """Lightning Fabric for the chosen device and precision."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # run.json says what was chosen
     precision = {"fp32": "32-true", "bf16": "bf16-mixed"}[chosen.precision]
     return Fabric(accelerator=chosen.device, devices=1, precision=precision)
 

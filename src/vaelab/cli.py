@@ -63,8 +63,9 @@ def _train(cfg: DictConfig) -> None:
                 jobs.train(job, run)
             except OutOfTime as pause:
                 return run.pause(str(pause))
-            device = next(job.network.parameters()).device
-            read = jobs.context(cfg, job.network, job.criterion, job.images, run.history, device, cfg.epochs)
+            read = jobs.context(
+                cfg, job.network, job.criterion, job.images, run.history, job.engine.device, cfg.epochs
+            )
             jobs.evaluate(run, job.evaluations, read, cfg.dpi)
             run.update(status="done", **jobs.measured(job, run))
     print_summary(run)
@@ -116,7 +117,9 @@ def _data(cfg: DictConfig) -> None:
     refuse_unwritable(folder)
     shown = np.linspace(0, len(images.images) - 1, min(CONTACT_SHEET, len(images.images))).astype(int)
     names = [images.classes[i] for i in images.labels[shown]] if images.labels is not None else None
-    sheet = figures.contact_sheet(images.images[shown], f"{images.name}: {len(shown)} of {len(images.images)}", names)
+    sheet = figures.contact_sheet(
+        images.images[shown], f"{images.name}: {len(shown)} of {len(images.images)}", names
+    )
     figures.save(sheet, folder / "contact_sheet.png", cfg.dpi)
     print(f"contact sheet: {folder / 'contact_sheet.png'}")
 
@@ -134,14 +137,14 @@ def command(name: str, verb: Callable[[DictConfig], None]) -> NoReturn:
         with one_line_errors(name, wants_traceback):
             verb(cfg)
 
-    with one_line_errors(name, wants_traceback):
+    with one_line_errors(name, wants_traceback, composing=True):
         task()
     sys.exit()
 
 
 @contextmanager
-def one_line_errors(name: str, wants_traceback: bool) -> Iterator[None]:
-    """Turns what goes wrong into one line and an exit status."""
+def one_line_errors(name: str, wants_traceback: bool, composing: bool = False) -> Iterator[None]:
+    """Turns what goes wrong into one line and an exit status; what fails while composing is the user's mistake."""
     try:
         yield
     except KeyboardInterrupt:
@@ -150,7 +153,7 @@ def one_line_errors(name: str, wants_traceback: bool) -> Iterator[None]:
         if wants_traceback:
             raise
         sys.stderr.write(f"vae-{name}: {in_words(error, name)}\n")
-        mistake = isinstance(error, UsageError | HydraException | OmegaConfBaseException)
+        mistake = composing or isinstance(error, UsageError)
         sys.exit(MISTAKE if mistake else FAILURE)
 
 
@@ -159,7 +162,7 @@ def in_words(error: Exception, name: str) -> str:
     if isinstance(error, UsageError):
         return str(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return config.describe_composition_error(error, config.CONF, name)
+        return config.describe_composition_error(error, name)
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)"
 

@@ -113,9 +113,10 @@ class Data:
 def check(cfg: DictConfig, schema: type) -> None:
     """Raises UsageError, in one line, for the first key that is unknown, missing, mistyped or out of range."""
     values = _resolved(cfg)
-    if schema is Evaluate:
+    hints = get_type_hints(schema, include_extras=True)
+    if "evaluation" in hints:  # Hydra leaves an empty list of choices out
         values.setdefault("evaluation", {})
-    _check_keys(values, get_type_hints(schema, include_extras=True), "", required=True)
+    _check_keys(values, hints, "", required=True)
 
 
 def check_arguments(
@@ -144,35 +145,41 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {found[0]}?)" if found else ""
 
 
-def known_keys(folder: Path, config_name: str) -> list[str]:
-    """Every dotted key and group that the files of a conf folder define for one command."""
-    primary = OmegaConf.load(folder / f"{config_name}.yaml")
-    keys = [str(key) for key in primary if key != "defaults"]
-    for file in folder.glob("*/*.yaml"):
-        group = file.parent.name
-        keys += [group, *(f"{group}.{key}" for key in OmegaConf.load(file) if key != "defaults")]
-        text = file.read_text()
-        if "@package _global_" in text:
-            keys += [f"{group}.{key}" for key in (OmegaConf.load(file).get(group) or {})]
-    return sorted({key for key in keys if not key.endswith("_target_")})
+def known_keys(config_name: str) -> list[str]:
+    """The keys of one command's primary file, the groups, and the keys of every choice of a group."""
+    primary = _load(CONF / f"{config_name}.yaml")
+    keys = set(primary)
+    for file in CONF.glob("*/*.yaml"):
+        group, values = file.parent.name, _load(file)
+        keys |= {group, *(f"{group}.{key}" for key in values.get(group) or values)}
+    return sorted(key for key in keys if not key.endswith(("_target_", "defaults")))
 
 
-def describe_composition_error(error: Exception, folder: Path, config_name: str) -> str:
+def _load(file: Path) -> dict[str, Any]:
+    values = OmegaConf.to_container(OmegaConf.load(file))
+    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
+
+
+def describe_composition_error(error: Exception, config_name: str) -> str:
     """One line for what Hydra or OmegaConf refused: the thing, the place and the nearest right name."""
     text = str(error)
     missing = getattr(error, "missing_cfg_file", None)
     if missing:
         group, _, choice = str(missing).rpartition("/")
-        options = sorted(getattr(error, "options", None) or [])
-        choices = f"; choices: {', '.join(options)}" if options else ""
+        options = getattr(error, "options", None) or [file.stem for file in (CONF / group).glob("*.yaml")]
+        choices = f"; choices: {', '.join(sorted(options))}" if options else ""
         return f"{group or 'config'}={choice} does not exist{nearest(choice, options)}{choices}"
+    if "Ambiguous value" in text:
+        return f"{_first_line(text)}: a run has one value of each key; a list is written [a,b]"
+    if "parsing override" in text or "at input" in text:
+        return f"{_first_line(text)}: overrides are written key=value"
     unknown = re.search(r"Could not (?:override|append to|delete from config\.?) '?([^'\s]+)'?", text)
     if unknown:
         key = unknown[1].split("@")[0].rstrip(".")
         reason = str(error.__cause__ or "")
         if reason and "is not in struct" not in reason and "Key" not in reason:
             return f"{key}: {_first_line(reason)}"
-        return f"there is no key {key}{nearest(key, known_keys(folder, config_name))}; --help lists the keys"
+        return f"there is no key {key}{nearest(key, known_keys(config_name))}; --help lists the keys"
     key = re.search(r"full_key: (\S+)", text)
     return f"{key[1]}: {_first_line(text)}" if key else _first_line(text)
 
@@ -198,9 +205,8 @@ def _check_keys(
             continue
         if key not in hints:
             where = f" in {prefix[:-1]}" if prefix else ""
-            raise UsageError(
-                f"there is no key {prefix}{key}{nearest(key, hints)}; known{where}: {', '.join(hints)}"
-            )
+            hint = nearest(f"{prefix}{key}", [f"{prefix}{known}" for known in hints])
+            raise UsageError(f"there is no key {prefix}{key}{hint}; known{where}: {', '.join(hints)}")
         _check_value(value, hints[key], f"{prefix}{key}")
     for key in hints:
         if key not in values and (required is True or (required and key in required)):

@@ -47,11 +47,11 @@ def save(figure: Figure, path: Path, dpi: int) -> None:
 
 def contact_sheet(images: Array, title: str, names: Sequence[str] | None = None, columns: int = 8) -> Figure:
     """Images (N, H, W, C), float in [0, 1] or uint8, in rows, with each one's name below it."""
-    if names is None:
-        figure, axes = _image_figure([_rows(images, columns)], title)
-        _draw_grid(axes[0], _rows(images, columns))
-        return figure
-    return _named_sheet(images, title, names, columns)
+    return (
+        samples({"": images}, title, columns)
+        if names is None
+        else _named_sheet(images, title, names, columns)
+    )
 
 
 def learning_curve(panels: Mapping[str, Curves], title: str) -> Figure:
@@ -67,7 +67,7 @@ def learning_curve(panels: Mapping[str, Curves], title: str) -> Figure:
             ax.plot(epoch, value, label=split, linewidth=1.6, **_marker(len(epoch)), **STYLE[split])
         ax.set_ylabel(label, fontsize=TEXT)
         ax.tick_params(labelsize=SMALL, labelbottom=True)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
         ax.ticklabel_format(axis="y", useOffset=False, scilimits=(-3, 5))
         ax.set_xlabel("epoch", fontsize=TEXT)
         _open(ax)
@@ -81,7 +81,7 @@ def reconstructions(original: Array, reconstruction: Array, title: str, columns:
     columns = max(1, min(columns, len(original)))
     pairs = [_rows(images, columns) for images in (original, reconstruction)]
     grid = np.stack(pairs, axis=1).reshape(-1, *pairs[0].shape[1:])
-    figure, (ax,) = _image_figure([grid], title, wide_rows=_every(2, len(grid)))
+    figure, (ax,) = _image_figure([grid], title, wide_rows=_every(2, len(grid)), beside=0.9)
     rows, _ = _draw_grid(ax, grid, wide_rows=_every(2, len(grid)))
     _label_rows(ax, rows, ["original", "reconstruction"] * (len(rows) // 2))
     return figure
@@ -90,11 +90,14 @@ def reconstructions(original: Array, reconstruction: Array, title: str, columns:
 def samples(grids: Mapping[str, Array], title: str, columns: int = 8) -> Figure:
     """Square grids of images (N, H, W, C) side by side, each under its name where there are several."""
     arranged = {name: _rows(images, columns) for name, images in grids.items()}
-    figure, axes = _image_figure(list(arranged.values()), title)
+    figure, axes = _image_figure(list(arranged.values()), title, around=0.1 if len(grids) == 1 else 0.3)
+    if len(grids) == 1:
+        _draw_grid(axes[0], next(iter(arranged.values())))
+        return figure
     for ax, (name, grid) in zip(axes, arranged.items(), strict=True):
         _draw_grid(ax, grid)
-        if len(grids) > 1:
-            ax.set_title(name, fontsize=TEXT)
+        ax.set_title(name, fontsize=TEXT)
+    figure.set_layout_engine("constrained", wspace=0.06)
     return figure
 
 
@@ -102,7 +105,7 @@ def interpolations(first: Array, steps: Array, last: Array, title: str) -> Figur
     """Decoded steps (pair, step, H, W, C) between the real images (pair, H, W, C) at both ends."""
     grid = np.concatenate((first[:, None], steps, last[:, None]), axis=1)
     wide = (1, grid.shape[1] - 1)
-    figure, (ax,) = _image_figure([grid], title, wide_columns=wide)
+    figure, (ax,) = _image_figure([grid], title, wide_columns=wide, around=0.5)
     _, columns = _draw_grid(ax, grid, wide_columns=wide)
     fractions = np.linspace(0, 1, steps.shape[1])
     _label_columns(ax, columns, ["real", *(f"{t:.2g}" for t in fractions), "real"])
@@ -112,7 +115,7 @@ def interpolations(first: Array, steps: Array, last: Array, title: str) -> Figur
 
 def traversals(images: Array, dimension: Array, kl: Array, value: Array, title: str) -> Figure:
     """Images (dimension, value, H, W, C) decoded with one dimension at a time set to each value."""
-    figure, (ax,) = _image_figure([images], title)
+    figure, (ax,) = _image_figure([images], title, beside=0.8, around=0.5)
     rows, columns = _draw_grid(ax, images)
     _label_rows(ax, rows, [f"z{d}, KL {k:.2f}" for d, k in zip(dimension, kl, strict=True)])
     _label_columns(ax, columns, [f"{v:+.2g}".replace("-", "−") if v else "0" for v in value])
@@ -146,7 +149,7 @@ def scatter(
                 marker=MARKERS[place % len(MARKERS)],
                 linewidths=0,
                 alpha=0.8,
-                label=textwrap.shorten(classes[number], 18, placeholder="…") or str(number),
+                label=textwrap.shorten(classes[number], 24, placeholder="…") or str(number),
             )
         drawn = ax.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
         for handle in filter(None, drawn.legend_handles):
@@ -208,6 +211,8 @@ def best_and_worst(
     original: Array, reconstruction: Array, captions: Sequence[str], best: int, psnr: Array, title: str
 ) -> Figure:
     """Pairs of images (N, H, W, C), the first `best` of them the best ones, beside the histogram of PSNR."""
+    from matplotlib.ticker import MaxNLocator
+
     grid = np.stack((original, reconstruction))
     wide = (best,) if 0 < best < len(original) else ()
     figure = _figure(WIDTH, 2.5, title)
@@ -223,6 +228,7 @@ def best_and_worst(
     histogram.set_xlabel("PSNR (dB)", fontsize=TEXT)
     histogram.set_ylabel("test images", fontsize=TEXT)
     histogram.tick_params(labelsize=SMALL)
+    histogram.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _open(histogram)
     return figure
 
@@ -232,7 +238,9 @@ def _figure(width: float, height: float, title: str) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = textwrap.wrap(title, int(width * 72 / (TITLE * GLYPH)))
+    # Lines break only after a dot, not between a name and its value.
+    whole = title.replace(" ", "\xa0").replace("·\xa0", "· ")
+    lines = [line.replace("\xa0", " ") for line in textwrap.wrap(whole, int(width * 72 / (TITLE * GLYPH)))]
     figure = Figure(figsize=(width, height + 0.17 * len(lines)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle("\n".join(lines), fontsize=TITLE)
@@ -240,14 +248,23 @@ def _figure(width: float, height: float, title: str) -> Figure:
 
 
 def _image_figure(
-    grids: Sequence[Array], title: str, wide_rows: Sequence[int] = (), wide_columns: Sequence[int] = ()
+    grids: Sequence[Array],
+    title: str,
+    *,
+    wide_rows: Sequence[int] = (),
+    wide_columns: Sequence[int] = (),
+    beside: float = 0.0,
+    around: float = 0.1,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure as high as its grids (rows, columns, H, W, C) need at the common width."""
+    """A figure as high as its grids (rows, columns, H, W, C) need at the common width.
+
+    `beside` and `around` are the inches that labels take from the width and add to the height.
+    """
     shapes = [_mosaic(grid, wide_rows, wide_columns)[0].shape for grid in grids]
-    width = (WIDTH - 1.0) / len(grids)
+    width = (WIDTH - beside - 0.1) / len(grids)
     height = max(width * shape[0] / shape[1] for shape in shapes)
-    shrink = min(1.0, 8.5 / height)
-    figure = _figure(max(4.0, WIDTH * shrink), height * shrink + 0.5, title)
+    shrink = min(1.0, 8.0 / height)
+    figure = _figure(WIDTH - (1 - shrink) * width * len(grids), height * shrink + around, title)
     return figure, list(figure.subplots(1, len(grids), squeeze=False)[0])
 
 

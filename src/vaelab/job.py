@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from omegaconf import DictConfig
 from torch import nn
 
 from vaelab import build, figures
-from vaelab.data import SPLITS, ImageSet
+from vaelab.data import SPLITS, ImageSet, Loader
 from vaelab.evaluations import Context, measure
 from vaelab.run import Row, Run
 from vaelab.train import Plan, fit, weights
@@ -26,7 +27,9 @@ class Job:
 
     cfg: DictConfig
     hardware: build.Hardware
+    engine: Fabric
     images: ImageSet
+    loaders: tuple[Loader, Loader]  # train and val
     network: nn.Module
     criterion: nn.Module
     evaluations: dict[str, Any]
@@ -39,14 +42,15 @@ def prepare(cfg: DictConfig) -> Job:
     images = build.dataset(cfg)
     network = build.model(cfg, images.image_shape)
     criterion = build.loss(cfg, network)
-    return Job(cfg, hardware, images, network, criterion, build.evaluations(cfg, network))
+    evaluations = build.evaluations(cfg, network)
+    engine = build.fabric(hardware)
+    loaders = build.loaders(cfg, images, engine.device)
+    return Job(cfg, hardware, engine, images, loaders, network, criterion, evaluations)
 
 
 def train(job: Job, run: Run) -> None:
     """Trains, or continues, and saves the weights; raises NotFinite and OutOfTime."""
-    cfg = job.cfg
-    engine = build.fabric(job.hardware)
-    train_loader, val_loader = build.loaders(cfg, job.images, engine.device)
+    cfg, engine = job.cfg, job.engine
     model, optimizers = build.setup(
         engine, job.network, build.optimizers(cfg, job.network), job.hardware.compile
     )
@@ -57,17 +61,17 @@ def train(job: Job, run: Run) -> None:
         gradient_clip=cfg.trainer.gradient_clip,
         max_seconds=cfg.trainer.max_seconds,
         measure=measure,
-        draw=partial(draw_snapshot, job, run, engine.device),
+        draw=partial(draw_snapshot, job, run),
     )
-    fit(engine, model, criterion, optimizers, train_loader, val_loader, run, plan)
+    fit(engine, model, criterion, optimizers, *job.loaders, run, plan)
     run.save_weights(weights(job.network, criterion))
 
 
-def draw_snapshot(job: Job, run: Run, device: torch.device, epoch: int) -> None:
+def draw_snapshot(job: Job, run: Run, epoch: int) -> None:
     """Keeps what some evaluations show of this epoch, as figures/<name>/epoch_0010.png and its arrays."""
     if epoch not in (*job.cfg.snapshot_epochs, job.cfg.epochs):
         return
-    read = context(job.cfg, job.network, job.criterion, job.images, [], device, epoch)
+    read = context(job.cfg, job.network, job.criterion, job.images, [], job.engine.device, epoch)
     for name, evaluation in job.evaluations.items():
         if getattr(evaluation, "at_snapshots", False):
             keep(run, f"{name}/epoch_{epoch:04d}", evaluation(read), job.cfg.dpi)

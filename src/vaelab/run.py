@@ -32,6 +32,11 @@ Row = dict[str, Any]
 # Where a run is kept and whether to train it again are not part of what it is.
 NOT_PART_OF_A_RUN = ("output_dir", "rerun")
 NOT_IN_A_NAME = ("dataset", "model", "data_dir", *NOT_PART_OF_A_RUN)
+# The order of the columns of metrics.csv; those that a loss adds come last.
+COLUMNS = [
+    *("epoch", "step", "split", "kl_weight", "loss", "elbo", "reconstruction", "kl"),
+    *("mse", "psnr", "lr", "seconds"),
+]
 LONGEST_NAME = 200  # file systems allow 255 bytes; this leaves room for a suffix
 
 
@@ -167,12 +172,17 @@ class Run:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Makes the folder and holds it; a second process is refused."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / ".lock", timeout=0)
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout as error:
             raise UsageError(f"{self.folder} is in use by another process: wait for it or stop it") from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise UsageError(
+                f"cannot write in {self.folder} ({reason}): choose another output_dir"
+            ) from error
         try:
             yield
         finally:
@@ -225,8 +235,9 @@ class Run:
             tqdm.write(line, file=sys.stderr)
 
     def write_history(self, rows: Sequence[Row]) -> None:
-        """Writes metrics.csv; the columns are those of all rows, in the order of their first use."""
-        columns = list(dict.fromkeys(key for row in rows for key in row))
+        """Writes metrics.csv: the columns that some row has, the known ones first."""
+        used = dict.fromkeys(key for row in rows for key in row)
+        columns = [name for name in COLUMNS if name in used] + [name for name in used if name not in COLUMNS]
 
         def write(path: Path) -> None:
             with path.open("w", newline="") as file:

@@ -41,8 +41,9 @@ class LatentSpace:
 def embed(codes: np.ndarray, method: str) -> tuple[np.ndarray, tuple[str, str], str]:
     """Codes (N, d) to points (N, 2) float32, the labels of the two axes, and the method in words."""
     if codes.shape[1] == 2:
-        return codes, ("z0", "z1"), "as it is"
-    if len(codes) < 3:
+        return codes, ("z0", "z1"), "its two dimensions"
+    # A plane takes three points, and codes that are all the same have no direction.
+    if len(codes) < 3 or not np.ptp(codes, axis=0).any():
         plane = np.pad(codes, ((0, 0), (0, 1)))[:, :2]
         return plane, ("z0", "z1"), "first two dimensions"
     if method == "pca":
@@ -55,8 +56,7 @@ def _pca(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str], str]:
 
     pca = PCA(n_components=2, random_state=SEED)
     points = pca.fit_transform(codes)
-    # Of constant codes the shares are 0/0; they explain nothing.
-    shares = np.nan_to_num(pca.explained_variance_ratio_)
+    shares = pca.explained_variance_ratio_
     axes = [f"principal component {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares)]
     return points.astype(np.float32), (axes[0], axes[1]), "PCA"
 
@@ -64,12 +64,16 @@ def _pca(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str], str]:
 def _tsne(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str], str]:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     if min(codes.shape) > PRINCIPAL:
         codes = PCA(n_components=PRINCIPAL, random_state=SEED).fit_transform(codes)
     perplexity = min(PERPLEXITY, (len(codes) - 1) / 3)
     tsne = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=SEED)
-    return tsne.fit_transform(codes).astype(np.float32), ("t-SNE 1", "t-SNE 2"), "t-SNE"
+    # One thread: sums of several come in any order, and on a busy machine their many short turns wait on each other.
+    with threadpool_limits(limits=1):
+        points = tsne.fit_transform(codes)
+    return points.astype(np.float32), ("t-SNE 1", "t-SNE 2"), "t-SNE"
 
 
 def _codes(context: Context, points: int) -> dict[str, np.ndarray]:

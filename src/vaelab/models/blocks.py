@@ -92,28 +92,31 @@ def normalised(layer: nn.Module, channels: int) -> nn.Sequential:
     return nn.Sequential(layer, nn.GroupNorm(math.gcd(8, channels), channels), nn.SiLU())
 
 
-def strided_encoder(image_shape: ImageShape, channels: int, out: int) -> nn.Module:
-    """Images (B, C, H, W) to (B, out): 4×4 convolutions of stride 2, then one linear layer."""
+def strided_encoder(image_shape: ImageShape, channels: int, hidden: int, out: int) -> nn.Module:
+    """Images (B, C, H, W) to (B, out): 4×4 convolutions of stride 2, then two linear layers."""
     sizes = stage_sizes(image_shape)
     widths = [image_shape[0], *stage_widths(channels, len(sizes) - 1)]
-    stages = [
-        normalised(nn.Conv2d(a, b, 4, stride=2, padding=1, bias=False), b)
-        for a, b in pairwise(widths)
-    ]
-    return nn.Sequential(*stages, nn.Flatten(), nn.Linear(widths[-1] * math.prod(sizes[-1]), out))
+    stages = [normalised(nn.Conv2d(a, b, 4, stride=2, padding=1, bias=False), b) for a, b in pairwise(widths)]
+    top = [widths[-1] * math.prod(sizes[-1]), hidden, out]
+    return nn.Sequential(*stages, nn.Flatten(), perceptron(top, nn.SiLU()))
 
 
-def strided_decoder(image_shape: ImageShape, channels: int, latent_dim: int) -> nn.Module:
+def strided_decoder(image_shape: ImageShape, channels: int, hidden: int, latent_dim: int) -> nn.Module:
     """Codes (B, latent_dim) to logits (B, C, H, W): the strided encoder run backwards."""
     sizes = stage_sizes(image_shape)
-    widths = stage_widths(channels, len(sizes) - 1)
-    layers: list[nn.Module] = [
-        nn.Linear(latent_dim, widths[-1] * math.prod(sizes[-1])),
-        Reshape((widths[-1], *sizes[-1])),
+    widths = [image_shape[0], *stage_widths(channels, len(sizes) - 1)]
+    top = [latent_dim, hidden, widths[-1] * math.prod(sizes[-1])]
+    stages = [
+        normalised(doubling(a, b, size, bias=False), b)
+        for (b, a), size in zip(pairwise(widths[1:]), sizes[1:-1], strict=True)
     ]
-    for size, a, b in zip(sizes[-2:0:-1], widths[:0:-1], widths[-2::-1], strict=True):
-        layers.append(normalised(doubling(a, b, size, bias=False), b))
-    return nn.Sequential(*layers, doubling(widths[0], image_shape[0], sizes[0], bias=True))
+    return nn.Sequential(
+        perceptron(top, nn.SiLU()),
+        nn.SiLU(),
+        Reshape((widths[-1], *sizes[-1])),
+        *reversed(stages),
+        doubling(widths[1], widths[0], sizes[0], bias=True),
+    )
 
 
 def doubling(a: int, b: int, size: tuple[int, int], bias: bool) -> nn.ConvTranspose2d:
@@ -127,23 +130,21 @@ def pooled_encoder(image_shape: ImageShape, channels: int, latent_dim: int) -> n
     sizes = stage_sizes(image_shape)
     widths = [image_shape[0], *stage_widths(channels, len(sizes) - 1)]
     stages = [
-        nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
-        for a, b in pairwise(widths)
+        nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)) for a, b in pairwise(widths)
     ]
     return nn.Sequential(*stages, nn.Flatten(), nn.Linear(widths[-1] * math.prod(sizes[-1]), latent_dim))
 
 
 def upsampling_decoder(image_shape: ImageShape, channels: int, latent_dim: int) -> nn.Module:
-    """Codes (B, latent_dim) to logits (B, C, H, W): nearest-neighbour upsampling and 3×3 convolutions."""
+    """Codes (B, latent_dim) to logits (B, C, H, W): the pooled encoder run backwards."""
     sizes = stage_sizes(image_shape)
-    widths = stage_widths(channels, len(sizes) - 1)
-    layers: list[nn.Module] = [
-        nn.Linear(latent_dim, widths[-1] * math.prod(sizes[-1])),
-        Reshape((widths[-1], *sizes[-1])),
+    widths = [image_shape[0], *stage_widths(channels, len(sizes) - 1)]
+    stages = [
+        nn.Sequential(nn.ReLU(), nn.Upsample(size=size), nn.Conv2d(a, b, 3, padding=1))
+        for (b, a), size in zip(pairwise(widths), sizes, strict=False)
     ]
-    for size, a, b in zip(sizes[-2::-1], widths[::-1], [*widths[-2::-1], widths[0]], strict=True):
-        layers += [nn.ReLU(), nn.Upsample(size=size), nn.Conv2d(a, b, 3, padding=1)]
-    return nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(widths[0], image_shape[0], 3, padding=1))
+    bottom = nn.Linear(latent_dim, widths[-1] * math.prod(sizes[-1]))
+    return nn.Sequential(bottom, Reshape((widths[-1], *sizes[-1])), *reversed(stages))
 
 
 def spatial_encoder(image_shape: ImageShape, channels: int, out: int) -> nn.Module:

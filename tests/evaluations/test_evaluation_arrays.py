@@ -1,0 +1,345 @@
+"""Evaluations: what their arrays hold, and that the same model gives the same arrays."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+
+from vaelab import UsageError
+from vaelab.evaluations import (
+    Context,
+    Interpolations,
+    KLPerDimension,
+    LatentSpace,
+    LearningCurve,
+    PriorSamples,
+    Reconstructions,
+    Result,
+    TestMetrics,
+    Traversals,
+    measure,
+)
+from vaelab.evaluations.interpolations import choose_pairs, lerp, slerp
+from vaelab.evaluations.prior_samples import aggregate_posterior_samples
+
+Make = Callable[..., Context]
+
+LEARNING_CURVE = LearningCurve()
+RECONSTRUCTIONS = Reconstructions(count=11, at_snapshots=True)
+PRIOR_SAMPLES = PriorSamples(count=9, seed=0)
+INTERPOLATIONS = Interpolations(pairs=3, steps=5, method="lerp")
+TRAVERSALS = Traversals(dimensions=4, steps=7, limit=3.0, start="image")
+PCA = LatentSpace(method="pca", points=1000)
+TSNE = LatentSpace(method="tsne", points=30)
+KL = KLPerDimension()
+METRICS = TestMetrics(examples=3, seed=0)
+OF_AUTOENCODERS = [LEARNING_CURVE, RECONSTRUCTIONS, INTERPOLATIONS, PCA, TSNE, METRICS]
+ALL = [*OF_AUTOENCODERS, PRIOR_SAMPLES, TRAVERSALS, KL]
+
+
+def name(evaluation: Any) -> str:
+    return f"{type(evaluation).__name__}-{getattr(evaluation, 'method', '')}"
+
+
+def images(batches: Any) -> np.ndarray:
+    return torch.cat([batch.images for batch in batches]).movedim(1, -1).numpy()
+
+
+def assert_images(array: np.ndarray, shape: tuple[int, ...]) -> None:
+    assert array.dtype == np.float32
+    assert array.shape == shape
+    assert array.min() >= 0
+    assert array.max() <= 1
+
+
+def drawn(result: Result) -> str:
+    """The figure's title, after drawing it."""
+    assert result.figure is not None
+    result.figure.canvas.draw()
+    return " ".join(result.figure.get_suptitle().split())
+
+
+@pytest.mark.parametrize("evaluation", ALL, ids=name)
+@pytest.mark.parametrize("kind", ["vae", "plane", "spatial"])
+def test_every_evaluation_draws_every_vae(evaluation: Any, kind: str, make: Make) -> None:
+    context = make(kind, channels=3 if kind == "vae" else 1, labelled=kind != "spatial")
+    result = evaluation(context)
+    assert drawn(result).endswith(context.title)
+    assert all(array.dtype != object for array in result.arrays.values())
+
+
+@pytest.mark.parametrize("evaluation", OF_AUTOENCODERS, ids=name)
+def test_evaluations_without_a_posterior_draw_an_autoencoder(evaluation: Any, make: Make) -> None:
+    assert not getattr(evaluation, "needs_posterior", False)
+    assert drawn(evaluation(make("ae", channels=3))).endswith("digits · ae · epoch 3")
+
+
+def test_those_that_need_a_posterior_say_so() -> None:
+    assert all(evaluation.needs_posterior for evaluation in (PRIOR_SAMPLES, TRAVERSALS, KL))
+
+
+@pytest.mark.parametrize("evaluation", ALL, ids=name)
+def test_the_same_model_gives_the_same_and_torchs_generator_is_left_alone(
+    evaluation: Any, make: Make
+) -> None:
+    context = make(kl_weight=0.0)
+    torch.manual_seed(1)
+    first = evaluation(context)
+    after = torch.rand(1)
+    torch.manual_seed(2)
+    second = evaluation(context)
+    assert first.metrics == second.metrics
+    assert first.arrays.keys() == second.arrays.keys()
+    for key, array in first.arrays.items():
+        np.testing.assert_array_equal(array, second.arrays[key])
+    torch.manual_seed(1)
+    assert torch.rand(1) == after
+
+
+def test_learning_curve_holds_what_is_plotted(make: Make) -> None:
+    result = LEARNING_CURVE(make(kl_weight=1.0))
+    assert result.arrays["train_epoch"].tolist() == [1, 2, 3]
+    assert result.arrays["val_negative_elbo"].tolist() == pytest.approx([307, 159, 111])
+    assert set(result.arrays) == {
+        f"{s}_{n}" for s in ("train", "val") for n in ("epoch", "negative_elbo", "reconstruction", "kl")
+    }
+    assert result.figure is not None
+    assert len(result.figure.axes) == 3
+    styles = {line.get_label(): line.get_linestyle() for line in result.figure.axes[0].lines}
+    assert styles == {"train": "--", "val": "-"}
+
+
+def test_learning_curve_shows_the_weighted_loss_where_it_differs(make: Make) -> None:
+    result = LEARNING_CURVE(make(kl_weight=5.0))
+    assert result.arrays["train_loss"].tolist() == pytest.approx([310, 170, 130])
+
+
+def test_learning_curve_of_an_autoencoder_is_its_reconstruction(make: Make) -> None:
+    result = LEARNING_CURVE(make("ae"))
+    assert set(result.arrays) == {"train_epoch", "train_reconstruction", "val_epoch", "val_reconstruction"}
+
+
+def test_reconstructions_are_those_of_the_posterior_mean(make: Make) -> None:
+    context = make(channels=3)
+    arrays = RECONSTRUCTIONS(context).arrays
+    assert_images(arrays["original"], (11, 12, 12, 3))
+    assert_images(arrays["reconstruction"], (11, 12, 12, 3))
+    assert arrays["index"].tolist() == list(range(80, 91))
+    np.testing.assert_array_equal(arrays["original"], images(context.batches("test"))[:11])
+    with torch.no_grad():
+        x = torch.from_numpy(arrays["original"]).movedim(-1, 1)
+        expected = context.model.decode(context.model.encode(x).mean).movedim(1, -1)
+    np.testing.assert_allclose(arrays["reconstruction"], expected, atol=1e-6)
+
+
+def test_fewer_test_images_than_asked_for(make: Make) -> None:
+    context = make(tests=2)
+    assert RECONSTRUCTIONS(context).arrays["index"].tolist() == [80, 81]
+    for evaluation in ALL:
+        drawn(evaluation(context))
+
+
+def test_one_test_image_has_no_interpolation(make: Make) -> None:
+    result = INTERPOLATIONS(make(tests=1))
+    assert (result.arrays, result.figure) == ({}, None)
+    assert "fewer than two images" in result.findings[0]
+    drawn(METRICS(make(tests=1)))
+
+
+def test_an_empty_test_split_is_refused_in_words(make: Make) -> None:
+    with pytest.raises(UsageError, match="the test split has no image"):
+        RECONSTRUCTIONS(make(tests=0))
+
+
+def test_prior_samples_decode_standard_normal_numbers(make: Make) -> None:
+    context = make("spatial")
+    arrays = PriorSamples(count=64, seed=0)(context).arrays
+    assert set(arrays) == {"z", "image"}
+    assert arrays["z"].shape == (64, 2, 10, 10)
+    assert arrays["z"].mean() == pytest.approx(0, abs=0.05)
+    assert arrays["z"].std() == pytest.approx(1, abs=0.05)
+    assert_images(arrays["image"], (64, 12, 12, 1))
+
+
+def test_prior_samples_stand_beside_the_aggregate_posterior_at_zero_weight(make: Make) -> None:
+    result = PRIOR_SAMPLES(make(kl_weight=0.0))
+    assert_images(result.arrays["aggregate_image"], (9, 12, 12, 1))
+    assert result.arrays["aggregate_z"].shape == (9, 6)
+    assert result.figure is not None
+    assert [ax.get_title() for ax in result.figure.axes] == [
+        "prior N(0, I)",
+        "Gaussian fitted to the aggregate posterior",
+    ]
+
+
+def test_aggregate_samples_have_the_moments_of_the_aggregate_posterior(make: Make) -> None:
+    context = make(kl_weight=0.0)
+    with torch.no_grad():
+        posterior = context.model.encode(torch.cat([batch.images for batch in context.batches("train")]))
+        z = aggregate_posterior_samples(context, 200_000, seed=0)
+    mean, variance = posterior.mean.double(), posterior.log_variance.double().exp()
+    covariance = torch.cov(mean.T, correction=0) + torch.diag(variance.mean(0))
+    spread = covariance.diagonal().sqrt()
+    assert ((z.double().mean(0) - mean.mean(0)) / spread).abs().max() < 0.02
+    assert ((torch.cov(z.double().T) - covariance) / spread / spread[:, None]).abs().max() < 0.02
+
+
+def test_interpolations_lead_from_one_posterior_mean_to_another(make: Make) -> None:
+    context = make()
+    arrays = INTERPOLATIONS(context).arrays
+    assert_images(arrays["image"], (3, 5, 12, 12, 1))
+    assert arrays["z"].shape == (3, 5, 6)
+    assert arrays["index"].shape == (3, 2)
+    test = images(context.batches("test"))
+    with torch.no_grad():
+        x = torch.from_numpy(test[arrays["index"] - 80]).movedim(-1, 2)
+        mean = context.model.encode(x.flatten(0, 1)).mean.reshape(3, 2, 6).numpy()
+    np.testing.assert_allclose(arrays["z"][:, [0, -1]], mean, atol=1e-6)
+    np.testing.assert_allclose(arrays["z"][:, 2], mean.mean(1), atol=1e-6)
+
+
+def test_slerp_agrees_with_geometry() -> None:
+    t = torch.linspace(0, 1, 7)
+    a, b = torch.tensor([[1.0, 0, 0]]), torch.tensor([[0, 1.0, 0]])
+    expected = torch.stack((torch.cos(t * math.pi / 2), torch.sin(t * math.pi / 2), 0 * t), -1)[None]
+    torch.testing.assert_close(slerp(a, b, t), expected)
+    a, b = torch.nn.functional.normalize(
+        torch.randn(2, 20, 6, generator=torch.Generator().manual_seed(0)), dim=-1
+    )
+    way = slerp(a, b, t)
+    torch.testing.assert_close(way.norm(dim=-1), torch.ones(20, 7))
+    torch.testing.assert_close(way[:, 0], a)
+    torch.testing.assert_close(way[:, -1], b)
+
+
+def test_slerp_is_straight_where_there_is_no_arc() -> None:
+    t = torch.linspace(0, 1, 3)
+    a = torch.tensor([[1.0, 2], [1.0, 2], [0, 0]])
+    b = torch.tensor([[2.0, 4], [-1.0, -2], [3.0, 1]])
+    way = slerp(a, b, t)
+    assert way.isfinite().all()
+    torch.testing.assert_close(way[:2], lerp(a, b, t)[:2])
+
+
+def test_pairs_are_of_two_classes_where_possible() -> None:
+    assert choose_pairs(6, torch.tensor([1, 1, 1, 2, 3, 3]), 3).tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert choose_pairs(5, torch.tensor([1, 1, 1, 1, 1]), 8).tolist() == [[0, 1], [2, 3]]
+    assert choose_pairs(4, None, 1).tolist() == [[0, 1]]
+    assert choose_pairs(1, None, 1).tolist() == []
+
+
+@pytest.mark.parametrize("start", ["image", "zero"])
+def test_traversals_move_one_dimension_each_most_informative_first(start: Any, make: Make) -> None:
+    context = make()
+    arrays = Traversals(dimensions=4, steps=7, limit=3.0, start=start)(context).arrays
+    kl = KL(context).arrays["kl"]
+    assert arrays["dimension"].tolist() == np.argsort(-kl, kind="stable")[:4].tolist()
+    np.testing.assert_array_equal(arrays["kl"], kl[arrays["dimension"]])
+    assert arrays["value"].tolist() == [-3, -2, -1, 0, 1, 2, 3]
+    assert_images(arrays["image"], (4, 7, 12, 12, 1))
+    with torch.no_grad():
+        mean = context.model.encode(next(iter(context.batches("test"))).images[:1]).mean[0].numpy()
+    for row, dimension in enumerate(arrays["dimension"]):
+        expected = np.tile(mean if start == "image" else 0 * mean, (7, 1))
+        expected[:, dimension] = arrays["value"]
+        np.testing.assert_allclose(arrays["z"][row], expected, atol=1e-6)
+
+
+def test_latent_space_holds_the_posterior(make: Make) -> None:
+    arrays = PCA(make()).arrays
+    shapes = {key: array.shape for key, array in arrays.items()}
+    assert shapes == {"mean": (43, 6), "log_variance": (43, 6), "label": (43,), "embedding": (43, 2)}
+    centred = arrays["mean"] - arrays["mean"].mean(0)
+    singular = np.linalg.svd(centred, compute_uv=False)[:2]
+    np.testing.assert_allclose(np.linalg.norm(arrays["embedding"], axis=0), singular, rtol=1e-4)
+
+
+def test_latent_space_of_an_autoencoder_without_labels(make: Make) -> None:
+    assert set(TSNE(make("ae", labelled=False)).arrays) == {"mean", "embedding"}
+
+
+def test_latent_space_of_two_dimensions_is_shown_as_it_is(make: Make) -> None:
+    for evaluation in (PCA, TSNE):
+        arrays = evaluation(make("plane")).arrays
+        np.testing.assert_array_equal(arrays["embedding"], arrays["mean"])
+
+
+@pytest.mark.parametrize("tests", [1, 2, 3, 5])
+def test_latent_space_of_a_few_images(tests: int, make: Make) -> None:
+    for evaluation in (PCA, TSNE):
+        assert np.isfinite(evaluation(make(tests=tests)).arrays["embedding"]).all()
+
+
+def test_tsne_shows_at_most_so_many_points(make: Make) -> None:
+    arrays = TSNE(make()).arrays
+    assert {key: len(array) for key, array in arrays.items()} == dict.fromkeys(arrays, 30)
+
+
+def test_kl_per_dimension_adds_up_to_the_losss_kl(make: Make) -> None:
+    context = make()
+    result = KL(context)
+    assert result.arrays["kl"].sum() == pytest.approx(METRICS(context).metrics["kl"], rel=1e-5)
+    assert result.arrays["active"].tolist() == (result.arrays["mean_variance"] > 0.01).tolist()
+    assert result.metrics["active_units"] == result.arrays["active"].sum()
+    assert f"{int(result.metrics['active_units'])} of 6 units active" in drawn(result)
+
+
+def test_a_collapsed_posterior_is_said_in_words(make: Make) -> None:
+    context = make()
+    for parameter in context.model.encoder.parameters():  # type: ignore[union-attr]
+        torch.nn.init.zeros_(parameter)
+    for evaluation in ALL:
+        drawn(evaluation(context))
+    result = KL(context)
+    assert result.findings == ("collapsed: 0 of 6 units active",)
+    assert result.metrics == {"active_units": 0}
+
+
+@pytest.mark.parametrize("batch_size", [16, 43])
+def test_metrics_are_averages_over_images_whatever_the_batches(batch_size: int, make: Make) -> None:
+    context = make(channels=3, batch_size=batch_size)
+    result = METRICS(context)
+    original = images(context.batches("test"))
+    reconstruction = Reconstructions(count=43, at_snapshots=False)(context).arrays["reconstruction"]
+    mse = ((original.astype(float) - reconstruction) ** 2).mean((1, 2, 3))
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
+    ssim = [
+        structural_similarity(a, b, channel_axis=-1, **options)
+        for a, b in zip(original, reconstruction, strict=True)
+    ]
+    np.testing.assert_allclose(result.arrays["mse"], mse, rtol=1e-5)
+    np.testing.assert_allclose(result.arrays["psnr"], 10 * np.log10(1 / mse), atol=1e-4)
+    np.testing.assert_allclose(result.arrays["ssim"], ssim, atol=1e-4)
+    assert result.arrays["index"].tolist() == list(range(80, 123))
+    for key in ("mse", "psnr", "ssim"):
+        assert result.metrics[key] == pytest.approx(result.arrays[key].mean())
+    terms = result.metrics
+    assert terms["loss"] == pytest.approx(terms["reconstruction"] + terms["kl"], rel=1e-5)
+    assert terms["elbo"] == pytest.approx(-terms["loss"], rel=1e-5)
+
+
+def test_small_images_have_no_ssim(make: Make) -> None:
+    result = METRICS(make(side=8))
+    assert set(result.arrays) == {"index", "mse", "psnr"}
+    assert "ssim" not in result.metrics
+    drawn(result)
+
+
+def test_measure_agrees_with_test_metrics(make: Make) -> None:
+    context = make(batch_size=43)
+    (batch,) = context.batches("test")
+    measured = measure(context.model, batch)
+    metrics = METRICS(context).metrics
+    assert {key: value.shape for key, value in measured.items()} == {"mse": (), "psnr": ()}
+    assert float(measured["mse"]) == pytest.approx(metrics["mse"], rel=1e-5)
+    assert float(measured["psnr"]) == pytest.approx(metrics["psnr"], rel=1e-5)
+    assert not measured["mse"].requires_grad
+
+
+def test_counts_below_one_are_refused() -> None:
+    with pytest.raises(ValueError, match="count=0 is not 1 or more"):
+        Reconstructions(count=0, at_snapshots=True)

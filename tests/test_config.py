@@ -1,0 +1,148 @@
+"""The configuration files compose, fit what they build, and refuse what does not fit."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from vaelab import UsageError, build, config
+
+MODELS = sorted(p.stem for p in (config.CONF / "model").glob("*.yaml"))
+DATASETS = sorted(p.stem for p in (config.CONF / "dataset").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def hydra() -> Iterator[None]:
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        yield
+
+
+def composed(*overrides: str, name: str = "train") -> DictConfig:
+    return compose(name, list(overrides))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_combination_composes_and_fits_what_it_builds(model: str, dataset: str) -> None:
+    cfg = composed(f"model={model}", f"dataset={dataset}")
+    config.check(cfg, config.Train)
+    build.check(cfg)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_brings_the_loss_and_evaluations_that_fit(model: str) -> None:
+    cfg = composed(f"model={model}")
+    network = build.model(cfg, (1, 32, 32))
+    criterion = build.loss(cfg, network)
+    assert build.needs_posterior(criterion) == model.endswith("vae")
+    assert ("prior_samples" in build.evaluations(cfg, network)) == model.endswith("vae")
+
+
+def test_optimizers_are_built() -> None:
+    for choice in ("adam", "adamw"):
+        cfg = composed(f"optimizer={choice}", "lr=0.5")
+        (optimizer,) = build.optimizers(cfg, build.model(cfg, (1, 8, 8))).values()
+        assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_the_way_of_the_kl_weight() -> None:
+    """One default, one interpolation, one field: nothing copies the value."""
+    files = [*config.CONF.rglob("*.yaml")]
+    lines = [line.split("#")[0].strip() for file in files for line in file.read_text().splitlines()]
+    settings = [line for line in lines if line.startswith("kl_weight:")]
+    assert sorted(settings) == ["kl_weight: ${kl_weight}", "kl_weight: 1.0"]
+    cfg = composed("kl_weight=5")
+    assert build.loss(cfg, build.model(cfg, (1, 8, 8))).kl_weight == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("kl_weight=abc", "kl_weight=abc is not a number at least 0"),
+        ("kl_weight=-1", "kl_weight=-1 is not a number at least 0"),
+        ("kl_weight=nan", "kl_weight=nan is not"),
+        ("epochs=0", "epochs=0 is not a whole number at least 1"),
+        ("epochs=2.5", "epochs=2.5 is not a whole number at least 1"),
+        ("batch_size=0", "batch_size=0 is not"),
+        ("lr=0", "lr=0 is not a number above 0"),
+        ("rerun=1", "rerun=1 is not true or false"),
+        ("snapshot_epochs=[1,0]", "snapshot_epochs=[1, 0] is not a list, each a whole number at least 1"),
+        ("trainer.device=cdua", "trainer.device=cdua is not one of auto, cpu, cuda (did you mean cuda?)"),
+        ("trainer.compile=maybe", "trainer.compile=maybe is not one of auto or true or false"),
+        ("trainer.gradient_clip=0", "trainer.gradient_clip=0 is not a number above 0 or null"),
+        ("+trainer.devcie=cpu", "there is no key trainer.devcie (did you mean trainer.device?)"),
+        ("+epoch=3", "there is no key epoch (did you mean epochs?)"),
+        ("~model", "model is missing"),
+        ("dataset.data_dir=${nowhere}", "nowhere"),
+    ],
+)
+def test_what_does_not_fit_the_schema_is_refused(override: str, message: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        config.check(composed(override), config.Train)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+model.chanels=3", "there is no key model.chanels (did you mean model.channels?)"),
+        ("+model.image_shape=[1,2,3]", "there is no key model.image_shape"),
+        ("model.channels=many", "model.channels=many is not a whole number"),
+        ("~model.channels", "model.channels is missing"),
+        ("loss.reduction=men", "loss.reduction=men is not one of sum, mean (did you mean mean?)"),
+        ("loss.likelihood=bernouli", "(did you mean bernoulli?)"),
+        ("model._target_=os.system", "model._target_=os.system is refused"),
+        ("model._target_=vaelab.models.gan_of_the_future", "does not exist"),
+        (
+            "evaluation.reconstructions.count=few",
+            "evaluation.reconstructions.count=few is not a whole number",
+        ),
+    ],
+)
+def test_what_does_not_fit_its_group_is_refused(override: str, message: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        build.check(composed(override))
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=conv_ae", "loss=elbo"], "loss=elbo needs a posterior"),
+        (["model=conv_vae", "loss=reconstruction"], "use kl_weight=0"),
+        (["model=conv_ae", "evaluation=[prior_samples]"], "evaluation=prior_samples needs a posterior"),
+        (["latent_dim=1"], "latent_dim=1 is not from 2 to 512"),
+    ],
+)
+def test_combinations_without_sense_are_refused_in_words(overrides: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        build_all(composed(*overrides))
+    assert message in str(refused.value)
+
+
+def build_all(cfg: DictConfig) -> None:
+    network = build.model(cfg, (1, 32, 32))
+    build.loss(cfg, network)
+    build.evaluations(cfg, network)
+
+
+def test_an_experiment_overrules_defaults_and_is_overruled_by_the_command_line(tmp_path: Path) -> None:
+    assert [k for d in OmegaConf.load(config.CONF / "train.yaml").defaults for k in d][-5] == "experiment"
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /model: conv_ae\nepochs: 7\nkl_weight: 3\n"
+    )
+    cfg = composed(f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine", "epochs=9")
+    assert (cfg.epochs, cfg.kl_weight, cfg.model._target_) == (9, 3, "vaelab.models.conv_ae")
+    assert cfg.loss._target_ == "vaelab.losses.Reconstruction"
+
+
+def test_reading_the_stored_configuration_gives_the_same_network() -> None:
+    cfg = composed("model=fc_vae", "latent_dim=5")
+    stored = OmegaConf.create(OmegaConf.to_yaml(cfg, resolve=True))
+    a, b = (build.model(c, (1, 8, 8)).state_dict() for c in (cfg, stored))
+    assert all((a[k] == b[k]).all() for k in a)

@@ -1,0 +1,173 @@
+"""Figures draw every kind of array, keep their texts apart and inside, and are written whole."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from vaelab import figures
+
+LONG = "human_eye_crops · conv_vae · λ = 0.001 · epoch 1000"
+
+
+def pictures(count: int, channels: int = 1, size: tuple[int, int] = (12, 12)) -> np.ndarray:
+    return np.random.default_rng(0).random((count, *size, channels), dtype=np.float32)
+
+
+def drawn_texts(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> list[Text]:
+    """The texts that reach the page; matplotlib also keeps labels of ticks that it does not draw."""
+    figure.canvas.draw()  # settles the layout
+    drawn: list[Text] = []
+    draw = Text.draw
+
+    def record(text: Text, *args: Any) -> None:
+        drawn.append(text)
+        draw(text, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Text, "draw", record)
+        figure.canvas.draw()
+    return [text for text in drawn if text.get_visible() and text.get_text().strip()]
+
+
+def assert_readable(texts: list[Text], page: Any) -> None:
+    """No text covers another, and none leaves the page."""
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+    assert boxes
+    for name, box in boxes:
+        assert min(box.x0, box.y0) >= 0, (name, box)
+        assert max(box.x1 - page.x1, box.y1 - page.y1) <= 0, (name, box)
+    for (a, box), (b, other) in itertools.combinations(boxes, 2):
+        across = min(box.x1, other.x1) - max(box.x0, other.x0)
+        along = min(box.y1, other.y1) - max(box.y0, other.y0)
+        assert min(across, along) <= 1, (a, b)
+
+
+def curves(epochs: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    epoch = np.arange(1, epochs + 1)
+    return {"train": (epoch, 12000 / epoch), "val": (epoch, 13000 / epoch)}
+
+
+def kl(count: int, active: int) -> tuple[np.ndarray, np.ndarray]:
+    values = np.random.default_rng(0).exponential(size=count).astype(np.float32)
+    return values, np.argsort(np.argsort(-values)) < active
+
+
+LABELS = np.arange(300) % 12
+POINTS = np.random.default_rng(0).normal(size=(300, 2))
+NAMES = tuple(f"light brown hair {i}" for i in range(40))
+
+DRAWN: dict[str, Callable[[], Figure]] = {
+    "learning curve, VAE": lambda: figures.learning_curve(
+        {f"{name}\n(nats per image)": curves(1000) for name in ("−ELBO", "reconstruction", "KL")}, LONG
+    ),
+    "learning curve, four panels": lambda: figures.learning_curve(
+        {
+            f"{name}\n(nats per image)": curves(7)
+            for name in ("−ELBO", "reconstruction", "KL", "weighted loss")
+        },
+        LONG,
+    ),
+    "learning curve, AE, one epoch": lambda: figures.learning_curve({"reconstruction": curves(1)}, LONG),
+    "reconstructions, gray": lambda: figures.reconstructions(pictures(16), pictures(16), LONG),
+    "reconstructions, colour, odd count": lambda: figures.reconstructions(
+        pictures(11, 3), pictures(11, 3), LONG
+    ),
+    "reconstructions, one": lambda: figures.reconstructions(pictures(1), pictures(1), LONG),
+    "reconstructions, wide": lambda: figures.reconstructions(
+        pictures(16, 3, (10, 40)), pictures(16, 3, (10, 40)), LONG
+    ),
+    "reconstructions, high": lambda: figures.reconstructions(
+        pictures(16, 3, (40, 10)), pictures(16, 3, (40, 10)), LONG
+    ),
+    "samples": lambda: figures.samples({"": pictures(64)}, LONG),
+    "samples, two grids": lambda: figures.samples(
+        {"prior N(0, I)": pictures(64, 3), "Gaussian fitted to the aggregate posterior": pictures(64, 3)},
+        LONG,
+    ),
+    "interpolations": lambda: figures.interpolations(
+        pictures(8), pictures(72).reshape(8, 9, 12, 12, 1), pictures(8), LONG
+    ),
+    "traversals": lambda: figures.traversals(
+        pictures(70, 3).reshape(10, 7, 12, 12, 3),
+        np.arange(10) + 147000,
+        np.linspace(9, 0, 10),
+        np.linspace(-3, 3, 7),
+        LONG,
+    ),
+    "scatter, no labels": lambda: figures.scatter(POINTS, ("z0", "z1"), None, (), LONG),
+    "scatter, 12 classes": lambda: figures.scatter(POINTS, ("z0", "z1"), LABELS, NAMES, LONG),
+    "scatter, 40 classes": lambda: figures.scatter(POINTS, ("z0", "z1"), np.arange(300) % 40, NAMES, LONG),
+    "kl, 32": lambda: figures.kl_per_dimension(
+        *kl(32, 27), f"KL per dimension · 27 of 32 units active · {LONG}"
+    ),
+    "kl, none active": lambda: figures.kl_per_dimension(*kl(64, 0), LONG),
+    "kl, 512": lambda: figures.kl_per_dimension(*kl(512, 100), LONG),
+    "kl, spatial": lambda: figures.kl_per_dimension(*kl(147456, 100000), LONG),
+    "best and worst": lambda: figures.best_and_worst(
+        pictures(6, 3), pictures(6, 3), ["100.0 dB\nSSIM −0.12"] * 6, 3, np.linspace(10, 30, 180), LONG
+    ),
+    "best, one image": lambda: figures.best_and_worst(
+        pictures(1), pictures(1), ["9.0 dB"], 1, np.ones(1), LONG
+    ),
+    "contact sheet": lambda: figures.contact_sheet(pictures(20, 3), LONG),
+    "contact sheet, names": lambda: figures.contact_sheet(pictures(20, 3), LONG, NAMES[:20]),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN.keys())
+def test_texts_are_readable(draw: Callable[[], Figure], monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = draw()
+    assert_readable(drawn_texts(figure, monkeypatch), figure.bbox)
+
+
+def test_uint8_and_float_images_look_the_same(tmp_path: Path) -> None:
+    bytes_ = np.random.default_rng(0).integers(0, 256, (8, 9, 7, 3), np.uint8)
+    for name, images in (("bytes.png", bytes_), ("floats.png", (bytes_ / 255).astype(np.float32))):
+        figures.save(figures.contact_sheet(images, "sheet"), tmp_path / name, 50)
+    assert (tmp_path / "bytes.png").read_bytes() == (tmp_path / "floats.png").read_bytes()
+
+
+def test_gray_is_not_stretched() -> None:
+    figure = figures.samples({"": np.full((4, 5, 5, 1), 0.5, np.float32)}, "gray")
+    (image,) = figure.axes[0].images
+    assert (image.get_clim(), image.get_cmap().name) == ((0, 1), "gray")
+
+
+def test_pictures_stand_where_the_grid_says() -> None:
+    images = pictures(6, 3).reshape(2, 3, 12, 12, 3)
+    figure = figures.traversals(images, np.arange(2), np.ones(2), np.arange(3), "grid")
+    ax = figure.axes[0]
+    drawn = np.asarray(ax.images[0].get_array())
+    for row, y in enumerate(ax.get_yticks()):
+        for column, x in enumerate(ax.get_xticks()):
+            top, left = int(y - 5.5), int(x - 5.5)
+            np.testing.assert_array_equal(drawn[top : top + 12, left : left + 12], images[row, column])
+
+
+def test_save_has_the_resolution_asked_for_and_leaves_nothing_else(tmp_path: Path) -> None:
+    figure = figures.samples({"": pictures(4)}, "samples")
+    path = tmp_path / "reconstructions" / "epoch_0010.png"
+    figures.save(figure, path, 300)
+    with Image.open(path) as image:
+        assert image.size == tuple(int(side * 300) for side in figure.get_size_inches())
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failed_save_keeps_the_old_figure(tmp_path: Path) -> None:
+    path = tmp_path / "figure.png"
+    figures.save(figures.samples({"": pictures(4)}, "samples"), path, 50)
+    before = path.read_bytes()
+    figure = figures.samples({"": pictures(4)}, "samples")
+    figure.text(0.5, 0.5, "$\\no_such_symbol$")
+    with pytest.raises(ValueError, match="no_such_symbol"):
+        figures.save(figure, path, 50)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

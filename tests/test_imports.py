@@ -1,0 +1,77 @@
+"""Who may import whom, read from the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "src" / "vaelab"
+
+# What each part may import of vaelab; the package root (UsageError, open_run) is open to all.
+ALLOWED = {
+    "config": set(),
+    "data": set(),
+    "models": set(),
+    "losses": set(),
+    "metrics": set(),
+    "figures": set(),
+    "run": set(),
+    "evaluations": {"metrics", "figures"},
+    "train": {"run"},
+    "build": {"config", "data", "models", "losses", "evaluations"},
+    "opened": {"build", "data", "run", "train"},
+    "job": {"build", "data", "evaluations", "figures", "run", "train"},
+    "cli": {"build", "config", "data", "evaluations", "figures", "job", "models", "opened", "run", "train"},
+}
+HYDRA = {"cli", "build"}
+MATPLOTLIB = {"figures"}
+
+
+def files() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def part(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_follow_the_layout(path: Path) -> None:
+    names = imports(path)
+    siblings = {n.split(".")[1] for n in names if n.startswith("vaelab.")} - {
+        part(path),
+        "UsageError",
+        "open_run",
+    }
+    assert siblings <= ALLOWED[part(path)]
+    tops = {n.split(".")[0] for n in names}
+    assert "hydra" not in tops or part(path) in HYDRA
+    assert "matplotlib" not in tops or part(path) in MATPLOTLIB
+
+
+@pytest.mark.parametrize("module", ["vaelab", "vaelab.cli", "vaelab.run", "vaelab.config"])
+def test_what_answers_help_does_not_import_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "path", [*files(), PACKAGE / "__init__.py"], ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_every_file_says_what_it_is(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    assert docstring
+    assert path.read_text().startswith('"""')

@@ -1,0 +1,113 @@
+"""Metrics against scikit-image, torch.distributions and closed forms."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+from torch.distributions import Normal, kl_divergence
+
+from vaelab import metrics
+
+
+def reference(x: Tensor, y: Tensor) -> tuple[list[float], list[float]]:
+    """PSNR and SSIM of each image (C, H, W) by scikit-image, as the project defines them."""
+    pairs = [
+        (a.movedim(0, -1).double().numpy(), b.movedim(0, -1).double().numpy())
+        for a, b in zip(x, y, strict=True)
+    ]
+    psnr = [peak_signal_noise_ratio(a, b, data_range=1) for a, b in pairs]
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
+    return psnr, [structural_similarity(a, b, channel_axis=-1, **options) for a, b in pairs]
+
+
+def noisy(images: Tensor, amount: float) -> Tensor:
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    return (images + amount * noise).clamp(0, 1)
+
+
+def assert_agrees(x: Tensor, y: Tensor) -> None:
+    psnr, ssim = reference(x, y)
+    torch.testing.assert_close(metrics.psnr(x, y), torch.tensor(psnr, dtype=torch.float32), atol=1e-4, rtol=0)
+    torch.testing.assert_close(metrics.ssim(x, y), torch.tensor(ssim, dtype=torch.float32), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "shape", [(5, 1, 28, 28), (3, 3, 64, 64), (2, 3, 11, 17), (1, 1, 200, 180), (40, 3, 50, 50)]
+)
+@pytest.mark.parametrize("amount", [0.02, 0.3])
+def test_agrees_with_scikit_image_on_random_images(shape: tuple[int, ...], amount: float) -> None:
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    assert_agrees(x, noisy(x, amount))
+    assert_agrees(x.contiguous(memory_format=torch.channels_last), noisy(x, amount))
+
+
+def test_agrees_with_scikit_image_on_real_gray_images(shared_data: Path) -> None:
+    with np.load(shared_data / "tibetan_mnist" / "TibetanMNIST.npz", allow_pickle=False) as arrays:
+        x = torch.from_numpy(arrays["image"][::1000]).float()[:, None] / 255
+    assert_agrees(x, noisy(x, 0.1))
+    assert_agrees(x, torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1))
+
+
+def test_agrees_with_scikit_image_on_real_colour_images(shared_data: Path) -> None:
+    with zipfile.ZipFile(shared_data / "anime" / "anime_tagged_6k.zip") as archive:
+        names = [name for name in archive.namelist() if name.endswith(".jpg")][:6]
+        pictures = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")) for name in names]
+    x = torch.from_numpy(np.stack(pictures)).movedim(-1, 1).float() / 255
+    assert_agrees(x, noisy(x, 0.1))
+    assert_agrees(x, torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1))
+
+
+def test_pieces_do_not_change_the_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    y = noisy(x, 0.1)
+    whole = metrics.ssim(x, y), metrics.mse(x, y)
+    monkeypatch.setattr(metrics, "PIXELS_AT_ONCE", 1)
+    torch.testing.assert_close((metrics.ssim(x, y), metrics.mse(x, y)), whole)
+
+
+def test_leading_axes_pass_through() -> None:
+    x = torch.rand(2, 5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    y = noisy(x, 0.1)
+    for metric in (metrics.mse, metrics.psnr, metrics.ssim):
+        assert metric(x, y).shape == (2, 5)
+        torch.testing.assert_close(metric(x, y)[1], metric(x[1], y[1]))
+
+
+def test_closed_forms() -> None:
+    x = torch.full((2, 1, 12, 12), 0.5)
+    y = x + torch.tensor([0.1, 0.0]).view(2, 1, 1, 1)
+    torch.testing.assert_close(metrics.mse(x, y), torch.tensor([0.01, 0.0]))
+    # Identical images have an infinite PSNR, which the ceiling keeps out of means.
+    torch.testing.assert_close(metrics.psnr(x, y), torch.tensor([20.0, 100.0]), atol=1e-4, rtol=0)
+    luminance = (2 * 0.5 * 0.6 + 1e-4) / (0.5**2 + 0.6**2 + 1e-4)
+    torch.testing.assert_close(metrics.ssim(x, y), torch.tensor([luminance, 1.0]), atol=1e-4, rtol=0)
+
+
+def test_ssim_refuses_images_smaller_than_its_window() -> None:
+    x = torch.zeros(1, 1, 10, 32)
+    with pytest.raises(ValueError, match="11×11 or more, these are 10×32"):
+        metrics.ssim(x, x)
+
+
+def test_gaussian_kl_agrees_with_torch_distributions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mean, log_variance = torch.randn(2, 4, 6, generator=generator)
+    expected = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0))
+    torch.testing.assert_close(metrics.gaussian_kl(mean, log_variance), expected)
+    assert metrics.gaussian_kl(torch.zeros(3), torch.zeros(3)).tolist() == [0, 0, 0]
+
+
+def test_active_units_are_those_whose_means_vary() -> None:
+    signs = torch.tensor([1.0, -1.0]).repeat(50)[:, None]
+    means = 5 + signs * torch.tensor([0.0, 0.09, 0.11, 3.0])  # variances 0, 0.0081, 0.0121, 9
+    assert metrics.active_units(means).tolist() == [False, False, True, True]
+    assert metrics.active_units(torch.stack((means, 0 * means))).tolist() == [
+        [False, False, True, True],
+        [False] * 4,
+    ]
