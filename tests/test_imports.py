@@ -21,9 +21,9 @@ ALLOWED = {
     "evaluations": {"metrics", "figures"},
     "train": {"run"},
     "build": {"config", "data", "models", "losses", "evaluations"},
-    "opened": {"build", "data", "run", "train"},
-    "job": {"build", "data", "evaluations", "figures", "run", "train"},
-    "cli": {"build", "config", "data", "evaluations", "figures", "job", "models", "opened", "run", "train"},
+    "opened": {"build", "data", "losses", "run", "train"},
+    "job": {"build", "data", "evaluations", "figures", "losses", "run", "train"},
+    "cli": {"build", "config", "data", "figures", "job", "opened", "run", "train"},
 }
 HYDRA = {"cli", "build"}
 MATPLOTLIB = {"figures"}

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from hydra.utils import get_object, instantiate
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from vaelab import UsageError, config, models
 from vaelab.data import ImageSet, Loader
+from vaelab.losses import Loss
 
 ALLOWED = ("vaelab.", "torch.optim.")
 LARGEST_EVALUATION_BATCH = 256  # images; keeps the memory of an evaluation near that of training
@@ -79,10 +80,10 @@ def model(cfg: DictConfig, image_shape: tuple[int, int, int]) -> nn.Module:
     return network
 
 
-def loss(cfg: DictConfig, network: nn.Module) -> nn.Module:
+def loss(cfg: DictConfig, network: nn.Module) -> Loss:
     """The loss; raises UsageError where it does not fit the network."""
     built = _build(cfg.loss, "loss")
-    assert isinstance(built, nn.Module)
+    assert isinstance(built, Loss)
     _refuse_misfit(f"loss={_name(built)}", needs_posterior(built), network, other="loss=reconstruction")
     if isinstance(network, models.VAE) and not needs_posterior(built):
         raise UsageError(
@@ -180,13 +181,13 @@ def _precision(kind: str) -> tuple[str, str]:
 def fabric(chosen: Hardware) -> Fabric:
     """Lightning Fabric for the chosen device and precision."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # run.json says what was chosen
-    precision = {"fp32": "32-true", "bf16": "bf16-mixed"}[chosen.precision]
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if chosen.precision == "bf16" else "32-true"
     return Fabric(accelerator=chosen.device, devices=1, precision=precision)
 
 
 def setup(
     engine: Fabric, network: nn.Module, built: Mapping[str, Optimizer], compiled: bool
-) -> tuple[nn.Module, dict[str, Optimizer]]:
+) -> tuple[nn.Module, dict[str, Any]]:
     """The network and its optimizers under Fabric; encode and decode run in the chosen precision."""
     if engine.device.type == "cuda":  # the layout of the loader's batches there
         network.to(memory_format=torch.channels_last)

@@ -17,6 +17,7 @@ from torch import nn
 from vaelab import build, figures
 from vaelab.data import SPLITS, ImageSet, Loader
 from vaelab.evaluations import Context, measure
+from vaelab.losses import Loss
 from vaelab.run import Row, Run
 from vaelab.train import Plan, fit, weights
 
@@ -31,7 +32,7 @@ class Job:
     images: ImageSet
     loaders: tuple[Loader, Loader]  # train and val
     network: nn.Module
-    criterion: nn.Module
+    criterion: Loss
     evaluations: dict[str, Any]
 
 
@@ -100,7 +101,7 @@ def keep(run: Run, name: str, result: Any, dpi: int) -> None:
 def context(
     cfg: DictConfig,
     network: nn.Module,
-    criterion: nn.Module,
+    criterion: Loss,
     images: ImageSet,
     history: list[Row],
     device: torch.device,

@@ -144,10 +144,22 @@ def cyclical(epoch: float, period: float) -> float:
 KL_SCHEDULES = {"constant": constant, "linear": linear, "cyclical": cyclical}
 
 
-class Reconstruction(nn.Module):
-    """The loss of an autoencoder: -log p(x|z), or the mean error of each pixel with reduction=mean."""
+class Loss(nn.Module):
+    """A generator of turns: loss(model, batch) yields (player, terms), and the player minimises terms["loss"].
+
+    `epoch` is the time in epochs that schedules read; the training loop sets it.
+    """
 
     epoch = 0.0
+    needs_posterior = False
+
+    def beta_eff(self, pixels: int) -> float | None:
+        """The weight of the KL term that images of this many values have in common units; None without one."""
+        return None
+
+
+class Reconstruction(Loss):
+    """The loss of an autoencoder: -log p(x|z), or the mean error of each pixel with reduction=mean."""
 
     def __init__(self, likelihood: LikelihoodName, sigma: float, reduction: Reduction) -> None:
         super().__init__()
@@ -166,16 +178,9 @@ class Reconstruction(nn.Module):
         """What stands beside the KL term in the loss, per image (..., B)."""
         return nll if self.reduction == "sum" else self.likelihood.mean_error(images, reconstruction)
 
-    def beta_eff(self, pixels: int) -> float | None:
-        """None: there is no KL term to weigh."""
-        return None
-
 
 class ELBO(Reconstruction):
-    """The evidence lower bound with a weighted KL term (Kingma & Welling 2014; Higgins et al. 2017, equation 4).
-
-    `epoch` is the time in epochs that the schedule of the KL weight reads; the training loop sets it.
-    """
+    """The evidence lower bound with a weighted KL term (Kingma & Welling 2014; Higgins et al. 2017, equation 4)."""
 
     needs_posterior = True
 

@@ -5,11 +5,12 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from vaelab import build
 from vaelab.data import ImageSet
+from vaelab.losses import Loss
 from vaelab.run import Row, Run
 from vaelab.train import below
 
@@ -24,7 +25,7 @@ class OpenedRun:
     @cached_property
     def config(self) -> DictConfig:
         """The resolved configuration, with the data looked for where they are now."""
-        config = OmegaConf.create(OmegaConf.to_container(self.run.config))
+        config = self.run.config.copy()
         if self._data_dir is not None:
             config.dataset.data_dir = self._data_dir
         return config
@@ -48,7 +49,7 @@ class OpenedRun:
         """The trained network, in evaluation mode: encode(images) and decode(z), both batched."""
         return self.networks(device)[0]
 
-    def networks(self, device: str) -> tuple[nn.Module, nn.Module]:
+    def networks(self, device: str) -> tuple[nn.Module, Loss]:
         """The trained network and its loss on a device, both in evaluation mode."""
         channels, height, width = self.info["dataset"]["shape"]
         network = build.model(self.config, (channels, height, width))

@@ -83,7 +83,7 @@ def fit(
 def train_epoch(
     fabric: Fabric,
     model: nn.Module,
-    loss: nn.Module,
+    loss: Any,
     optimizers: Mapping[str, Optimizer],
     batches: Any,
     plan: Plan,

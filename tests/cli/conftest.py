@@ -34,7 +34,11 @@ def vae(data_dir: Path) -> Command:
 
 
 def command(name: str, *args: str, data_dir: Path) -> list[str]:
-    return [str(BIN / f"vae-{name}"), f"data_dir={data_dir}", *args]
+    return [
+        str(BIN / f"vae-{name}"),
+        *args,
+        *([] if any(a.startswith("data_dir=") for a in args) else [f"data_dir={data_dir}"]),
+    ]
 
 
 def environment() -> dict[str, str]:

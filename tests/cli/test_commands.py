@@ -71,9 +71,13 @@ def test_prepared_data_are_found_without_their_source(
 
 @pytest.mark.parametrize(
     ("dataset", "source"),
-    [("tibetan_mnist", "tibetan_mnist/TibetanMNIST.npz"), ("eyes", "eyes"), ("npz", "binarized_mnist/binarized_mnist.npz"),
-     ("image_folder", "faces/genki4k_crops64.zip")],
-)  # fmt: skip
+    [
+        ("tibetan_mnist", "tibetan_mnist/TibetanMNIST.npz"),
+        ("eyes", "eyes"),
+        ("npz", "binarized_mnist/binarized_mnist.npz"),
+        ("image_folder", "faces/genki4k_crops64.zip"),
+    ],
+)
 def test_every_real_data_set_goes_all_the_way(
     dataset: str, source: str, vae: Command, shared_data: Path, tmp_path: Path
 ) -> None:

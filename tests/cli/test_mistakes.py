@@ -2,9 +2,11 @@
 
 import io
 import pickle
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
@@ -13,11 +15,11 @@ from PIL import Image
 from tests.cli.conftest import QUICK, Command
 
 
-def refused(done: object, *words: str) -> None:
-    assert done.returncode == 2, (done.stdout, done.stderr)  # type: ignore[attr-defined]
-    lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.startswith("vae-")]  # type: ignore[attr-defined]
-    assert len(lines) == 1, done.stderr  # type: ignore[attr-defined]
-    assert "Traceback" not in done.stderr  # type: ignore[attr-defined]
+def refused(done: CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.startswith("vae-")]
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
     for word in words:
         assert word in lines[0]
 
@@ -33,7 +35,7 @@ def refused(done: object, *words: str) -> None:
         ("kl_weight=-1", ["kl_weight=-1", "at least 0"]),
         ("epochs=0", ["epochs=0", "at least 1"]),
         ("batch_size=0", ["batch_size=0", "at least 1"]),
-        ("batch_size=5000", ["batch_size=5000", "training split", "digits", "at most"]),
+        ("batch_size=5000", ["batch_size=5000", "train split", "digits", "at most"]),
         ("dataset.path=nowhere.npz", ["nowhere.npz"]),
         ("trainer.device=cuda", ["no CUDA device"]),
         ("output_dir=/proc/nowhere", ["output_dir", "/proc/nowhere"]),
@@ -169,8 +171,6 @@ def test_what_is_not_a_run_folder(folder: str, vae: Command, tmp_path: Path) -> 
 
 
 def test_other_data_than_the_run_was_trained_on(finished: Path, vae: Command, tmp_path: Path) -> None:
-    import shutil
-
     moved = shutil.copytree(finished, tmp_path / "run")
     config = (moved / "config.yaml").read_text()
     (moved / "config.yaml").write_text(config.replace("name: digits", "name: other_digits"))
