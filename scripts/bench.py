@@ -13,13 +13,13 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import skimage
 import torch
 import torch.nn.functional as F
-import torchvision
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from tqdm import tqdm
 
-from vaelab import __version__, build, config, job, metrics
+from vaelab import build, config, job, metrics
 from vaelab.evaluations import measure
 from vaelab.train import Plan, seed_all, train_epoch
 
@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = Path(os.environ.get("VAELAB_SHARED_DATA", ROOT.parent / "shared" / "data"))
 ANIME, DIGITS, EYES = "anime/anime_tagged_6k.zip", "tibetan_mnist/TibetanMNIST.npz", "eyes/data.npy"
 
-Bench = Callable[[Path, Path], Iterator[str]]  # samples, temporary folder -> lines of its report
+Bench = Callable[..., Iterator[str]]  # samples, temporary folder -> lines of its report
 
 # ---- measuring
 
@@ -143,7 +143,7 @@ class PlainTraining:
     def __init__(self, ours: Training, pictures: Path, workers: int) -> None:
         images, cfg = ours.job.images, ours.cfg
         self.device = ours.job.engine.device
-        self.model = build.model(cfg, images.image_shape).to(self.device)
+        self.model: Any = build.model(cfg, images.image_shape).to(self.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=cfg.lr)
         self.kl_weight = cfg.kl_weight
         self.loader = DataLoader(
@@ -247,15 +247,17 @@ def compare_training(
     yield at_least(min(seconds[name] for name in sides) / seconds["vaelab"], target)
 
 
-def start(samples: Path, folder: Path, rounds: int = 3) -> Iterator[str]:
+def start(
+    samples: Path, folder: Path, count: int = 1900, batch_size: int = 128, rounds: int = 3
+) -> Iterator[str]:
     """From the start of the process to the end of the first training step, on prepared images."""
-    dataset = on("anime", samples / ANIME, folder)
+    overrides = [*on("anime", anime_jpegs(samples, folder, count), folder), f"batch_size={batch_size}"]
     with quiet():
-        build.dataset(composed(*dataset))
+        build.dataset(composed(*overrides))
     sides = {
         "import torch": lambda: python("import torch"),
         "import torch and one step of Adam": lambda: python(ADAM_STEP),
-        "vae-train": lambda: python(TRAIN_STEP, *dataset, f"output_dir={tempfile.mkdtemp(dir=folder)}"),
+        "vae-train": lambda: python(TRAIN_STEP, *overrides, f"output_dir={tempfile.mkdtemp(dir=folder)}"),
     }
     seconds = interleaved(sides, rounds)
     torch_alone, adam, ours = seconds.values()
@@ -297,40 +299,38 @@ def python(code: str, *arguments: str) -> None:
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
 
 
-def prepare(samples: Path, folder: Path, rounds: int = 3) -> Iterator[str]:
-    """Preparing 6,000 JPEG files of 96×96 at 64×64, and opening them again."""
+def prepare(samples: Path, folder: Path, count: int = 6000, rounds: int = 3) -> Iterator[str]:
+    """Preparing JPEG files of 96×96 at 64×64, and opening them again."""
+    pictures = anime_jpegs(samples, folder, count)
     first, second = [], []
-    with zipfile.ZipFile(samples / ANIME) as archive:
-        count = sum(name.endswith(".jpg") for name in archive.namelist())
     for _ in range(rounds):
-        cfg = composed(*on("anime", samples / ANIME, Path(tempfile.mkdtemp(dir=folder))))
+        cfg = composed(*on("anime", pictures, Path(tempfile.mkdtemp(dir=folder))))
+        load = partial(build.dataset, cfg)
         with quiet():
-            load = partial(build.dataset, cfg)
             first.append(timed(load))
-            second.append(timed(load))
+        second.append(timed(load))
     yield f"{count} JPEG files: {at_most(statistics.median(first), 6, 's')}"
     yield f"opened again in {1000 * statistics.median(second):.1f} ms"
 
 
 def metrics_(samples: Path, folder: Path, count: int = 1000, rounds: int = 3) -> Iterator[str]:
     """PSNR and SSIM of 64×64×3 images against a loop over scikit-image."""
-    images, noisy = image_pairs(samples, folder, count)
+    images, noisy = image_pairs(anime_jpegs(samples, folder, count), folder)
     device = torch.device(build.device("auto"))
     x, y = images.to(device), noisy.to(device)
-    pairs = [(a.movedim(0, -1).numpy(), b.movedim(0, -1).numpy()) for a, b in zip(images, noisy, strict=True)]
-    sides = {"vaelab": lambda: measured(x, y), "scikit-image": lambda: measured_one_by_one(pairs)}
+    sides = {"vaelab": lambda: measured(x, y), "scikit-image": lambda: measured_one_by_one(images, noisy)}
     seconds = interleaved(sides, rounds)
-    difference = (measured(x, y) - measured_one_by_one(pairs)).abs().max().item()
+    difference = (measured(x, y) - measured_one_by_one(images, noisy)).abs().max().item()
     yield rates(seconds, count)
     yield at_least(seconds["scikit-image"] / seconds["vaelab"], 10)
     yield f"largest difference {at_most(difference, 1e-4, 'dB or units of SSIM')}"
 
 
-def image_pairs(samples: Path, folder: Path, count: int) -> tuple[Tensor, Tensor]:
+def image_pairs(pictures: Path, folder: Path) -> tuple[Tensor, Tensor]:
     """Drawn faces (N, 3, 64, 64) in [0, 1] and the same with noise, which stands for reconstructions."""
     with quiet():
-        pixels = build.dataset(composed(*on("anime", samples / ANIME, folder))).images[:count]
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous() / 255
+        pixels = build.dataset(composed(*on("anime", pictures, folder))).images
+    images = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()) / 255
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     return images, (images + 0.1 * noise).clamp(0, 1)
 
@@ -340,15 +340,14 @@ def measured(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([metrics.psnr(x, y), metrics.ssim(x, y)]).cpu()
 
 
-def measured_one_by_one(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tensor:
-    """The same by scikit-image from (H, W, C) pairs, (2, N)."""
+def measured_one_by_one(x: Tensor, y: Tensor) -> Tensor:
+    """The same by scikit-image, image after image."""
     settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
-    return torch.tensor(
-        [
-            [peak_signal_noise_ratio(a, b, data_range=1) for a, b in pairs],
-            [structural_similarity(a, b, channel_axis=-1, **settings) for a, b in pairs],
-        ]
-    )
+    rows = []
+    for a, b in zip(x.movedim(1, -1).numpy(), y.movedim(1, -1).numpy(), strict=True):
+        psnr = peak_signal_noise_ratio(a, b, data_range=1)
+        rows.append((psnr, structural_similarity(a, b, channel_axis=-1, **settings)))
+    return torch.tensor(rows).T
 
 
 def batch_size(
@@ -363,7 +362,11 @@ def batch_size(
 
 
 def precision(
-    samples: Path, folder: Path, counts: tuple[int, int] = (1900, 5000), rounds: int = 5
+    samples: Path,
+    folder: Path,
+    counts: tuple[int, int] = (1900, 5000),
+    batch_size: int = 128,
+    rounds: int = 5,
 ) -> Iterator[str]:
     """Training in fp32 and in bf16."""
     color = on("anime", anime_jpegs(samples, folder, counts[0]), folder)
@@ -373,6 +376,7 @@ def precision(
         "conv_vae 28×28×1": [*gray, "model=conv_vae"],
         "fc_vae 28×28×1": [*gray, "model=fc_vae"],
     }.items():
+        overrides.append(f"batch_size={batch_size}")
         sides = {name: Training(*overrides, f"trainer.precision={name}") for name in ("fp32", "bf16")}
         seconds = interleaved(sides, rounds)
         ratio = seconds["fp32"] / seconds["bf16"]
@@ -406,14 +410,8 @@ def heading() -> str:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     bf16 = [name for name in ("avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(name)]
     machine = [processor(), f"{os.cpu_count()} cores", *bf16, f"{torch.get_num_threads()} threads", gpu]
-    versions = {
-        "vaelab": __version__,
-        "Python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "scikit-image": skimage.__version__,
-    }
-    return f"{', '.join(machine)}\n" + ", ".join(f"{name} {version}" for name, version in versions.items())
+    packages = [f"{name} {version(name)}" for name in ("vaelab", "torch", "torchvision", "scikit-image")]
+    return f"{', '.join(machine)}\nPython {platform.python_version()}, {', '.join(packages)}"
 
 
 def processor() -> str:

@@ -105,13 +105,12 @@ def strided_decoder(image_shape: ImageShape, channels: int, hidden: int, latent_
     """Codes (B, latent_dim) to logits (B, C, H, W): the strided encoder run backwards."""
     sizes = stage_sizes(image_shape)
     widths = [image_shape[0], *stage_widths(channels, len(sizes) - 1)]
-    top = [latent_dim, hidden, widths[-1] * math.prod(sizes[-1])]
     stages = [
         normalised(doubling(a, b, size, bias=False), b)
         for (b, a), size in zip(pairwise(widths[1:]), sizes[1:-1], strict=True)
     ]
     return nn.Sequential(
-        perceptron(top, nn.SiLU()),
+        Expand(latent_dim, hidden, widths[-1] * math.prod(sizes[-1])),
         nn.SiLU(),
         Reshape((widths[-1], *sizes[-1])),
         *reversed(stages),

@@ -45,7 +45,7 @@ def conv_vae(image_shape: ImageShape, latent_dim: int, channels: int, hidden: in
     if not LATENT_DIMS[0] <= latent_dim <= LATENT_DIMS[1]:
         raise ValueError(f"latent_dim={latent_dim} is not from {LATENT_DIMS[0]} to {LATENT_DIMS[1]}")
     return VAE(
-        blocks.strided_encoder(image_shape, channels, hidden, 2 * latent_dim),
+        blocks.strided_encoder(image_shape, channels, 2 * latent_dim),
         blocks.strided_decoder(image_shape, channels, hidden, latent_dim),
     )
 
