@@ -1,5 +1,7 @@
 """Every network at every size it promises, against what was published of it."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -45,6 +47,13 @@ def test_images_come_back_in_shape_and_range_and_every_weight_learns(
 def test_conv_vae_takes_the_promised_latent_sizes(latent_dim: int) -> None:
     model = models.conv_vae((1, 28, 28), latent_dim=latent_dim, channels=8, hidden=16)
     assert model.encode(torch.rand(3, 1, 28, 28)).mean.shape == (3, latent_dim)
+
+
+def test_conv_vae_sees_brightness_and_contrast() -> None:
+    model = build("conv_vae", (3, 16, 16))
+    image = torch.rand(1, 3, 16, 16)
+    codes = [model.encode(x).mean for x in (image, 0.5 * image, 0.5 * image + 0.4)]
+    assert min(float((a - b).norm() / a.norm()) for a, b in itertools.combinations(codes, 2)) > 0.05
 
 
 @pytest.mark.parametrize("latent_dim", [1, 513])

@@ -92,13 +92,28 @@ def normalised(layer: nn.Module, channels: int) -> nn.Sequential:
     return nn.Sequential(layer, nn.GroupNorm(math.gcd(8, channels), channels), nn.SiLU())
 
 
-def strided_encoder(image_shape: ImageShape, channels: int, hidden: int, out: int) -> nn.Module:
-    """Images (B, C, H, W) to (B, out): 4×4 convolutions of stride 2, then two linear layers."""
+class Expand(nn.Module):
+    """(B, a) to (B, b): a linear path, which learns fast, beside one hidden layer, which models more."""
+
+    def __init__(self, a: int, hidden: int, b: int) -> None:
+        super().__init__()
+        self.direct = nn.Linear(a, b)
+        self.bent = perceptron([a, hidden, b], nn.SiLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.direct(x) + self.bent(x)
+
+
+def strided_encoder(image_shape: ImageShape, channels: int, out: int) -> nn.Module:
+    """Images (B, C, H, W) to (B, out): 4×4 convolutions of stride 2, then one linear layer.
+
+    The first convolution has a bias and no normalisation, which would take brightness and contrast away.
+    """
     sizes = stage_sizes(image_shape)
-    widths = [image_shape[0], *stage_widths(channels, len(sizes) - 1)]
+    widths = stage_widths(channels, len(sizes) - 1)
+    first = nn.Sequential(nn.Conv2d(image_shape[0], widths[0], 4, stride=2, padding=1), nn.SiLU())
     stages = [normalised(nn.Conv2d(a, b, 4, stride=2, padding=1, bias=False), b) for a, b in pairwise(widths)]
-    top = [widths[-1] * math.prod(sizes[-1]), hidden, out]
-    return nn.Sequential(*stages, nn.Flatten(), perceptron(top, nn.SiLU()))
+    return nn.Sequential(first, *stages, nn.Flatten(), nn.Linear(widths[-1] * math.prod(sizes[-1]), out))
 
 
 def strided_decoder(image_shape: ImageShape, channels: int, hidden: int, latent_dim: int) -> nn.Module:
