@@ -52,7 +52,7 @@ def test_conv_vae_takes_the_promised_latent_sizes(latent_dim: int) -> None:
 def test_conv_vae_sees_brightness_and_contrast() -> None:
     model = build("conv_vae", (3, 16, 16))
     image = torch.rand(1, 3, 16, 16)
-    codes = [model.encode(x).mean for x in (image, 0.5 * image, 0.5 * image + 0.4)]
+    codes = [model.encode(x).mean.detach() for x in (image, 0.5 * image, 0.5 * image + 0.4)]
     assert min(float((a - b).norm() / a.norm()) for a, b in itertools.combinations(codes, 2)) > 0.05
 
 
