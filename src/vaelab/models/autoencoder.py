@@ -6,24 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.models import blocks
-from vaelab.models.blocks import Code, ImageShape
+from vaelab.models.blocks import Code, EncoderDecoder, ImageShape
 
 
-class Autoencoder(nn.Module):
-    """An encoder to codes and a decoder to logits of the pixels."""
-
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
+class Autoencoder(EncoderDecoder):
+    """An encoder to codes and a decoder."""
 
     def encode(self, images: Tensor) -> Code:
         """Images (B, C, H, W) in [0, 1] to their codes (B, ...)."""
         return Code(self.encoder(images))
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Codes (B, ...) to images (B, C, H, W) in [0, 1], always in float32."""
-        return torch.sigmoid(self.decoder(z).float())
 
 
 class TanhAutoencoder(Autoencoder):

@@ -35,6 +35,19 @@ class Posterior(NamedTuple):
         return self.mean + torch.exp(0.5 * self.log_variance) * torch.randn_like(self.mean)
 
 
+class EncoderDecoder(nn.Module):
+    """An encoder of images and a decoder to the logits of their pixels."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Codes (B, ...) to images (B, C, H, W) in [0, 1], always in float32."""
+        return torch.sigmoid(self.decoder(z).float())
+
+
 class Reshape(nn.Module):
     """(B, n) to (B, *shape)."""
 

@@ -2,33 +2,23 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from vaelab.models import blocks
-from vaelab.models.blocks import ImageShape, Posterior
+from vaelab.models.blocks import EncoderDecoder, ImageShape, Posterior
 
 # exp(log variance) stays finite in float32 far beyond any useful noise; without bounds one bad step is fatal.
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
 LATENT_DIMS = (2, 512)
 
 
-class VAE(nn.Module):
-    """An encoder to the mean and log variance of q(z|x) and a decoder to logits of the pixels."""
-
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
+class VAE(EncoderDecoder):
+    """An encoder to the mean and log variance of q(z|x) and a decoder."""
 
     def encode(self, images: Tensor) -> Posterior:
         """Images (B, C, H, W) in [0, 1] to q(z|x), in float32 (Kingma & Welling 2014, appendix C.2)."""
         mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
         return Posterior(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Latents (B, ...) to images (B, C, H, W) in [0, 1], always in float32."""
-        return torch.sigmoid(self.decoder(z).float())
 
 
 def fc_vae(image_shape: ImageShape, latent_dim: int, hidden: Sequence[int]) -> VAE:
