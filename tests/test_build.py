@@ -1,0 +1,32 @@
+"""What is built computes as run.json says."""
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from torch import nn
+
+from vaelab import build, config
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_training_runs_in_the_chosen_precision_and_evaluation_in_float32(
+    precision: str, dtype: torch.dtype
+) -> None:
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        cfg = compose("train", [f"trainer.precision={precision}", "trainer.device=cpu"])
+    network = build.model(cfg, (1, 16, 16))
+    chosen = build.hardware(cfg)
+    model, _ = build.setup(build.fabric(chosen), network, build.optimizers(cfg, network), compiled=False)
+    seen: list[torch.dtype] = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    images = torch.rand(2, 1, 16, 16)
+    posterior = model.encode(images)
+    decoded = model.decode(posterior.sample())
+    assert set(seen) == {dtype}
+    assert {posterior.mean.dtype, posterior.log_variance.dtype, decoded.dtype} == {torch.float32}
+    seen.clear()
+    network.decode(network.encode(images).mean)
+    assert set(seen) == {torch.float32}
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
