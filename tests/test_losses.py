@@ -57,6 +57,16 @@ def test_bernoulli_nll_of_real_valued_images_is_the_cross_entropy(pictures: tupl
     torch.testing.assert_close(losses.bernoulli_nll(x, p), expected)
 
 
+def test_bernoulli_nll_at_the_ends_is_finite_with_a_finite_slope() -> None:
+    logits = torch.tensor([-200.0, -60.0, 60.0, 200.0]).view(4, 1, 1, 1).requires_grad_()
+    for target in (0.0, 1.0):
+        nll = losses.bernoulli_nll(torch.full_like(logits, target), torch.sigmoid(logits))
+        (slope,) = torch.autograd.grad(nll.sum(), logits)
+        assert nll.isfinite().all()
+        assert slope.isfinite().all()
+    assert losses.bernoulli_nll(torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), torch.nan)).isnan()
+
+
 @pytest.mark.parametrize("sigma", [1.0, 0.1, 2.5])
 def test_gaussian_nll_is_that_of_torch_with_its_constant(
     pictures: tuple[Tensor, Tensor], sigma: float

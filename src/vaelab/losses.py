@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 Terms = dict[str, Tensor]
@@ -30,10 +29,12 @@ def per_image(values: Tensor) -> Tensor:
 
 
 def bernoulli_nll(images: Tensor, reconstruction: Tensor) -> Tensor:
-    """-log p(x|z) in nats per image (..., B), for real-valued targets too (Kingma & Welling 2014, appendix C.1)."""
-    return per_image(
-        F.binary_cross_entropy(reconstruction, images.expand_as(reconstruction), reduction="none")
-    )
+    """-log p(x|z) in nats per image (..., B), for real-valued targets too (Kingma & Welling 2014, appendix C.1).
+
+    Means are kept inside (0, 1), so that a pixel costs at most 69 nats; what is not a number stays so.
+    """
+    means = reconstruction.clamp(1e-30, 1 - 2**-24)
+    return per_image(-(images * torch.log(means) + (1 - images) * torch.log1p(-means)))
 
 
 def gaussian_nll(images: Tensor, reconstruction: Tensor, sigma: Tensor | float) -> Tensor:

@@ -1,0 +1,113 @@
+"""The loop: it learns, repeats itself, clips, averages rightly, and names the step at which a loss is lost."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from vaelab import build, config, losses
+from vaelab.data import ImageSet, Loader
+from vaelab.evaluations import measure
+from vaelab.run import Run
+from vaelab.train import NotFinite, Plan, fit, validate
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def images() -> ImageSet:
+    """64 training and 20 validation images: smooth blobs, each of its own place and brightness."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:8, :8]
+    centres, brightness = rng.uniform(1, 7, (84, 2, 1, 1)), rng.uniform(60, 255, (84, 1, 1))
+    blobs = brightness * np.exp(-((y - centres[:, 0]) ** 2 + (x - centres[:, 1]) ** 2) / 4)
+    split = np.r_[np.zeros(64), np.ones(20)].astype(np.int8)
+    return ImageSet("blobs", blobs.astype(np.uint8)[..., None], None, (), ("",) * 84, split, "0" * 16, "test")
+
+
+def trained(folder: Path, images: ImageSet, epochs: int, clip: float | None = None, **settings: Any) -> Run:
+    overrides = [f"{key}={value}" for key, value in settings.items()]
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        cfg = compose("train", ["trainer.device=cpu", "trainer.precision=fp32", *overrides])
+    network = build.model(cfg, images.image_shape)
+    engine = build.fabric(build.hardware(cfg))
+    model, optimizers = build.setup(engine, network, build.optimizers(cfg, network), compiled=False)
+    plan = Plan(epochs, cfg.seed, clip, None, measure, lambda epoch: None)
+    loaders = build.loaders(cfg, images, CPU)
+    run = Run(folder)
+    folder.mkdir(exist_ok=True)
+    fit(engine, model, build.loss(cfg, network), optimizers, *loaders, run, plan)
+    run.save_weights(network.state_dict())
+    return run
+
+
+def test_an_autoencoder_overfits_one_batch(images: ImageSet, tmp_path: Path) -> None:
+    settings = {"model": "conv_ae", "batch_size": 64, "lr": 2e-3, "loss.likelihood": "gaussian_learned"}
+    run = trained(tmp_path, images, 400, **settings)
+    first, last = run.history[0], run.history[-2]
+    assert first["split"] == last["split"] == "train"
+    # The optimal sigma turns nats into the error that is left: under 3 of 255 gray levels.
+    nats_per_pixel = last["reconstruction"] / 64
+    sigma = np.exp(nats_per_pixel - 0.5 * np.log(2 * np.pi) - 0.5)
+    assert sigma < 3 / 255
+    assert last["loss"] < first["loss"]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(images: ImageSet, tmp_path: Path) -> None:
+    runs = [
+        trained(tmp_path / str(i), images, 2, batch_size=16, seed=seed) for i, seed in enumerate((0, 0, 1))
+    ]
+    weights = [(run.folder / "model.safetensors").read_bytes() for run in runs]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_gradients_are_clipped(images: ImageSet, tmp_path: Path) -> None:
+    """Plain gradient descent with lr = 1 moves the weights by at most the clipped norm at each step."""
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        cfg = compose("train", ["trainer.device=cpu"])
+    before = build.model(cfg, images.image_shape).state_dict()
+    descent = {
+        "optimizer._target_": "torch.optim.SGD",
+        "~optimizer.betas": "[0.9,0.999]",
+        "optimizer.fused": "false",
+    }
+    after = trained(tmp_path, images, 1, clip=1e-3, batch_size=64, lr=1.0, **descent).load_weights()
+    moved = sum(float((after[k] - before[k]).square().sum()) for k in before) ** 0.5
+    assert 0.9e-3 < moved <= 1.001e-3
+
+
+def test_validation_averages_over_images_not_over_batches(images: ImageSet) -> None:
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        cfg = compose("train", ["model=conv_ae", "trainer.device=cpu"])
+    network = build.model(cfg, images.image_shape)
+    plan = Plan(1, 0, None, None, measure, lambda epoch: None)
+    uneven = Loader(images, "val", batch_size=16, device=CPU, shuffle=False, drop_last=False)
+    found = validate(network, losses.Reconstruction("bernoulli", 1.0, "sum"), uneven, plan)
+    pixels = torch.from_numpy(images.images[images.indices("val")]).permute(0, 3, 1, 2) / 255
+    decoded = network.decode(network.encode(pixels).mean).detach()
+    mse = (pixels - decoded).square().mean(dim=(1, 2, 3))
+    assert found["mse"] == pytest.approx(float(mse.mean()), rel=1e-5)
+    assert found["psnr"] == pytest.approx(float((-10 * mse.log10()).mean()), rel=1e-5)
+    assert found["loss"] == pytest.approx(float(losses.bernoulli_nll(pixels, decoded).mean()), rel=1e-5)
+
+
+def test_the_schedule_reaches_the_history(images: ImageSet, tmp_path: Path) -> None:
+    schedule = {"loss.kl_schedule": "linear", "loss.kl_schedule_epochs": 4, "kl_weight": 2.0}
+    run = trained(tmp_path, images, 5, batch_size=32, **schedule)
+    weights = [row["kl_weight"] for row in run.history if row["split"] == "train"]
+    # Two steps an epoch, the mean of the weights at their starts.
+    assert weights == pytest.approx([2 * (e + 0.25) / 4 for e in range(4)] + [2.0])
+
+
+def test_a_lost_loss_names_its_step_and_keeps_the_last_good_checkpoint(
+    images: ImageSet, tmp_path: Path
+) -> None:
+    trained(tmp_path, images, 1, batch_size=16)
+    good = (tmp_path / "checkpoints" / "last.safetensors").read_bytes()
+    with pytest.raises(NotFinite, match=r"step 6 \(epoch 2\)"):
+        # The first step of the second epoch throws the weights away, the next one sees it.
+        trained(tmp_path, images, 2, batch_size=16, **{"optimizer.weight_decay": 1e38, "optimizer": "adamw"})
+    assert (tmp_path / "checkpoints" / "last.safetensors").read_bytes() == good
