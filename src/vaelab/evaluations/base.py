@@ -73,21 +73,22 @@ def reconstruct(model: Any, images: Tensor) -> Tensor:
     return model.decode(model.encode(images).mean)
 
 
-def first_images(context: Context, split: str, count: int) -> Images:
-    """The first images of a split, fewer if it has fewer; raises UsageError where it has none."""
-    batches: list[Batch] = []
-    for batch in context.batches(split):
-        batches.append(batch)
-        if sum(len(b.images) for b in batches) >= count:
-            break
-    if not batches:
+def spread_images(context: Context, split: str, count: int) -> Images:
+    """Images spread evenly over a split, for many are sorted by class; raises UsageError where it has none."""
+    total = sum(len(batch.images) for batch in context.batches(split))
+    if total == 0:
         raise UsageError(f"evaluation: the {split} split has no image; use a data set of more images")
-    labels = [b.labels for b in batches if b.labels is not None]
-    return Images(
-        torch.cat([b.images for b in batches])[:count],
-        torch.cat(labels)[:count] if labels else None,
-        torch.cat([torch.as_tensor(b.index) for b in batches])[:count],
-    )
+    wanted = torch.linspace(0, total - 1, min(count, total)).round().long()
+    images, labels, index, start = [], [], [], 0
+    for batch in context.batches(split):
+        inside = (wanted[(wanted >= start) & (wanted < start + len(batch.images))] - start).to(
+            batch.images.device
+        )
+        images.append(batch.images[inside])
+        index.append(torch.as_tensor(batch.index)[inside])
+        labels += [] if batch.labels is None else [batch.labels[inside]]
+        start += len(batch.images)
+    return Images(torch.cat(images), torch.cat(labels) if labels else None, torch.cat(index))
 
 
 def images_array(images: Tensor) -> np.ndarray:

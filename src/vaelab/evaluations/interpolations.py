@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from vaelab import figures
-from vaelab.evaluations.base import Context, Result, first_images, images_array, require_positive
-
-AMONG = 4  # images looked at for each one needed, so that pairs of two classes are found
+from vaelab.evaluations.base import Context, Result, images_array, require_positive, spread_images
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Interpolations:
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:
         model: Any = context.model
-        some = first_images(context, "test", 2 * AMONG * self.pairs)
+        some = spread_images(context, "test", 2 * self.pairs)
         chosen = choose_pairs(len(some.images), some.labels, self.pairs)
         if not len(chosen):
             return Result({}, None, findings=("no interpolations: the test split has fewer than two images",))
@@ -65,9 +63,9 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def choose_pairs(count: int, labels: Tensor | None, pairs: int) -> Tensor:
-    """Positions (at most `pairs`, 2) among `count` images, each used once, of different labels first."""
+    """Positions (at most `pairs`, 2) among `count` images, far apart, each used once, of different labels first."""
     numbers = np.zeros(count, int) if labels is None else labels.cpu().numpy()
-    free = list(range(count))
+    free = [i for near in range(count // 2) for i in (near, near + count // 2)]
     chosen: list[tuple[int, int]] = []
     while len(free) >= 2 and len(chosen) < pairs:
         first = free.pop(0)

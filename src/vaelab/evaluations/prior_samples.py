@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaelab import figures
-from vaelab.evaluations.base import Context, Result, first_images, images_array, noise, require_positive
+from vaelab.evaluations.base import Context, Result, images_array, noise, require_positive, spread_images
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PriorSamples:
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:
         model: Any = context.model
-        mean = model.encode(first_images(context, "test", 1).images).mean
+        mean = model.encode(spread_images(context, "test", 1).images).mean
         z = noise((self.count, *mean.shape[1:]), self.seed, mean)
         image = images_array(model.decode(z))
         title = f"Prior samples · {context.title}"

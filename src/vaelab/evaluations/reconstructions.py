@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import torch
 
 from vaelab import figures
-from vaelab.evaluations.base import Context, Result, first_images, images_array, reconstruct, require_positive
+from vaelab.evaluations.base import (
+    Context,
+    Result,
+    images_array,
+    reconstruct,
+    require_positive,
+    spread_images,
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +27,7 @@ class Reconstructions:
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:
-        shown = first_images(context, "test", self.count)
+        shown = spread_images(context, "test", self.count)
         original = images_array(shown.images)
         reconstruction = images_array(reconstruct(context.model, shown.images))
         return Result(

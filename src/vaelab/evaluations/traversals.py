@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from vaelab import figures
-from vaelab.evaluations.base import Context, Result, first_images, images_array, require_positive
+from vaelab.evaluations.base import Context, Result, images_array, require_positive, spread_images
 from vaelab.evaluations.kl_per_dimension import mean_kl
 
 
@@ -31,7 +31,7 @@ class Traversals:
         model: Any = context.model
         kl = mean_kl(context)
         dimension = torch.argsort(kl, descending=True, stable=True)[: self.dimensions]
-        mean = model.encode(first_images(context, "test", 1).images).mean
+        mean = model.encode(spread_images(context, "test", 1).images).mean
         origin = mean.flatten() if self.start == "image" else torch.zeros_like(mean.flatten())
         value = torch.linspace(-self.limit, self.limit, self.steps, device=origin.device)
         z = origin.repeat(len(dimension), self.steps, 1)
