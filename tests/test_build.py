@@ -8,6 +8,22 @@ from torch import nn
 from vaelab import build, config
 
 
+def test_compiled_methods_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_ = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda call: compile_(call, backend="eager")
+    )  # no C++ compiler needed
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        cfg = compose("train", ["trainer.precision=fp32", "trainer.device=cpu"])
+    network = build.model(cfg, (1, 16, 16))
+    optimizers = build.optimizers(cfg, network)
+    model, _ = build.setup(build.fabric(build.hardware(cfg)), network, optimizers, compiled=True)
+    images = torch.rand(2, 1, 16, 16)
+    mean = model.encode(images).mean.detach()
+    torch.testing.assert_close(mean, network.encode(images).mean)
+    torch.testing.assert_close(model.decode(mean), network.decode(mean))
+
+
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
 def test_training_runs_in_the_chosen_precision_and_evaluation_in_float32(
     precision: str, dtype: torch.dtype

@@ -96,6 +96,10 @@ def test_what_does_not_fit_the_schema_is_refused(override: str, message: str) ->
         ("loss.likelihood=bernouli", "(did you mean bernoulli?)"),
         ("model._target_=os.system", "model._target_=os.system is refused"),
         ("model._target_=vaelab.models.gan_of_the_future", "does not exist"),
+        ("model._target_=vaelab.run.os.getenv", "is not defined in"),
+        ("loss._target_=vaelab.train.torch.load", "is not defined in"),
+        ("loss.sigma={_target_:pathlib.Path.cwd}", "loss.sigma holds a _target_ of its own"),
+        ("optimizer.betas=[{_target_:pathlib.Path.cwd}]", "optimizer.betas holds a _target_ of its own"),
         (
             "evaluation.reconstructions.count=few",
             "evaluation.reconstructions.count=few is not a whole number",
@@ -115,23 +119,34 @@ def test_what_does_not_fit_its_group_is_refused(override: str, message: str) -> 
         (["model=conv_ae", "loss=elbo"], "loss=elbo needs a posterior"),
         (["model=conv_vae", "loss=reconstruction"], "use kl_weight=0"),
         (["model=conv_ae", "evaluation=[prior_samples]"], "evaluation=prior_samples needs a posterior"),
-        (["latent_dim=1"], "latent_dim=1 is not from 2 to 512"),
+        (["latent_dim=513"], "latent_dim=513 is not from 2 to 512"),
+        (["model.hidden=-3"], "model: "),
     ],
 )
 def test_combinations_without_sense_are_refused_in_words(overrides: list[str], message: str) -> None:
     with pytest.raises(UsageError) as refused:
-        build_all(composed(*overrides))
+        build.rehearse(composed(*overrides))
     assert message in str(refused.value)
 
 
-def build_all(cfg: DictConfig) -> None:
-    network = build.model(cfg, (1, 32, 32))
-    build.loss(cfg, network)
-    build.evaluations(cfg, network)
+@pytest.mark.parametrize("target", ["pathlib.Path.cwd", "vaelab.run.os.getcwd", "vaelab.train.torch.load"])
+def test_a_hostile_run_folder_builds_nothing(target: str) -> None:
+    cfg = composed("model=fc_vae")
+    cfg.loss.sigma = {"_target_": target}
+    with pytest.raises(UsageError, match="refused"):
+        build.loss(cfg, build.model(cfg, (1, 8, 8)))
+    cfg.loss = {"_target_": target}
+    with pytest.raises(UsageError, match="refused"):
+        build.loss(cfg, build.model(cfg, (1, 8, 8)))
 
 
 def test_an_experiment_overrules_defaults_and_is_overruled_by_the_command_line(tmp_path: Path) -> None:
-    assert [k for d in OmegaConf.load(config.CONF / "train.yaml").defaults for k in d][-5] == "experiment"
+    order = [
+        d if isinstance(d, str) else next(iter(d))
+        for d in OmegaConf.load(config.CONF / "train.yaml").defaults
+    ]
+    groups = [name for name in order if not name.startswith("override")]
+    assert (groups[0], groups[-1]) == ("_self_", "experiment")
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(
         "# @package _global_\ndefaults:\n  - override /model: conv_ae\nepochs: 7\nkl_weight: 3\n"

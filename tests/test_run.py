@@ -39,7 +39,7 @@ def test_run_name_is_the_overrides_in_order(overrides: list[str], name: str) -> 
 
 
 def test_long_names_stay_distinct_and_short() -> None:
-    names = {run_name([f"dataset.path={'x' * 300}{i}"]) for i in range(3)}
+    names = {run_name([f"dataset.path={'字' * 150}{i}"]) for i in range(3)}
     assert len(names) == 3
     assert all(len(name.encode()) <= LONGEST_NAME for name in names)
 
@@ -57,6 +57,26 @@ def test_another_configuration_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "default-2").mkdir()
     (tmp_path / "default-2" / "notes.txt").write_text("mine")
     assert find(tmp_path, "default", config(), rerun=False).folder == tmp_path / "default-3"
+
+
+def test_what_a_killed_process_left_is_cleaned_up_and_its_folder_used_again(tmp_path: Path) -> None:
+    (tmp_path / "default" / "checkpoints").mkdir(parents=True)
+    left = tmp_path / "default" / ".config.yaml.77.tmp"
+    left.write_text("half")
+    run = find(tmp_path, "default", config(), rerun=False)
+    assert run.folder == tmp_path / "default" or not run.folder.exists()
+    with Run(tmp_path / "default").locked():
+        assert not left.exists()
+
+
+def test_a_folder_taken_or_data_changed_meanwhile_is_refused(tmp_path: Path) -> None:
+    run = started(tmp_path / "default", kl_weight=2.0)
+    with pytest.raises(UsageError, match="taken by another configuration"):
+        run.refuse_change(config(), "f00d")
+    run.update(dataset={"fingerprint": "f00d"})
+    run.refuse_change(config(kl_weight=2.0), "f00d")
+    with pytest.raises(UsageError, match="the images have changed"):
+        run.refuse_change(config(kl_weight=2.0), "beef")
 
 
 def test_rerun_passes_over_finished_runs_and_continues_its_own(tmp_path: Path) -> None:

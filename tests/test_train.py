@@ -94,6 +94,12 @@ def test_validation_averages_over_images_not_over_batches(images: ImageSet) -> N
     assert found["loss"] == pytest.approx(float(losses.bernoulli_nll(pixels, decoded).mean()), rel=1e-5)
 
 
+def test_weights_lost_at_an_epochs_last_step_are_not_kept(images: ImageSet, tmp_path: Path) -> None:
+    with pytest.raises(NotFinite, match=r"after step 1 \(epoch 1\)"):
+        trained(tmp_path, images, 1, batch_size=64, lr=1e38)
+    assert Run(tmp_path).load_checkpoint() is None
+
+
 def test_the_schedule_reaches_the_history(images: ImageSet, tmp_path: Path) -> None:
     schedule = {"loss.kl_schedule": "linear", "loss.kl_schedule_epochs": 4, "kl_weight": 2.0}
     run = trained(tmp_path, images, 5, batch_size=32, **schedule)

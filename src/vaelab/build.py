@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
@@ -17,7 +18,7 @@ from vaelab.data import ImageSet, Loader
 from vaelab.losses import Loss
 
 ALLOWED = ("vaelab.", "torch.optim.")
-LARGEST_EVALUATION_BATCH = 256  # images; keeps the memory of an evaluation near that of training
+EVALUATION_BATCH = 256  # images at least: small training batches would make evaluations slow
 
 # What the program itself passes to each group's target.
 GIVEN = {"model": ("image_shape",), "optimizer": ("params",)}
@@ -41,6 +42,7 @@ def _check_group(node: Mapping[str, Any], path: str) -> None:
 
 def _target(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
     name = str(node.get("_target_"))
+    _refuse_nested_targets(node, path)
     if not name.startswith(ALLOWED):
         raise UsageError(
             f"{path}._target_={name} is refused: only {' and '.join(a + '*' for a in ALLOWED)} are built"
@@ -49,20 +51,47 @@ def _target(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
         target: Callable[..., Any] = get_object(name)
     except Exception as error:
         raise UsageError(f"{path}._target_={name} does not exist") from error
+    # A module of vaelab imports others: what counts is where the object was defined.
+    if not str(getattr(target, "__module__", "")).startswith(ALLOWED):
+        raise UsageError(f"{path}._target_={name} is refused: it is not defined in {' or '.join(ALLOWED)}")
     return target
 
 
+def _refuse_nested_targets(node: Mapping[str, Any], path: str) -> None:
+    def inside(value: Any) -> bool:
+        if isinstance(value, Mapping):
+            return "_target_" in value or any(map(inside, value.values()))
+        return isinstance(value, list) and any(map(inside, value))
+
+    for key, value in node.items():
+        if inside(value):
+            raise UsageError(
+                f"{path}.{key} holds a _target_ of its own, which is refused: only {path} is built"
+            )
+
+
 def _build(node: DictConfig, path: str, **given: Any) -> Any:
-    _target(node, path)
+    values = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(values, dict)
+    plain = {str(key): value for key, value in values.items()}
+    config.check_arguments(_target(plain, path), plain, path, given)
     try:
-        return instantiate(node, _convert_="all", **given)
-    except Exception as error:  # hydra wraps what the constructor raised
-        cause = error.__cause__ or error
+        return instantiate(plain, _convert_="all", _recursive_=False, **given)
+    except InstantiationException as error:
+        cause = error.__cause__
         if isinstance(cause, UsageError):
             raise cause from None
-        if isinstance(cause, ValueError):
-            raise UsageError(f"{path}: {cause}") from error
+        if isinstance(cause, ValueError | TypeError | RuntimeError):
+            raise UsageError(f"{path}: {str(cause).splitlines()[0]}") from error
         raise
+
+
+def rehearse(cfg: DictConfig) -> None:
+    """Builds all but the data, without memory, for images of a common size: refuses what fits no data at all."""
+    with torch.device("meta"):
+        network = model(cfg, (1, 32, 32))
+    loss(cfg, network)
+    evaluations(cfg, network)
 
 
 def dataset(cfg: DictConfig) -> ImageSet:
@@ -129,7 +158,7 @@ def loaders(cfg: DictConfig, images: ImageSet, device: torch.device) -> tuple[Lo
 
 def evaluation_loader(images: ImageSet, split: str, batch_size: int, device: torch.device) -> Loader:
     """A whole split in index order, in batches of a size that does not depend on small training batches."""
-    size = max(batch_size, LARGEST_EVALUATION_BATCH)
+    size = max(batch_size, EVALUATION_BATCH)
     return Loader(images, split, batch_size=size, device=device, shuffle=False, drop_last=False)
 
 
@@ -169,7 +198,7 @@ def hardware(cfg: DictConfig) -> Hardware:
 
 
 def _precision(kind: str) -> tuple[str, str]:
-    if kind == "cuda" and torch.cuda.is_bf16_supported():
+    if kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return "bf16", "the device computes bf16"
     if kind == "cuda":
         return "fp32", "the device has no bf16"
@@ -193,11 +222,10 @@ def setup(
         network.to(memory_format=torch.channels_last)
     wrapped = engine.setup_module(network)
     for method in ("encode", "decode"):
-        if compiled:
-            setattr(network, method, torch.compile(getattr(network, method)))
         wrapped.mark_forward_method(method)
         # Past Fabric's own __setattr__, which would give the method to the network that evaluations use in float32.
-        object.__setattr__(wrapped, method, in_precision(engine, getattr(wrapped, method)))
+        call = torch.compile(getattr(wrapped, method)) if compiled else getattr(wrapped, method)
+        object.__setattr__(wrapped, method, in_precision(engine, call))
     return wrapped, {player: engine.setup_optimizers(optimizer) for player, optimizer in built.items()}
 
 

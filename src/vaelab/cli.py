@@ -48,6 +48,7 @@ def _train(cfg: DictConfig) -> None:
     chosen = HydraConfig.get()
     parent = Path(cfg.output_dir, chosen.runtime.choices["dataset"], chosen.runtime.choices["model"])
     refuse_unwritable(parent)
+    make_paths_absolute(cfg)
     run = find(parent, run_name(chosen.overrides.task), cfg, cfg.rerun)
     if run.is_done():
         print("this run is already done; rerun=true trains it again")
@@ -57,6 +58,7 @@ def _train(cfg: DictConfig) -> None:
 
     job = jobs.prepare(cfg)
     with run.locked():
+        run.refuse_change(cfg, job.images.fingerprint)
         run.start(cfg, sys.argv, jobs.facts(job))
         with run.recorded():
             try:
@@ -89,7 +91,7 @@ def _evaluate(cfg: DictConfig) -> None:
             f"the images of {images.source} are not those that {run.folder} was trained on: give data_dir=..."
         )
     with open_dict(opened.config):
-        opened.config.evaluation = cfg.get("evaluation") or opened.config.evaluation
+        opened.config.evaluation = cfg.get("evaluation") or opened.config.get("evaluation") or {}
     evaluations = build.evaluations(opened.config, network)
     epoch = run.history[-1]["epoch"]
     with run.locked():
@@ -122,6 +124,13 @@ def _data(cfg: DictConfig) -> None:
     )
     figures.save(sheet, folder / "contact_sheet.png", cfg.dpi)
     print(f"contact sheet: {folder / 'contact_sheet.png'}")
+
+
+def make_paths_absolute(cfg: DictConfig) -> None:
+    """So that a run folder says where its data are, wherever it is read from."""
+    cfg.data_dir = str(Path(cfg.data_dir).expanduser().absolute())
+    if cfg.dataset.path not in (None, "embedded"):
+        cfg.dataset.path = str(Path(cfg.dataset.path).expanduser().absolute())
 
 
 def command(name: str, verb: Callable[[DictConfig], None]) -> NoReturn:
@@ -187,6 +196,6 @@ def print_summary(run: Run) -> None:
     print("test split")
     for name, value in run.metrics.items():
         print(f"  {name:<{width}}  {value:.6g}")
-    for finding in run.info.get("findings", []):
-        print(finding)
+    for found in run.info.get("findings", {}).values():
+        print(*found, sep="\n")
     print(f"run folder: {run.folder}")

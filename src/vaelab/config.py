@@ -75,7 +75,7 @@ class Train:
     trainer: Trainer
     evaluation: dict[str, Group]
     kl_weight: Annotated[float, AtLeast(0)]
-    latent_dim: Count
+    latent_dim: Annotated[int, AtLeast(2)]
     epochs: Count
     batch_size: Count
     lr: Annotated[float, Above(0)]

@@ -1,12 +1,13 @@
 """One run, from a configuration to a finished folder: train, measure, draw."""
 
+import math
 import platform
 import resource
 import statistics
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ def prepare(cfg: DictConfig) -> Job:
     """Builds a job; raises UsageError for every mistake in the configuration or the data."""
     build.check(cfg)
     hardware = build.hardware(cfg)
+    build.rehearse(cfg)
     images = build.dataset(cfg)
     network = build.model(cfg, images.image_shape)
     criterion = build.loss(cfg, network)
@@ -81,14 +83,14 @@ def draw_snapshot(job: Job, run: Run, epoch: int) -> None:
 def evaluate(run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int) -> None:
     """Writes each evaluation's arrays and figure, then all metrics and findings."""
     metrics: dict[str, float] = dict(run.metrics)
-    findings: list[str] = []
+    findings: dict[str, list[str]] = dict(run.info.get("findings", {}))
     for name, evaluation in evaluations.items():
         result = evaluation(read)
         keep(run, name, result, dpi)
         metrics |= result.metrics
-        findings += result.findings
+        findings[name] = list(result.findings)
     run.write_json("evaluation/metrics.json", metrics)
-    run.update(findings=findings)
+    run.update(findings={name: found for name, found in findings.items() if found})
 
 
 def keep(run: Run, name: str, result: Any, dpi: int) -> None:
@@ -108,12 +110,13 @@ def context(
     epoch: int,
 ) -> Context:
     """What evaluations read: the network in evaluation mode and float32, the splits, the history, a title."""
+    criterion.epoch = float(epoch)  # what a schedule of the KL weight reads
     weighted = [f"λ = {criterion.kl_weight:g}"] if build.needs_posterior(criterion) else []
     architecture = str(cfg.model._target_).rpartition(".")[2]
     return Context(
         model=network.eval(),
         loss=criterion.eval(),
-        batches=partial(build.evaluation_loader, images, batch_size=cfg.batch_size, device=device),
+        batches=cache(partial(build.evaluation_loader, images, batch_size=cfg.batch_size, device=device)),
         classes=images.classes,
         history=history,
         title=" · ".join([images.name, architecture, *weighted, f"epoch {epoch}"]),
@@ -139,6 +142,7 @@ def facts(job: Job) -> dict[str, Any]:
             "classes": list(images.classes),
         },
         "parameters": sum(p.numel() for p in job.network.parameters()),
+        "beta_eff": beta_eff(job),
     }
 
 
@@ -147,14 +151,19 @@ def measured(job: Job, run: Run) -> dict[str, Any]:
     rows = run.history
     epochs = [row["seconds"] for row in rows if row["split"] == "train"]
     per_epoch = job.images.sizes()["train"] // job.cfg.batch_size * job.cfg.batch_size
-    channels, height, width = job.images.image_shape
     return {
-        "beta_eff": job.criterion.beta_eff(channels * height * width),
+        "beta_eff": beta_eff(job),
         "seconds": sum(row["seconds"] for row in rows),
         # The first epoch warms caches up; the median of the others is the steady state.
         "images_per_second": per_epoch / statistics.median(epochs[1:] or epochs),
         "peak_memory_bytes": peak_memory(job.hardware.device),
     }
+
+
+def beta_eff(job: Job) -> float | None:
+    """The weight of the KL term in common units; None without one, or before a learned sigma is known."""
+    weight = job.criterion.beta_eff(math.prod(job.images.image_shape))
+    return None if weight is None or math.isnan(weight) else weight
 
 
 def peak_memory(device: str) -> int:

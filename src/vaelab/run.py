@@ -45,9 +45,10 @@ def run_name(overrides: Sequence[str]) -> str:
     parts = [o.lstrip("+") for o in sorted(overrides, key=lambda o: o.lstrip("+"))]
     parts = [p for p in parts if p.split("=")[0] not in NOT_IN_A_NAME]
     name = re.sub(r"[^\w=,.+\-\[\]~]", "_", ",".join(parts)).lstrip(".") or "default"
-    if len(name.encode()) <= LONGEST_NAME:
+    encoded = name.encode()
+    if len(encoded) <= LONGEST_NAME:
         return name
-    return f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return f"{encoded[:100].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:12]}"
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def find(parent: Path, name: str, config: DictConfig, rerun: bool) -> "Run":
 
 def refuse_unwritable(folder: Path) -> None:
     """Raises UsageError when the folder cannot be made or written to; creates nothing."""
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    existing = next(p for p in (folder, *folder.absolute().parents) if os.path.exists(p))
     if not existing.is_dir():
         raise UsageError(
             f"output_dir={folder}: {existing} is a file, not a folder: choose another output_dir"
@@ -102,6 +103,8 @@ class Run:
         for needed in ("config.yaml", "run.json"):
             if not (run.folder / needed).is_file():
                 raise UsageError(f"{folder} is not a run folder: it has no {needed}")
+        if "dataset" not in run.info:
+            raise UsageError(f"{run.folder / 'run.json'} is damaged: it does not say what data the run has")
         return run
 
     @cached_property
@@ -111,7 +114,8 @@ class Run:
             config = OmegaConf.load(self.folder / "config.yaml")
         except Exception as error:
             raise UsageError(f"{self.folder / 'config.yaml'} cannot be read: it is not YAML") from error
-        assert isinstance(config, DictConfig)
+        if not isinstance(config, DictConfig):
+            raise UsageError(f"{self.folder / 'config.yaml'} is damaged: it holds no keys")
         return config
 
     @property
@@ -134,9 +138,9 @@ class Run:
             return [{k: _number(v) for k, v in row.items() if v != ""} for row in csv.DictReader(lines)]
 
     def is_free(self) -> bool:
-        """Whether nothing but a lock is in the folder."""
+        """Whether nothing but a lock, or what a killed process had not finished, is in the folder."""
         return not self.folder.exists() or (
-            self.folder.is_dir() and all(p.name == ".lock" for p in self.folder.iterdir())
+            self.folder.is_dir() and all(p.name.startswith(".") for p in self.folder.iterdir())
         )
 
     def is_done(self) -> bool:
@@ -145,7 +149,9 @@ class Run:
 
     def has_config(self, config: DictConfig) -> bool:
         """Whether the folder's stored configuration is this one."""
-        return (self.folder / "config.yaml").is_file() and identity(self.config) == identity(config)
+        return (self.folder / "config.yaml").is_file() and identity(Run(self.folder).config) == identity(
+            config
+        )
 
     def load_weights(self) -> "dict[str, Tensor]":
         """The final weights; those of the loss have names that begin with `loss.`."""
@@ -184,9 +190,22 @@ class Run:
                 f"cannot write in {self.folder} ({reason}): choose another output_dir"
             ) from error
         try:
+            for unfinished in self.folder.rglob(".*.tmp"):  # of a process that was killed
+                unfinished.unlink()
             yield
         finally:
             lock.release()
+
+    def refuse_change(self, config: DictConfig, fingerprint: str) -> None:
+        """Raises UsageError where the folder, once locked, is another run's or was trained on other images."""
+        if not self.is_free() and not self.has_config(config):
+            raise UsageError(
+                f"{self.folder} was taken by another configuration meanwhile: give the command again"
+            )
+        if self.info.get("dataset", {}).get("fingerprint", fingerprint) != fingerprint:
+            raise UsageError(
+                f"the images have changed since {self.folder} was begun: rename that folder to start anew"
+            )
 
     def start(self, config: DictConfig, command: Sequence[str], facts: Mapping[str, Any]) -> None:
         """Writes config.yaml and run.json with status running."""
@@ -294,7 +313,8 @@ class Run:
             values = json.loads(file.read_text())
         except ValueError as error:
             raise UsageError(f"{file} is damaged: it is not JSON") from error
-        assert isinstance(values, dict)
+        if not isinstance(values, dict):
+            raise UsageError(f"{file} is damaged: it holds no keys")
         return values
 
 

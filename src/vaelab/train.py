@@ -1,5 +1,6 @@
 """fit(): the training loop, one page."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def fit(
     Writes metrics.csv and a checkpoint at each epoch's end. Raises NotFinite, OutOfTime.
     """
     started = time.perf_counter()
-    epoch, step, rows, before = restore(fabric, model, loss, optimizers, run)
+    epoch, step, rows = restore(model, loss, optimizers, run)
     with progress(plan.epochs, train, epoch) as bar:
         while epoch < plan.epochs:
             epoch += 1
@@ -64,6 +65,8 @@ def fit(
             trained, step = train_epoch(fabric, model, loss, optimizers, train, plan, bar, epoch, step)
             tock = time.perf_counter()
             validated = validate(model, loss, val, plan)
+            if not math.isfinite(validated["loss"]):  # the epoch's last step broke the weights
+                raise NotFinite(f"the loss is not finite after step {step} (epoch {epoch})")
             lr = next(iter(optimizers.values())).param_groups[0]["lr"]
             facts = {"epoch": epoch, "step": step}
             rows += [
@@ -73,9 +76,8 @@ def fit(
             bar.set_postfix({k: f"{trained[k]:.2f}" for k in ("loss", "elbo") if k in trained})
             run.log(f"epoch {epoch}: train {summary(trained)}; val {summary(validated)}", show=False)
             plan.draw(epoch)
-            seconds = before + time.perf_counter() - started
             run.write_history(rows)
-            run.save_checkpoint(state(model, loss, optimizers), facts | {"seconds": seconds})
+            run.save_checkpoint(state(model, loss, optimizers), facts)
             if plan.max_seconds and time.perf_counter() - started > plan.max_seconds and epoch < plan.epochs:
                 raise OutOfTime(f"trainer.max_seconds={plan.max_seconds:g} passed after epoch {epoch}")
 
@@ -168,24 +170,28 @@ def weights(model: nn.Module, loss: nn.Module, prefix: str = "") -> Terms:
 
 
 def restore(
-    fabric: Fabric, model: nn.Module, loss: nn.Module, optimizers: Mapping[str, Optimizer], run: Run
-) -> tuple[int, int, list[Row], float]:
-    """Loads the run's checkpoint: (epochs done, steps done, rows of their metrics, seconds spent)."""
+    model: nn.Module, loss: nn.Module, optimizers: Mapping[str, Optimizer], run: Run
+) -> tuple[int, int, list[Row]]:
+    """Loads the run's checkpoint: (epochs done, steps done, rows of their metrics)."""
     checkpoint = run.load_checkpoint()
     if checkpoint is None:
-        return 0, 0, [], 0.0
+        return 0, 0, []
     tensors, facts = checkpoint
     model.load_state_dict(below(tensors, "model."))
     loss.load_state_dict(below(tensors, "loss."))
     for player, optimizer in optimizers.items():
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         entries: dict[int, Terms] = {}
         for name, value in below(tensors, f"optimizer.{player}.").items():
             index, _, entry = name.partition(".")
+            parameter = parameters[int(index)]
+            if value.shape == parameter.shape:  # fused optimizers need the parameter's own memory layout
+                value = torch.empty_like(parameter).copy_(value)
             entries.setdefault(int(index), {})[entry] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
     rows = [row for row in run.history if row["epoch"] <= facts["epoch"]]
     run.log(f"continues after epoch {facts['epoch']}")
-    return facts["epoch"], facts["step"], rows, facts["seconds"]
+    return facts["epoch"], facts["step"], rows
 
 
 def progress(epochs: int, batches: Any, done: int) -> tqdm:

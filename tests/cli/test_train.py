@@ -109,6 +109,17 @@ def test_evaluate_from_the_folder_alone_gives_the_same_numbers(
     assert figures == {f"{name}.png" for name in FIGURES if "/" not in name}
 
 
+def test_evaluate_weighs_the_kl_as_the_run_did_at_its_end(vae: Command, tmp_path: Path) -> None:
+    settings = [*QUICK, "loss.kl_schedule=linear", "loss.kl_schedule_epochs=4", "evaluation=[test_metrics]"]
+    assert vae("train", *settings, cwd=tmp_path).returncode == 0
+    (run,) = (Run(p.parent) for p in tmp_path.rglob("run.json"))
+    before = run.metrics
+    assert before["kl_weight"] == 0.5
+    done = vae("evaluate", f"run={run.folder}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert run.metrics == pytest.approx(before, rel=1e-5)
+
+
 def test_evaluate_does_the_chosen_evaluations_only(finished: Path, vae: Command, tmp_path: Path) -> None:
     moved = tmp_path / "run"
     assert subprocess.run(["cp", "-r", finished, moved]).returncode == 0
@@ -261,7 +272,7 @@ def test_a_collapsed_posterior_is_said_in_words(vae: Command, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "collapsed: 0 of 4 units active" in done.stdout
     (run,) = (Run(p.parent) for p in tmp_path.rglob("run.json"))
-    assert run.info["findings"] == ["collapsed: 0 of 4 units active"]
+    assert run.info["findings"] == {"kl_per_dimension": ["collapsed: 0 of 4 units active"]}
 
 
 def test_kl_weight_reaches_the_sum(vae: Command, tmp_path: Path) -> None:

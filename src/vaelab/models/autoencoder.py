@@ -22,7 +22,8 @@ class TanhAutoencoder(Autoencoder):
 
     def decode(self, z: Tensor) -> Tensor:
         """Codes (B, ...) to images (B, C, H, W) in [0, 1], always in float32."""
-        return 0.5 * (torch.tanh(self.decoder(z).float()) + 1)
+        # (tanh(a) + 1) / 2 = sigmoid(2a), which keeps its digits near 0
+        return torch.sigmoid(2 * self.decoder(z).float())
 
 
 def fc_ae(
