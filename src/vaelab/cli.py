@@ -1,6 +1,7 @@
 """The console commands: compose, check, build, run; every error becomes one line and an exit status."""
 
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -22,6 +23,7 @@ from vaelab.run import Run, find, refuse_unwritable, run_name
 if TYPE_CHECKING:
     from vaelab.data import ImageSet
 
+PATHS = ("run", "source", "dataset.path", "data_dir", "output_dir")  # keys whose value is a path
 CONTACT_SHEET = 64  # images, spread evenly over the data set
 FAILURE, MISTAKE = 1, 2  # exit statuses; 0 is success, 128 + the signal's number an interruption
 
@@ -139,7 +141,7 @@ def command(name: str, verb: Callable[[DictConfig], None]) -> NoReturn:
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sys.argv[0] = f"vae-{name}"
+    sys.argv = [f"vae-{name}", *map(quote_path, sys.argv[1:])]
 
     @hydra.main(version_base="1.3", config_path=str(config.CONF), config_name=name)
     def task(cfg: DictConfig) -> None:
@@ -149,6 +151,15 @@ def command(name: str, verb: Callable[[DictConfig], None]) -> NoReturn:
     with one_line_errors(name, wants_traceback, composing=True):
         task()
     sys.exit()
+
+
+def quote_path(argument: str) -> str:
+    """Quotes the value of a key that is a path, for the names of run folders hold `=` and `,`, which Hydra reads."""
+    key, _, value = argument.partition("=")
+    if key not in PATHS or not re.search(r"[=,\s\[\](){}:]", value) or value[0] in "'\"[{" or "${" in value:
+        return argument
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{key}='{escaped}'"
 
 
 @contextmanager

@@ -42,7 +42,7 @@ LONGEST_NAME = 200  # file systems allow 255 bytes; this leaves room for a suffi
 
 def run_name(overrides: Sequence[str]) -> str:
     """The overrides in alphabetical order without dataset and model, or "default"."""
-    parts = [o.lstrip("+") for o in sorted(overrides, key=lambda o: o.lstrip("+"))]
+    parts = sorted(o.lstrip("+").replace("'", "") for o in overrides)
     parts = [p for p in parts if p.split("=")[0] not in NOT_IN_A_NAME]
     name = re.sub(r"[^\w=,.+\-\[\]~]", "_", ",".join(parts)).lstrip(".") or "default"
     encoded = name.encode()

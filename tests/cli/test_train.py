@@ -210,8 +210,10 @@ def test_a_killed_run_continues_to_the_same_weights(
 def test_an_interrupted_run_says_so(number: int, status: int, data_dir: Path, tmp_path: Path) -> None:
     settings = ["model=fc_vae", "epochs=100000", "evaluation=[]"]
     process = subprocess.Popen(
-        command("train", *settings, data_dir=data_dir), cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
+        command("train", *settings, data_dir=data_dir), cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        # A shell's background jobs ignore Ctrl-C, and these tests may run in one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
     wait_for_epoch(tmp_path, 1, process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
