@@ -1,7 +1,8 @@
 """Configuration to objects: the only place that instantiates, and only vaelab's own classes and torch's optimizers."""
 
 import logging
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -145,9 +146,9 @@ def _name(built: Any) -> str:
     return type(built).__name__.lower()
 
 
-def optimizers(cfg: DictConfig, network: nn.Module) -> dict[str, Optimizer]:
-    """The optimizer of each player."""
-    return {"model": _build(cfg.optimizer, "optimizer", params=list(network.parameters()))}
+def optimizers(cfg: DictConfig, parameters: Sequence[Any]) -> dict[str, Optimizer]:
+    """The optimizer of each player, for parameters or for groups of them with settings of their own."""
+    return {"model": _build(cfg.optimizer, "optimizer", params=list(parameters))}
 
 
 def loaders(cfg: DictConfig, images: ImageSet, device: torch.device) -> tuple[Loader, Loader]:
@@ -211,14 +212,17 @@ def fabric(chosen: Hardware) -> Fabric:
     """Lightning Fabric for the chosen device and precision."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # run.json says what was chosen
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if chosen.precision == "bf16" else "32-true"
-    return Fabric(accelerator=chosen.device, devices=1, precision=precision)
+    with warnings.catch_warnings():  # where SLURM is installed: that a run is not started by it is no mistake
+        warnings.filterwarnings("ignore", "The `srun` command is available")
+        return Fabric(accelerator=chosen.device, devices=1, precision=precision)
 
 
 def setup(
     engine: Fabric, network: nn.Module, built: Mapping[str, Optimizer], compiled: bool
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The network and its optimizers under Fabric; encode and decode run in the chosen precision."""
-    if engine.device.type == "cuda":  # the layout of the loader's batches there
+    # The layout of the loader's batches there; an ensemble's weights have an axis too many for it.
+    if engine.device.type == "cuda" and not isinstance(network, models.Ensemble):
         network.to(memory_format=torch.channels_last)
     wrapped = engine.setup_module(network)
     for method in ("encode", "decode"):

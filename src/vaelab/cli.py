@@ -5,10 +5,12 @@ import re
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
 import numpy as np
@@ -18,7 +20,9 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab import UsageError, config
-from vaelab.run import Run, find, refuse_unwritable, run_name
+from vaelab.asked import ask
+from vaelab.run import Run, refuse_unwritable
+from vaelab.workers import portable
 
 if TYPE_CHECKING:
     from vaelab.data import ImageSet
@@ -31,6 +35,11 @@ FAILURE, MISTAKE = 1, 2  # exit statuses; 0 is success, 128 + the signal's numbe
 def train() -> NoReturn:
     """vae-train: one run, one run folder."""
     command("train", _train)
+
+
+def sweep() -> NoReturn:
+    """vae-sweep: one run for each combination of listed values."""
+    command("sweep", partial(_sweep, ["vae-sweep", *sys.argv[1:]]))
 
 
 def evaluate() -> NoReturn:
@@ -46,33 +55,30 @@ def data() -> NoReturn:
 
 
 def _train(cfg: DictConfig) -> None:
-    config.check(cfg, config.Train)
     chosen = HydraConfig.get()
-    parent = Path(cfg.output_dir, chosen.runtime.choices["dataset"], chosen.runtime.choices["model"])
-    refuse_unwritable(parent)
-    make_paths_absolute(cfg)
-    run = find(parent, run_name(chosen.overrides.task), cfg, cfg.rerun)
-    if run.is_done():
+    asked = ask(cfg, chosen.runtime.choices, chosen.overrides.task, sys.argv)
+    if asked.run.is_done():
         print("this run is already done; rerun=true trains it again")
-        return print_summary(run)
+        return print_summary(asked.run)
     from vaelab import job as jobs
-    from vaelab.train import OutOfTime
 
-    job = jobs.prepare(cfg)
-    with run.locked():
-        run.refuse_change(cfg, job.images.fingerprint)
-        run.start(cfg, sys.argv, jobs.facts(job))
-        with run.recorded():
-            try:
-                jobs.train(job, run)
-            except OutOfTime as pause:
-                return run.pause(str(pause))
-            read = jobs.context(
-                cfg, job.network, job.criterion, job.images, run.history, job.engine.device, cfg.epochs
-            )
-            jobs.evaluate(run, job.evaluations, read, cfg.dpi)
-            run.update(status="done", **jobs.measured(job, run))
-    print_summary(run)
+    jobs.perform(asked)
+    if asked.run.is_done():
+        print_summary(asked.run)
+
+
+def _sweep(argv: Sequence[str], cfg: DictConfig) -> Exception | None:
+    """One run of a sweep, wherever a launcher of Hydra's does it: returns its error, which the sweep reports."""
+    try:
+        chosen = HydraConfig.get()
+        asked = ask(cfg, chosen.runtime.choices, chosen.overrides.task, argv)
+        from vaelab import job as jobs
+
+        facts = {"sweep": {"strategy": chosen.runtime.choices["hydra/launcher"], "because": "asked for"}}
+        jobs.perform(replace(asked, facts=facts))
+    except Exception as error:
+        return portable(error)
+    return None
 
 
 def _evaluate(cfg: DictConfig) -> None:
@@ -128,14 +134,7 @@ def _data(cfg: DictConfig) -> None:
     print(f"contact sheet: {folder / 'contact_sheet.png'}")
 
 
-def make_paths_absolute(cfg: DictConfig) -> None:
-    """So that a run folder says where its data are, wherever it is read from."""
-    cfg.data_dir = str(Path(cfg.data_dir).expanduser().absolute())
-    if cfg.dataset.path not in (None, "embedded"):
-        cfg.dataset.path = str(Path(cfg.dataset.path).expanduser().absolute())
-
-
-def command(name: str, verb: Callable[[DictConfig], None]) -> NoReturn:
+def command(name: str, verb: Callable[[DictConfig], Any]) -> NoReturn:
     """Runs a verb on the configuration that Hydra composes from conf/<name>.yaml, then exits."""
     # Hydra prints tracebacks of its own unless it is told to raise.
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -144,9 +143,9 @@ def command(name: str, verb: Callable[[DictConfig], None]) -> NoReturn:
     sys.argv = [f"vae-{name}", *map(quote_path, sys.argv[1:])]
 
     @hydra.main(version_base="1.3", config_path=str(config.CONF), config_name=name)
-    def task(cfg: DictConfig) -> None:
+    def task(cfg: DictConfig) -> Any:
         with one_line_errors(name, wants_traceback):
-            verb(cfg)
+            return verb(cfg)
 
     with one_line_errors(name, wants_traceback, composing=True):
         task()

@@ -62,6 +62,7 @@ class Trainer:
     compile: Literal["auto"] | bool
     gradient_clip: Annotated[float, Above(0)] | None
     max_seconds: Annotated[float, Above(0)] | None
+    max_members: Literal["auto"] | Count
 
 
 @dataclass

@@ -5,7 +5,7 @@ import platform
 import resource
 import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -16,11 +16,12 @@ from omegaconf import DictConfig
 from torch import nn
 
 from vaelab import build, figures
+from vaelab.asked import Asked
 from vaelab.data import SPLITS, ImageSet, Loader
 from vaelab.evaluations import Context, measure
 from vaelab.losses import Loss
 from vaelab.run import Row, Run
-from vaelab.train import Plan, fit, weights
+from vaelab.train import Member, OutOfTime, Plan, fit, load, seed_all, state, weights
 
 
 @dataclass(frozen=True)
@@ -37,37 +38,85 @@ class Job:
     evaluations: dict[str, Any]
 
 
-def prepare(cfg: DictConfig) -> Job:
-    """Builds a job; raises UsageError for every mistake in the configuration or the data."""
+def perform(asked: Asked) -> None:
+    """Does what is left of a run; raises UsageError for a mistake and NotFinite for a loss that is lost."""
+    job, run = prepare(asked.cfg), asked.run
+    with run.locked():
+        if run.is_done():  # by another process, since the command began
+            return
+        begin(job, asked)
+        with run.recorded():
+            try:
+                train(job, run)
+            except OutOfTime as pause:
+                return run.pause(str(pause))
+            finish(job, run)
+
+
+def prepare(cfg: DictConfig, like: Job | None = None) -> Job:
+    """Builds a job, on the images and loaders of one that differs in its numbers only, if given.
+
+    Raises UsageError for every mistake in the configuration or the data.
+    """
     build.check(cfg)
-    hardware = build.hardware(cfg)
+    hardware = like.hardware if like else build.hardware(cfg)
     build.rehearse(cfg)
-    images = build.dataset(cfg)
+    images = like.images if like else build.dataset(cfg)
     network = build.model(cfg, images.image_shape)
     criterion = build.loss(cfg, network)
     evaluations = build.evaluations(cfg, network)
-    engine = build.fabric(hardware)
-    loaders = build.loaders(cfg, images, engine.device)
+    engine = like.engine if like else build.fabric(hardware)
+    loaders = like.loaders if like else build.loaders(cfg, images, engine.device)
     return Job(cfg, hardware, engine, images, loaders, network, criterion, evaluations)
+
+
+def begin(job: Job, asked: Asked) -> None:
+    """Writes the run's configuration and its first facts; raises UsageError where the folder is another run's."""
+    asked.run.refuse_change(job.cfg, job.images.fingerprint)
+    asked.run.start(job.cfg, asked.command, facts(job) | {"sweep": None, **asked.facts})
 
 
 def train(job: Job, run: Run) -> None:
     """Trains, or continues, and saves the weights; raises NotFinite and OutOfTime."""
     cfg, engine = job.cfg, job.engine
     model, optimizers = build.setup(
-        engine, job.network, build.optimizers(cfg, job.network), job.hardware.compile
+        engine, job.network, build.optimizers(cfg, [*job.network.parameters()]), job.hardware.compile
     )
     criterion = job.criterion.to(engine.device)
-    plan = Plan(
-        epochs=cfg.epochs,
-        seed=cfg.seed,
-        gradient_clip=cfg.trainer.gradient_clip,
-        max_seconds=cfg.trainer.max_seconds,
-        measure=measure,
-        draw=partial(draw_snapshot, job, run),
+    trained = (model, criterion, optimizers)
+    member = Member(
+        run, partial(state, *trained), partial(load, *trained), lr_of(cfg), partial(draw_snapshot, job, run)
     )
-    fit(engine, model, criterion, optimizers, *job.loaders, run, plan)
+    clip = cfg.trainer.gradient_clip and partial(
+        engine.clip_gradients,
+        model,
+        optimizers["model"],
+        max_norm=cfg.trainer.gradient_clip,
+        error_if_nonfinite=False,
+    )
+    fit(engine, *trained, *job.loaders, [member], plan(cfg, partial(seed_all, cfg.seed), clip))
+    if member.error:
+        raise member.error
     run.save_weights(weights(job.network, criterion))
+
+
+def plan(cfg: DictConfig, seed: Callable[[int], None], clip: Callable[[], None] | None) -> Plan:
+    """How fit() trains this configuration."""
+    return Plan(cfg.epochs, seed, clip, cfg.trainer.max_seconds, measure)
+
+
+def lr_of(cfg: DictConfig) -> float:
+    """The learning rate that metrics.csv shows."""
+    return float(cfg.optimizer.lr)
+
+
+def finish(job: Job, run: Run) -> None:
+    """Measures and draws a trained run, and marks it as done."""
+    read = context(
+        job.cfg, job.network, job.criterion, job.images, run.history, job.engine.device, job.cfg.epochs
+    )
+    evaluate(run, job.evaluations, read, job.cfg.dpi)
+    run.update(status="done", **measured(job, run))
 
 
 def draw_snapshot(job: Job, run: Run, epoch: int) -> None:

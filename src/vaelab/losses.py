@@ -1,7 +1,8 @@
 """Pure terms (likelihoods, KL) and the losses that combine them, in nats per image."""
 
+import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -104,7 +105,8 @@ class GaussianLearned(nn.Module):
 
     def nll(self, images: Tensor, reconstruction: Tensor) -> Tensor:
         """-log p(x|z) in nats per image (..., B)."""
-        return gaussian_nll(images, reconstruction, self._variance(images, reconstruction).sqrt())
+        sigma = self._variance(images, reconstruction).sqrt()
+        return gaussian_nll(images, reconstruction, sigma.unsqueeze(-1))
 
     def variance(self, reduction: Reduction, pixels: int) -> float:
         """The factor that makes the weighted loss one of unit-variance nats, with the sigma learned so far."""
@@ -197,7 +199,7 @@ class ELBO(Reconstruction):
         super().__init__(likelihood, sigma, reduction)
         if not kl_schedule_epochs > 0:
             raise ValueError(f"kl_schedule_epochs={kl_schedule_epochs} is not above 0")
-        self.kl_weight = kl_weight
+        self.kl_weight: float | Tensor = kl_weight  # of an ensemble: (K, 1)
         self.kl_schedule = KL_SCHEDULES[kl_schedule]
         self.kl_schedule_epochs = kl_schedule_epochs
 
@@ -206,7 +208,7 @@ class ELBO(Reconstruction):
         posterior = model.encode(batch.images)
         reconstruction = model.decode(posterior.sample())
         nll = self.likelihood.nll(batch.images, reconstruction)
-        kl = gaussian_kl(*posterior).flatten(start_dim=nll.ndim).sum(-1)
+        kl = gaussian_kl(posterior.mean, posterior.log_variance).flatten(start_dim=nll.ndim).sum(-1)
         kl_weight = self.kl_weight * self.kl_schedule(self.epoch, self.kl_schedule_epochs)
         yield (
             "model",
@@ -215,13 +217,26 @@ class ELBO(Reconstruction):
                 elbo=-(nll + kl),
                 reconstruction=nll,
                 kl=kl,
-                kl_weight=torch.full_like(kl, kl_weight),
+                kl_weight=torch.ones_like(kl) * kl_weight,
             ),
         )
 
     def beta_eff(self, pixels: int) -> float:
         """The KL's weight against the summed -log p(x|z) of a unit-variance Gaussian, or of the Bernoulli."""
-        return self.kl_weight * self.likelihood.variance(self.reduction, pixels)
+        return float(self.kl_weight * self.likelihood.variance(self.reduction, pixels))
+
+
+def stack(members: Sequence[Loss], device: torch.device) -> Loss:
+    """One loss for K members on a device: KL weights (K, 1), and buffers (K, ...) that the members' own become views of."""
+    stacked = copy.deepcopy(members[0])
+    if isinstance(stacked, ELBO):
+        weights = [[member.kl_weight] for member in members if isinstance(member, ELBO)]
+        stacked.kl_weight = torch.tensor(weights, device=device)
+    for name, buffer in stacked.named_buffers():
+        buffer.data = torch.stack([member.get_buffer(name) for member in members])
+        for row, member in enumerate(members):
+            member.get_buffer(name).data = buffer.data[row]
+    return stacked
 
 
 def mean_terms(**terms: Tensor) -> Terms:

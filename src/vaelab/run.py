@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-# Where a run is kept and whether to train it again are not part of what it is.
-NOT_PART_OF_A_RUN = ("output_dir", "rerun")
-NOT_IN_A_NAME = ("dataset", "model", "data_dir", *NOT_PART_OF_A_RUN)
+# Where a run is kept, whether to train it again and how many are trained with it are not part of what it is.
+NOT_PART_OF_A_RUN = ("output_dir", "rerun", "trainer.max_members")
+NOT_IN_A_NAME = ("dataset", "model", "data_dir", "list", *NOT_PART_OF_A_RUN)
 # The order of the columns of metrics.csv; those that a loss adds come last.
 COLUMNS = [
     *("epoch", "step", "split", "kl_weight", "loss", "elbo", "reconstruction", "kl"),
@@ -55,7 +55,13 @@ def identity(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration without what is not part of a run."""
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
-    return {str(k): v for k, v in values.items() if k not in NOT_PART_OF_A_RUN}
+    for path in NOT_PART_OF_A_RUN:
+        *groups, key = path.split(".")
+        node = values
+        for group in groups:
+            node = node.get(group) or {}
+        node.pop(key, None)
+    return {str(key): value for key, value in values.items()}
 
 
 def find(parent: Path, name: str, config: DictConfig, rerun: bool) -> "Run":
@@ -137,6 +143,10 @@ class Run:
         with file.open(newline="") as lines:
             return [{k: _number(v) for k, v in row.items() if v != ""} for row in csv.DictReader(lines)]
 
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoints" / "last.safetensors"
+
     def is_free(self) -> bool:
         """Whether nothing but a lock, or what a killed process had not finished, is in the folder."""
         return not self.folder.exists() or (
@@ -162,15 +172,23 @@ class Run:
             raise UsageError(f"{self.folder} has no model.safetensors: its training has not finished")
         return load_file(file)
 
+    def checkpoint_facts(self) -> dict[str, Any] | None:
+        """The epoch and step of the checkpoint, or None where there is none."""
+        from safetensors import safe_open
+
+        if not self._checkpoint.is_file():
+            return None
+        with safe_open(self._checkpoint, framework="numpy") as opened:  # the metadata need no torch
+            return dict(json.loads(opened.metadata()["vaelab"]))
+
     def load_checkpoint(self) -> "tuple[dict[str, Tensor], dict[str, Any]] | None":
         """The tensors and facts of the last finished epoch, or None before the first."""
         from safetensors import safe_open
 
-        file = self.folder / "checkpoints" / "last.safetensors"
-        if not file.is_file():
+        facts = self.checkpoint_facts()
+        if facts is None:
             return None
-        with safe_open(file, framework="pt") as opened:
-            facts = json.loads(opened.metadata()["vaelab"])
+        with safe_open(self._checkpoint, framework="pt") as opened:
             return {key: opened.get_tensor(key) for key in opened.keys()}, facts  # noqa: SIM118
 
     # ---- writing
@@ -222,16 +240,22 @@ class Run:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Writes to run.json how the work within ended, when it ended early."""
+        """Writes to run.json how the work within ended, when it ended early and has not said so itself."""
         try:
             yield
-        except (KeyboardInterrupt, SystemExit) as stop:
-            self.pause("Ctrl-C" if isinstance(stop, KeyboardInterrupt) else "terminated")
+        except BaseException as error:
+            if self.info.get("status") != "running":
+                raise
+            if isinstance(error, Exception):
+                self.fail(error)
+            else:
+                self.pause("Ctrl-C" if isinstance(error, KeyboardInterrupt) else "terminated")
             raise
-        except Exception as error:
-            self.update(status="failed", reason=str(error) or type(error).__name__)
-            self.log(traceback.format_exc(), show=False)
-            raise
+
+    def fail(self, error: Exception) -> None:
+        """Marks the run as failed, with the reason; train.log has the traceback."""
+        self.update(status="failed", reason=str(error) or type(error).__name__)
+        self.log("".join(traceback.format_exception(error)), show=False)
 
     def pause(self, reason: str) -> None:
         """Marks the run as interrupted and says how to continue."""

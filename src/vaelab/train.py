@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from vaelab.run import Row, Run
 
 Terms = dict[str, Tensor]
+Numbers = dict[str, float]
 
 
 class NotFinite(Exception):
@@ -28,14 +29,66 @@ class OutOfTime(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to train and what to do at an epoch's end."""
+    """How long to train and what to do on the way."""
 
     epochs: int
-    seed: int
-    gradient_clip: float | None
+    seed: Callable[[int], None]  # makes everything random in an epoch follow from the epoch's number
+    clip: Callable[[], None] | None  # bounds the gradients before a step
     max_seconds: float | None
     measure: Callable[[nn.Module, Any], Terms]  # mse and psnr of a batch's reconstructions
-    draw: Callable[[int], None]  # what is kept of this epoch, if anything
+
+
+class Clock(NamedTuple):
+    """Seconds of an epoch's training and validation."""
+
+    train: float
+    val: float
+
+
+class Member:
+    """One run of those that are trained in one pass, with its state on the device; a solo run is the only member."""
+
+    def __init__(
+        self,
+        run: Run,
+        state: Callable[[], Terms],  # everything that training changes
+        load: Callable[[Terms], None],
+        lr: float,
+        draw: Callable[[int], None],  # what is kept of an epoch, if anything
+    ) -> None:
+        self.run, self.state, self.load, self.lr, self.draw = run, state, load, lr, draw
+        facts = run.checkpoint_facts() or {"epoch": 0, "step": 0}
+        self.epoch, self.step = int(facts["epoch"]), int(facts["step"])
+        self.rows: list[Row] = [row for row in run.history if row["epoch"] <= self.epoch]
+        self.error: NotFinite | None = None
+        self.waits = self.epoch > 0  # until its checkpoint is loaded, at the epoch of that
+
+    def resume(self) -> None:
+        """Loads the checkpoint."""
+        checkpoint = self.run.load_checkpoint()
+        assert checkpoint is not None
+        self.load(checkpoint[0])
+        self.waits = False
+        self.run.log(f"continues after epoch {self.epoch}")
+
+    def record(self, epoch: int, step: int, trained: Numbers, validated: Numbers, clock: Clock) -> None:
+        """Writes an epoch's rows and a checkpoint, or how the run failed."""
+        if self.error is None and not math.isfinite(
+            validated["loss"]
+        ):  # the epoch's last step broke the weights
+            self.error = NotFinite(f"the loss is not finite after step {step} (epoch {epoch})")
+        if self.error is not None:
+            return self.run.fail(self.error)
+        facts = {"epoch": epoch, "step": step}
+        self.rows += [
+            facts | {"split": "train"} | trained | {"lr": self.lr, "seconds": clock.train},
+            facts | {"split": "val"} | validated | {"lr": self.lr, "seconds": clock.val},
+        ]
+        self.run.log(f"epoch {epoch}: train {summary(trained)}; val {summary(validated)}", show=False)
+        self.draw(epoch)
+        self.run.write_history(self.rows)
+        self.run.save_checkpoint(self.state(), facts)
+        self.epoch, self.step = epoch, step
 
 
 def fit(
@@ -45,39 +98,43 @@ def fit(
     optimizers: Mapping[str, Optimizer],
     train: Any,
     val: Any,
-    run: Run,
+    members: Sequence[Member],
     plan: Plan,
 ) -> None:
-    """Trains to the plan's last epoch, from the run's checkpoint if there is one.
+    """Trains the members to the plan's last epoch, each from its run's checkpoint if there is one.
 
-    Writes metrics.csv and a checkpoint at each epoch's end. Raises NotFinite, OutOfTime.
+    Writes metrics.csv and a checkpoint at each epoch's end. A member whose loss is not finite stops with its `error` set,
+    and the others go on. Raises OutOfTime.
     """
     started = time.perf_counter()
-    epoch, step, rows = restore(model, loss, optimizers, run)
-    with progress(plan.epochs, train, epoch) as bar:
-        while epoch < plan.epochs:
-            epoch += 1
+    with progress(plan.epochs, train, members) as bar:
+        while left := [m for m in members if m.error is None and m.epoch < plan.epochs]:
+            # After a kill some members may be an epoch ahead. They are computed all the same, so that the numbers of
+            # the others come from the same operations, and take part again when their epoch has come.
+            last = min(left, key=lambda m: m.epoch)
+            present = [m for m in left if m.epoch == last.epoch]
+            for member in present:
+                if member.waits:
+                    member.resume()
+            epoch = last.epoch + 1
             # Everything random in an epoch follows from the seed and the epoch's number, so that a continued
             # run needs no state of any generator, and nothing drawn in between disturbs it.
-            seed_all(plan.seed, epoch)
+            plan.seed(epoch)
             bar.set_description(f"epoch {epoch}/{plan.epochs}")
             tick = time.perf_counter()
-            trained, step = train_epoch(fabric, model, loss, optimizers, train, plan, bar, epoch, step)
+            trained, bad, step = train_epoch(
+                fabric, model, loss, optimizers, train, plan, bar, epoch, last.step
+            )
             tock = time.perf_counter()
             validated = validate(model, loss, val, plan)
-            if not math.isfinite(validated["loss"]):  # the epoch's last step broke the weights
-                raise NotFinite(f"the loss is not finite after step {step} (epoch {epoch})")
-            lr = next(iter(optimizers.values())).param_groups[0]["lr"]
-            facts = {"epoch": epoch, "step": step}
-            rows += [
-                facts | {"split": "train"} | trained | {"lr": lr, "seconds": tock - tick},
-                facts | {"split": "val"} | validated | {"lr": lr, "seconds": time.perf_counter() - tock},
-            ]
-            bar.set_postfix({k: f"{trained[k]:.2f}" for k in ("loss", "elbo") if k in trained})
-            run.log(f"epoch {epoch}: train {summary(trained)}; val {summary(validated)}", show=False)
-            plan.draw(epoch)
-            run.write_history(rows)
-            run.save_checkpoint(state(model, loss, optimizers), facts)
+            clock = Clock(tock - tick, time.perf_counter() - tock)
+            for number, member in enumerate(members):
+                if member not in present:
+                    continue
+                if bad[number] >= 0:
+                    member.error = NotFinite(f"the loss is not finite at step {bad[number]} (epoch {epoch})")
+                member.record(epoch, step, trained[number], validated[number], clock)
+            bar.set_postfix({name: joined(trained, name) for name in ("loss", "elbo") if name in trained[0]})
             if plan.max_seconds and time.perf_counter() - started > plan.max_seconds and epoch < plan.epochs:
                 raise OutOfTime(f"trainer.max_seconds={plan.max_seconds:g} passed after epoch {epoch}")
 
@@ -92,8 +149,11 @@ def train_epoch(
     bar: tqdm,
     epoch: int,
     step: int,
-) -> tuple[dict[str, float], int]:
-    """One pass over the training split; nothing is read from the device before its end."""
+) -> tuple[list[Numbers], list[int], int]:
+    """One pass over the training split: each member's means and first bad step or -1, and the last step.
+
+    Nothing is read from the device before its end.
+    """
     model.train()
     loss.train()
     totals: Terms = {}
@@ -105,22 +165,19 @@ def train_epoch(
         for player, terms in loss(model, batch):
             optimizer = optimizers[player]
             optimizer.zero_grad()
-            fabric.backward(terms["loss"])
-            if plan.gradient_clip:
-                fabric.clip_gradients(model, optimizer, max_norm=plan.gradient_clip, error_if_nonfinite=False)
+            fabric.backward(terms["loss"].sum())  # over the members, none of which is in another's gradient
+            if plan.clip:
+                plan.clip()
             optimizer.step()
             bad_step = torch.where((bad_step < 0) & ~terms["loss"].detach().isfinite(), step, bad_step)
             add(totals, terms, weight=1)
-        bar.update(len(batch.index))
-    means = read(totals, step - first)
-    if bad_step >= 0:
-        raise NotFinite(f"the loss is not finite at step {int(bad_step)} (epoch {epoch})")
-    return means, step
+        bar.update(batches.batch_size)
+    return read(totals, step - first), bad_step.reshape(-1).tolist(), step
 
 
 @torch.no_grad()
-def validate(model: nn.Module, loss: nn.Module, batches: Iterable[Any], plan: Plan) -> dict[str, float]:
-    """The loss's terms and the plan's measures, averaged over the images of a split."""
+def validate(model: nn.Module, loss: nn.Module, batches: Iterable[Any], plan: Plan) -> list[Numbers]:
+    """Each member's terms of the loss and the plan's measures, averaged over the images of a split."""
     model.eval()
     loss.eval()
     totals: Terms = {}
@@ -140,10 +197,10 @@ def add(totals: Terms, terms: Terms, weight: int) -> None:
         totals[name] = totals.get(name, torch.zeros_like(term)) + weight * term.detach()
 
 
-def read(totals: Terms, count: int) -> dict[str, float]:
-    """The totals over the count, read from the device at once."""
-    values = torch.stack([total.double() for total in totals.values()]).tolist()
-    return {name: value / count for name, value in zip(totals, values, strict=True)}
+def read(totals: Terms, count: int) -> list[Numbers]:
+    """Each member's totals over the count, read from the device at once."""
+    values = torch.stack([total.double().reshape(-1) for total in totals.values()], dim=1).tolist()
+    return [{name: value / count for name, value in zip(totals, member, strict=True)} for member in values]
 
 
 def seed_all(seed: int, epoch: int) -> None:
@@ -169,14 +226,8 @@ def weights(model: nn.Module, loss: nn.Module, prefix: str = "") -> Terms:
     }
 
 
-def restore(
-    model: nn.Module, loss: nn.Module, optimizers: Mapping[str, Optimizer], run: Run
-) -> tuple[int, int, list[Row]]:
-    """Loads the run's checkpoint: (epochs done, steps done, rows of their metrics)."""
-    checkpoint = run.load_checkpoint()
-    if checkpoint is None:
-        return 0, 0, []
-    tensors, facts = checkpoint
+def load(model: nn.Module, loss: nn.Module, optimizers: Mapping[str, Optimizer], tensors: Terms) -> None:
+    """Puts back what state() gave."""
     model.load_state_dict(below(tensors, "model."))
     loss.load_state_dict(below(tensors, "loss."))
     for player, optimizer in optimizers.items():
@@ -189,15 +240,18 @@ def restore(
                 value = torch.empty_like(parameter).copy_(value)
             entries.setdefault(int(index), {})[entry] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
-    rows = [row for row in run.history if row["epoch"] <= facts["epoch"]]
-    run.log(f"continues after epoch {facts['epoch']}")
-    return facts["epoch"], facts["step"], rows
 
 
-def progress(epochs: int, batches: Any, done: int) -> tqdm:
+def progress(epochs: int, batches: Any, members: Sequence[Member]) -> tqdm:
     """A bar over all images of all epochs."""
     images = len(batches) * batches.batch_size
+    done = min((member.epoch for member in members), default=0)
     return tqdm(total=epochs * images, initial=done * images, unit="img", dynamic_ncols=True, smoothing=0.05)
+
+
+def joined(trained: Sequence[Numbers], name: str) -> str:
+    """One number of every member."""
+    return " ".join(f"{member[name]:.2f}" for member in trained)
 
 
 def summary(terms: Mapping[str, float]) -> str:

@@ -65,7 +65,8 @@ def measure(model: Any, batch: Batch) -> dict[str, Tensor]:
     """mse and psnr of a batch's reconstructions from the posterior mean, averaged over its images."""
     with torch.no_grad():
         reconstruction = reconstruct(model, batch.images)
-        return {name: getattr(metrics, name)(batch.images, reconstruction).mean() for name in ("mse", "psnr")}
+        images = batch.images.expand_as(reconstruction)  # an ensemble's members see the same images
+        return {name: getattr(metrics, name)(images, reconstruction).mean(-1) for name in ("mse", "psnr")}
 
 
 def reconstruct(model: Any, images: Tensor) -> Tensor:

@@ -1,13 +1,16 @@
 """The networks: each offers encode and decode, nothing else."""
 
 from vaelab.models.autoencoder import Autoencoder, conv_ae, fc_ae, spatial_ae
-from vaelab.models.blocks import Code, ImageShape, Posterior
+from vaelab.models.blocks import Code, EncoderDecoder, ImageShape, Posterior
+from vaelab.models.ensemble import Ensemble
 from vaelab.models.vae import VAE, conv_vae, fc_vae, spatial_vae
 
 __all__ = [
     "VAE",
     "Autoencoder",
     "Code",
+    "EncoderDecoder",
+    "Ensemble",
     "ImageShape",
     "Posterior",
     "conv_ae",

@@ -1,0 +1,71 @@
+"""A run that a command asks for: its configuration, its folder, and how far it is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from vaelab import config
+from vaelab.run import Run, find, refuse_unwritable, run_name
+
+# Keys of a sweep that no run has.
+SWEEP_ONLY = ("list",)
+# What members of one ensemble may differ in, as paths of the configuration; all else is shared.
+MEMBER_KEYS = (("kl_weight",), ("loss", "kl_weight"), ("seed",), ("lr",), ("optimizer", "lr"))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One run of a command."""
+
+    cfg: DictConfig
+    run: Run
+    command: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what run.json says beside the run's own facts
+
+    @property
+    def name(self) -> str:
+        """The run folder's name."""
+        return self.run.folder.name
+
+    @property
+    def state(self) -> str:
+        """done, to continue or new."""
+        if self.run.is_done():
+            return "done"
+        return "new" if self.run.checkpoint_facts() is None else "to continue"
+
+    def shared(self) -> dict[str, Any]:
+        """The configuration without what members of one ensemble may differ in."""
+        values = OmegaConf.to_container(self.cfg, resolve=True)
+        assert isinstance(values, dict)
+        for *path, key in MEMBER_KEYS:
+            node = values
+            for step in path:
+                node = node[step]
+            node.pop(key, None)
+        return {str(key): value for key, value in values.items()}
+
+
+def ask(
+    cfg: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str], command: Sequence[str]
+) -> Asked:
+    """The run of a composed configuration; raises UsageError for a configuration that is none."""
+    with open_dict(cfg):
+        for key in SWEEP_ONLY:
+            cfg.pop(key, None)
+    config.check(cfg, config.Train)
+    parent = Path(cfg.output_dir, choices["dataset"], choices["model"])
+    refuse_unwritable(parent)
+    make_paths_absolute(cfg)
+    run = find(parent, run_name(overrides), cfg, cfg.rerun)
+    return Asked(cfg, run, tuple(command))
+
+
+def make_paths_absolute(cfg: DictConfig) -> None:
+    """So that a run folder says where its data are, wherever it is read from."""
+    cfg.data_dir = str(Path(cfg.data_dir).expanduser().absolute())
+    if cfg.dataset.path not in (None, "embedded"):
+        cfg.dataset.path = str(Path(cfg.dataset.path).expanduser().absolute())

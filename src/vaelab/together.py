@@ -1,0 +1,280 @@
+"""Several runs trained as one ensemble: members that differ in the KL weight, the seed or the learning rate."""
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from vaelab import UsageError, build, losses
+from vaelab import job as jobs
+from vaelab.asked import Asked
+from vaelab.data import Batch, Loader
+from vaelab.job import Job
+from vaelab.losses import Loss
+from vaelab.models import EncoderDecoder, Ensemble
+from vaelab.train import Member, OutOfTime, Terms, below, fit, seed_all, weights
+
+Failures = dict[str, Exception]  # by the name of the run
+
+# Of the device's whole memory; what is free differs from hour to hour, and the size of an ensemble must not.
+SHARE_OF_MEMORY = 0.7
+
+
+def perform(asked: Sequence[Asked]) -> Failures:
+    """Does what is left of runs that differ in MEMBER_KEYS only, in one pass; returns those that failed.
+
+    Raises UsageError for a mistake that all of them share.
+    """
+    asked = sorted(
+        asked, key=lambda a: float(a.cfg.optimizer.lr)
+    )  # members of one learning rate are stacked together
+    first = jobs.prepare(asked[0].cfg)
+    made = [first, *(jobs.prepare(a.cfg, like=first) for a in asked[1:])]
+    failures: Failures = {}
+    with ExitStack() as locks:
+        held: list[tuple[Job, Asked]] = []
+        for job, one in zip(made, asked, strict=True):
+            try:
+                locks.enter_context(one.run.locked())
+                if one.run.is_done():
+                    continue
+                jobs.begin(job, one)
+                held.append((job, one))
+            except UsageError as error:
+                failures[one.name] = error
+        with ExitStack() as ends:
+            for _, one in held:
+                ends.enter_context(one.run.recorded())
+            if held:
+                failures |= _train_and_finish(held)
+    return failures
+
+
+def _train_and_finish(held: Sequence[tuple[Job, Asked]]) -> Failures:
+    failures: Failures = {}
+    members = train(held)
+    if members is None:
+        return {}
+    for (job, one), member in zip(held, members, strict=True):
+        try:
+            if member.error:
+                raise member.error
+            jobs.finish(job, one.run)
+        except Exception as error:
+            failures[one.name] = error
+            if not member.error:
+                one.run.fail(error)
+    return failures
+
+
+def train(held: Sequence[tuple[Job, Asked]]) -> list[Member] | None:
+    """Trains the members and saves the weights of those that did not fail; None where their time was over."""
+    made = [job for job, _ in held]
+    first = made[0]
+    engine, cfg = first.engine, first.cfg
+    streams = Streams([job.cfg.seed for job in made], engine.device)
+    networks = [job.network.to(engine.device) for job in made]
+    rates = [jobs.lr_of(job.cfg) for job in made]
+    groups = {rate: rates.count(rate) for rate in rates}
+    ensemble = Ensemble(networks, list(groups.values()), streams.noise)
+    criterion = losses.stack([job.criterion.to(engine.device) for job in made], engine.device)
+    parameters = [{"params": ensemble.group(number), "lr": rate} for number, rate in enumerate(groups)]
+    model, optimizers = build.setup(
+        engine, ensemble, build.optimizers(cfg, parameters), first.hardware.compile
+    )
+    members = []
+    for number, (job, one) in enumerate(held):
+        slot = Slot(job.network, job.criterion, ensemble.rows(number), optimizers)
+        draw = partial(jobs.draw_snapshot, job, one.run)
+        members.append(Member(one.run, slot.state, slot.load, rates[number], draw))
+    clip = cfg.trainer.gradient_clip and partial(
+        clip_members, [ensemble.rows(number) for number in range(len(made))], cfg.trainer.gradient_clip
+    )
+    batches, val = Shared(first.loaders[0], streams), first.loaders[1]
+    try:
+        fit(engine, model, criterion, optimizers, batches, val, members, jobs.plan(cfg, streams.seed, clip))
+    except OutOfTime as pause:
+        for member in members:
+            if member.error is None:
+                member.run.pause(str(pause))
+        return None
+    for job, member in zip(made, members, strict=True):
+        if member.error is None:
+            member.run.save_weights(weights(job.network, job.criterion))
+    return members
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What of an ensemble is one member's: the same tensors, by the same names, as those of a run of its own."""
+
+    network: nn.Module  # its parameters are views of the stacked ones
+    criterion: Loss
+    rows: list[tuple[nn.Parameter, int]]
+    optimizers: dict[str, Optimizer]
+
+    def state(self) -> Terms:
+        """Everything that training changes of this member, as one flat dict of tensors."""
+        tensors = weights(self.network, self.criterion, prefix="model.")
+        for player, optimizer in self.optimizers.items():
+            for index, (leaf, row) in enumerate(self.rows):
+                for name, value in optimizer.state.get(leaf, {}).items():
+                    own = value[row] if value.shape == leaf.shape else value
+                    tensors[f"optimizer.{player}.{index}.{name}"] = own
+        return tensors
+
+    @torch.no_grad()
+    def load(self, tensors: Terms) -> None:
+        """Puts back what state() gave."""
+        self.network.load_state_dict(below(tensors, "model."))
+        self.criterion.load_state_dict(below(tensors, "loss."))
+        for player, optimizer in self.optimizers.items():
+            for name, value in below(tensors, f"optimizer.{player}.").items():
+                index, _, entry = name.partition(".")
+                leaf, row = self.rows[int(index)]
+                entries = optimizer.state[leaf]
+                if value.shape == leaf.shape[1:]:
+                    entries.setdefault(entry, torch.zeros_like(leaf))[row].copy_(value)
+                else:
+                    entries[entry] = value.to(_home_of_steps(optimizer, leaf))
+
+
+def _home_of_steps(optimizer: Optimizer, leaf: nn.Parameter) -> torch.device:
+    """Where torch keeps an optimizer's count of steps: on the device only for fused and capturable optimizers."""
+    settings = optimizer.defaults
+    return leaf.device if settings.get("fused") or settings.get("capturable") else torch.device("cpu")
+
+
+class Streams:
+    """The random numbers of members with these seeds: for each seed those that a run of its own would draw.
+
+    A member's run draws from torch's global generators, so the states of these are swapped, one for each seed.
+    """
+
+    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
+        self.seeds = list(dict.fromkeys(seeds))
+        self.places = torch.tensor([self.seeds.index(seed) for seed in seeds], device=device)
+        self._cuda = device.type == "cuda"
+        self._states: list[list[Tensor]] = []
+
+    def seed(self, epoch: int) -> None:
+        """Begins an epoch, as seed_all() does for one run."""
+        self._states = []
+        for seed in self.seeds:
+            seed_all(seed, epoch)
+            self._states.append(self._get())
+
+    def draw(self, what: Callable[[], Any]) -> list[Any]:
+        """What a call draws, once with each seed."""
+        if len(self.seeds) == 1:
+            return [what()]
+        drawn = []
+        for number, held in enumerate(self._states):
+            self._set(held)
+            drawn.append(what())
+            self._states[number] = self._get()
+        return drawn
+
+    def noise(self, like: Tensor) -> Tensor:
+        """Normal numbers for codes like these (B, ...): (B, ...) where all members share them, else (K, B, ...)."""
+        drawn = self.draw(lambda: torch.randn_like(like))
+        return drawn[0] if len(drawn) == 1 else torch.stack(drawn)[self.places]
+
+    def _get(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if self._cuda else [])]
+
+    def _set(self, held: list[Tensor]) -> None:
+        torch.set_rng_state(held[0])
+        if self._cuda:
+            torch.cuda.set_rng_state(held[1])
+
+
+class Shared:
+    """A training loader for all members: one batch (B, C, H, W) for one seed, else each member's own (K, B, C, H, W)."""
+
+    def __init__(self, loader: Loader, streams: Streams) -> None:
+        self.batch_size = loader.batch_size
+        self._loader = loader
+        self._streams = streams
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        orders = self._streams.draw(lambda: iter(self._loader))
+        return orders[0] if len(orders) == 1 else self._stacked(orders)
+
+    def _stacked(self, orders: list[Iterator[Batch]]) -> Iterator[Batch]:
+        places = self._streams.places
+        for batches in zip(*orders, strict=True):
+            images = torch.stack([batch.images for batch in batches])[places]
+            yield Batch(images, None, torch.stack([batch.index for batch in batches])[places])
+
+
+@torch.no_grad()
+def clip_members(members: Sequence[Sequence[tuple[nn.Parameter, int]]], max_norm: float) -> None:
+    """Scales each member's gradients to the largest norm, as torch.nn.utils.clip_grad_norm_ does for one model."""
+    for rows in members:
+        gradients = [leaf.grad[row] for leaf, row in rows if leaf.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+
+
+def chunks(asked: Sequence[Asked], most: int) -> list[list[Asked]]:
+    """Ensembles of nearly equal size, none larger than `most`."""
+    count = math.ceil(len(asked) / most)
+    bounds = [round(number * len(asked) / count) for number in range(count + 1)]
+    return [list(asked[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+
+
+def max_members(job: Job) -> int:
+    """How many members of this kind fit in the device's memory, by their weights, their optimizer and one batch."""
+    return max(1, int(SHARE_OF_MEMORY * device_bytes(job.engine) / member_bytes(job)))
+
+
+def member_bytes(job: Job) -> int:
+    """Bytes that one member needs: four of each parameter (Adam), and twice what a batch's backward pass keeps."""
+    weight = sum(p.numel() * p.element_size() for p in job.network.parameters())
+    with torch.device("meta"):
+        network = build.model(job.cfg, job.images.image_shape)
+        criterion = build.loss(job.cfg, network).train()
+        images = torch.empty(job.cfg.batch_size, *job.images.image_shape)
+    kept = 0
+
+    def keep(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        list(criterion(network, Batch(images, None, torch.empty(0))))
+    return 4 * weight + 2 * kept
+
+
+def device_bytes(engine: Fabric) -> int:
+    """The whole memory of the device."""
+    if engine.device.type == "cuda":
+        return torch.cuda.get_device_properties(engine.device).total_memory
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def can_be_stacked(cfg: DictConfig) -> bool:
+    """Whether networks of this configuration can be members of an ensemble."""
+    with torch.device("meta"):
+        network = build.model(cfg, (1, 32, 32))
+    if not isinstance(network, EncoderDecoder):
+        return False
+    try:
+        Ensemble([network], [1], lambda like: like)
+    except ValueError:
+        return False
+    return True
