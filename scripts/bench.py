@@ -29,8 +29,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from tqdm import tqdm
 
-from vaelab import build, config, job, metrics
+from vaelab import build, config, job, metrics, together
 from vaelab.evaluations import measure
+from vaelab.run import Run
 from vaelab.train import Plan, seed_all, train_epoch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,28 +84,22 @@ class Training:
         self.cfg = composed(*overrides)
         with quiet():
             self.job = job.prepare(self.cfg)
-        optimizers = build.optimizers(self.cfg, self.job.network)
+        optimizers = build.optimizers(self.cfg, [*self.job.network.parameters()])
         self.model, self.optimizers = build.setup(
             self.job.engine, self.job.network, optimizers, self.job.hardware.compile
         )
         self.criterion = self.job.criterion.to(self.job.engine.device)
         self.batches = self.job.loaders[0]
         self.images = len(self.batches) * self.batches.batch_size
-        self.plan = Plan(
-            epochs=1,
-            seed=self.cfg.seed,
-            gradient_clip=None,
-            max_seconds=None,
-            measure=measure,
-            draw=lambda epoch: None,
-        )
+        seed = partial(seed_all, self.cfg.seed)
+        self.plan = Plan(epochs=1, seed=seed, clip=None, max_seconds=None, measure=measure)
         self.epoch = self.step = 0
         self.means: dict[str, float] = {}
 
     def __call__(self) -> None:
         self.epoch += 1
-        seed_all(self.plan.seed, self.epoch)
-        self.means, self.step = train_epoch(
+        self.plan.seed(self.epoch)
+        (self.means,), _, self.step = train_epoch(
             self.job.engine,
             self.model,
             self.criterion,
@@ -115,6 +110,25 @@ class Training:
             self.epoch,
             self.step,
         )
+
+
+class Together:
+    """Training of one ensemble with these KL weights, as vae-sweep does it; each call is one epoch."""
+
+    def __init__(self, weights: Sequence[float], *overrides: str) -> None:
+        with quiet():
+            first = job.prepare(composed(*overrides, f"kl_weight={weights[0]}"))
+            others = [job.prepare(composed(*overrides, f"kl_weight={w}"), like=first) for w in weights[1:]]
+        self.engine = first.engine
+        self.built = together.assemble([first, *others])
+        self.epoch = self.step = 0
+
+    def __call__(self) -> None:
+        self.epoch += 1
+        built = self.built
+        built.plan.seed(self.epoch)
+        parts = (built.model, built.criterion, built.optimizers, built.batches, built.plan)
+        _, _, self.step = train_epoch(self.engine, *parts, tqdm(disable=True), self.epoch, self.step)
 
 
 class PictureFiles(Dataset[Tensor]):
@@ -369,18 +383,68 @@ def precision(
     rounds: int = 5,
 ) -> Iterator[str]:
     """Training in fp32 and in bf16."""
-    color = on("anime", anime_jpegs(samples, folder, counts[0]), folder)
-    gray = on("tibetan_mnist", digit_pngs(samples, folder, counts[1]), folder)
-    for label, overrides in {
-        "conv_vae 64×64×3": [*color, "model=conv_vae"],
-        "conv_vae 28×28×1": [*gray, "model=conv_vae"],
-        "fc_vae 28×28×1": [*gray, "model=fc_vae"],
-    }.items():
+    for label, overrides in networks(samples, folder, counts).items():
         overrides.append(f"batch_size={batch_size}")
         sides = {name: Training(*overrides, f"trainer.precision={name}") for name in ("fp32", "bf16")}
         seconds = interleaved(sides, rounds)
         ratio = seconds["fp32"] / seconds["bf16"]
         yield f"{label}: {rates(seconds, sides['fp32'].images)}; bf16 is {ratio:.2f} times as fast"
+
+
+def ensemble(
+    samples: Path,
+    folder: Path,
+    counts: tuple[int, int] = (640, 5000),
+    weights: Sequence[float] = (0, 0.1, 1, 5, 100),
+    rounds: int = 5,
+) -> Iterator[str]:
+    """One ensemble of a sweep over the KL weight against one run, and against the same runs one after the other."""
+    targets = {"conv_vae 28×28×1": 1.3, "conv_vae 64×64×3": 2.0}  # of a GPU
+    for label, overrides in networks(samples, folder, counts).items():
+        one = Training(*overrides)
+        seconds = interleaved({"one run": one, "ensemble": Together(weights, *overrides)}, rounds)
+        ratio = seconds["ensemble"] / seconds["one run"]
+        told = f"{ratio:.2f} times one run"
+        if torch.cuda.is_available() and label in targets:
+            told = at_most(ratio, targets[label], "times one run")
+        after = f"{ratio / len(weights):.2f} times the same runs one after the other"
+        yield f"{label}: {len(weights)} members take {told}, {after}"
+
+
+def parallel(
+    samples: Path, folder: Path, counts: tuple[int, int] = (640, 5000), epochs: int = 4
+) -> Iterator[str]:
+    """As many runs at once as there are cores, with one thread each, against one after the other with all threads."""
+    cores = torch.get_num_threads()
+    weights = ",".join(str(weight) for weight in range(cores))
+    for label, overrides in networks(samples, folder, counts).items():
+        rates = {}
+        for strategy in ("serial", "parallel"):
+            out = folder / f"{label} {strategy}"
+            arguments = [
+                *overrides,
+                f"kl_weight={weights}",
+                f"epochs={epochs}",
+                "snapshot_epochs=[]",
+                "evaluation=[]",
+            ]
+            program = "import sys; from vaelab.cli import sweep; sys.argv[0] = 'vae-sweep'; sweep()"
+            python(program, *arguments, f"hydra.launcher.strategy={strategy}", f"output_dir={out}")
+            runs = [Run(path.parent).info["images_per_second"] for path in out.rglob("run.json")]
+            rates[strategy] = sum(runs) if strategy == "parallel" else statistics.mean(runs)
+        shown = ", ".join(f"{name} {rate:.0f} images/s" for name, rate in rates.items())
+        yield f"{label}: {shown}; {cores} at once are {rates['parallel'] / rates['serial']:.2f} times as fast"
+
+
+def networks(samples: Path, folder: Path, counts: tuple[int, int]) -> dict[str, list[str]]:
+    """The overrides of three networks on real images of their size."""
+    color = on("anime", anime_jpegs(samples, folder, counts[0]), folder)
+    gray = on("tibetan_mnist", digit_pngs(samples, folder, counts[1]), folder)
+    return {
+        "conv_vae 64×64×3": [*color, "model=conv_vae"],
+        "conv_vae 28×28×1": [*gray, "model=conv_vae"],
+        "fc_vae 28×28×1": [*gray, "model=fc_vae"],
+    }
 
 
 def on(dataset: str, path: Path, folder: Path) -> list[str]:
@@ -400,6 +464,8 @@ BENCHES: dict[str, Bench] = {
     "metrics": metrics_,
     "batch_size": batch_size,
     "precision": precision,
+    "ensemble": ensemble,
+    "parallel": parallel,
 }
 
 # ---- the command

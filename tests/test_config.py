@@ -43,7 +43,7 @@ def test_a_model_brings_the_loss_and_evaluations_that_fit(model: str) -> None:
 def test_optimizers_are_built() -> None:
     for choice in ("adam", "adamw"):
         cfg = composed(f"optimizer={choice}", "lr=0.5")
-        (optimizer,) = build.optimizers(cfg, build.model(cfg, (1, 8, 8))).values()
+        (optimizer,) = build.optimizers(cfg, [*build.model(cfg, (1, 8, 8)).parameters()]).values()
         assert optimizer.param_groups[0]["lr"] == 0.5
 
 

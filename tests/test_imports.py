@@ -18,12 +18,17 @@ ALLOWED = {
     "metrics": set(),
     "figures": set(),
     "run": set(),
+    "asked": {"config", "run"},
+    "sweep": {"asked"},
+    "workers": {"asked", "job"},
     "evaluations": {"metrics", "figures"},
     "train": {"run"},
     "build": {"config", "data", "models", "losses", "evaluations"},
     "opened": {"build", "data", "losses", "run", "train"},
-    "job": {"build", "data", "evaluations", "figures", "losses", "run", "train"},
-    "cli": {"build", "config", "data", "figures", "job", "opened", "run", "train"},
+    "job": {"asked", "build", "data", "evaluations", "figures", "losses", "run", "train"},
+    "together": {"asked", "build", "data", "job", "losses", "models", "train"},
+    "launch": {"asked", "build", "job", "sweep", "together", "workers"},
+    "cli": {"asked", "build", "config", "data", "figures", "job", "opened", "run", "workers"},
 }
 HYDRA = {"cli", "build"}
 MATPLOTLIB = {"figures"}
@@ -62,7 +67,17 @@ def test_imports_follow_the_layout(path: Path) -> None:
     assert "matplotlib" not in tops or part(path) in MATPLOTLIB
 
 
-@pytest.mark.parametrize("module", ["vaelab", "vaelab.cli", "vaelab.run", "vaelab.config"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "vaelab",
+        "vaelab.cli",
+        "vaelab.run",
+        "vaelab.config",
+        "vaelab.sweep",
+        "hydra_plugins.vaelab_ensemble.sweeper",
+    ],
+)
 def test_what_answers_help_does_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

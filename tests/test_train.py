@@ -1,5 +1,6 @@
 """The loop: it learns, repeats itself, clips, averages rightly, and names the step at which a loss is lost."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from vaelab import build, config, losses
+from vaelab import job as jobs
 from vaelab.data import ImageSet, Loader
 from vaelab.evaluations import measure
 from vaelab.run import Run
-from vaelab.train import NotFinite, Plan, fit, validate
+from vaelab.train import Member, NotFinite, Plan, fit, seed_all, validate
 
 CPU = torch.device("cpu")
 
@@ -34,12 +36,19 @@ def trained(folder: Path, images: ImageSet, epochs: int, clip: float | None = No
         cfg = compose("train", ["trainer.device=cpu", "trainer.precision=fp32", *overrides])
     network = build.model(cfg, images.image_shape)
     engine = build.fabric(build.hardware(cfg))
-    model, optimizers = build.setup(engine, network, build.optimizers(cfg, network), compiled=False)
-    plan = Plan(epochs, cfg.seed, clip, None, measure, lambda epoch: None)
+    model, optimizers = build.setup(
+        engine, network, build.optimizers(cfg, [*network.parameters()]), compiled=False
+    )
+    bound = partial(jobs.clip_gradients, engine, model, optimizers["model"], clip or 0.0)
+    plan = Plan(epochs, partial(seed_all, cfg.seed), bound if clip else None, None, measure)
     loaders = build.loaders(cfg, images, CPU)
     run = Run(folder)
     folder.mkdir(exist_ok=True)
-    fit(engine, model, build.loss(cfg, network), optimizers, *loaders, run, plan)
+    loss = build.loss(cfg, network)
+    member = Member.alone(run, model, loss, optimizers, lambda epoch: None)
+    fit(engine, model, loss, optimizers, *loaders, [member], plan)
+    if member.error:
+        raise member.error
     run.save_weights(network.state_dict())
     return run
 
@@ -83,9 +92,9 @@ def test_validation_averages_over_images_not_over_batches(images: ImageSet) -> N
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         cfg = compose("train", ["model=conv_ae", "trainer.device=cpu"])
     network = build.model(cfg, images.image_shape)
-    plan = Plan(1, 0, None, None, measure, lambda epoch: None)
+    plan = Plan(1, lambda epoch: None, None, None, measure)
     uneven = Loader(images, "val", batch_size=16, device=CPU, shuffle=False, drop_last=False)
-    found = validate(network, losses.Reconstruction("bernoulli", 1.0, "sum"), uneven, plan)
+    (found,) = validate(network, losses.Reconstruction("bernoulli", 1.0, "sum"), uneven, plan)
     pixels = torch.from_numpy(images.images[images.indices("val")]).permute(0, 3, 1, 2) / 255
     decoded = network.decode(network.encode(pixels).mean).detach()
     mse = (pixels - decoded).square().mean(dim=(1, 2, 3))

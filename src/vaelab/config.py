@@ -150,6 +150,8 @@ def known_keys(config_name: str) -> list[str]:
     """The keys of one command's primary file, the groups, and the keys of every choice of a group."""
     primary = _load(CONF / f"{config_name}.yaml")
     keys = set(primary)
+    for base in (entry for entry in primary["defaults"] if isinstance(entry, str) and entry != "_self_"):
+        keys |= set(_load(CONF / f"{base}.yaml"))
     for file in CONF.glob("*/*.yaml"):
         group, values = file.parent.name, _load(file)
         keys |= {group, *(f"{group}.{key}" for key in values.get(group) or values)}

@@ -21,7 +21,7 @@ from vaelab.data import SPLITS, ImageSet, Loader
 from vaelab.evaluations import Context, measure
 from vaelab.losses import Loss
 from vaelab.run import Row, Run
-from vaelab.train import Member, OutOfTime, Plan, fit, load, seed_all, state, weights
+from vaelab.train import Member, OutOfTime, Plan, fit, seed_all, weights
 
 
 @dataclass(frozen=True)
@@ -83,31 +83,25 @@ def train(job: Job, run: Run) -> None:
         engine, job.network, build.optimizers(cfg, [*job.network.parameters()]), job.hardware.compile
     )
     criterion = job.criterion.to(engine.device)
-    trained = (model, criterion, optimizers)
-    member = Member(
-        run, partial(state, *trained), partial(load, *trained), lr_of(cfg), partial(draw_snapshot, job, run)
-    )
-    clip = cfg.trainer.gradient_clip and partial(
-        engine.clip_gradients,
-        model,
-        optimizers["model"],
-        max_norm=cfg.trainer.gradient_clip,
-        error_if_nonfinite=False,
-    )
-    fit(engine, *trained, *job.loaders, [member], plan(cfg, partial(seed_all, cfg.seed), clip))
+    member = Member.alone(run, model, criterion, optimizers, partial(draw_snapshot, job, run))
+    clip = partial(clip_gradients, engine, model, optimizers["model"], cfg.trainer.gradient_clip)
+    planned = plan(cfg, partial(seed_all, cfg.seed), clip)
+    fit(engine, model, criterion, optimizers, *job.loaders, [member], planned)
     if member.error:
         raise member.error
     run.save_weights(weights(job.network, criterion))
 
 
-def plan(cfg: DictConfig, seed: Callable[[int], None], clip: Callable[[], None] | None) -> Plan:
+def plan(cfg: DictConfig, seed: Callable[[int], None], clip: Callable[[], None]) -> Plan:
     """How fit() trains this configuration."""
-    return Plan(cfg.epochs, seed, clip, cfg.trainer.max_seconds, measure)
+    return Plan(
+        cfg.epochs, seed, clip if cfg.trainer.gradient_clip else None, cfg.trainer.max_seconds, measure
+    )
 
 
-def lr_of(cfg: DictConfig) -> float:
-    """The learning rate that metrics.csv shows."""
-    return float(cfg.optimizer.lr)
+def clip_gradients(engine: Fabric, model: nn.Module, optimizer: Any, max_norm: float) -> None:
+    """Scales the gradients to the largest norm; the loss says itself when it is not finite."""
+    engine.clip_gradients(model, optimizer, max_norm=max_norm, error_if_nonfinite=False)
 
 
 def finish(job: Job, run: Run) -> None:

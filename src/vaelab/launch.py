@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -11,14 +11,13 @@ from vaelab import job as jobs
 from vaelab.asked import Asked
 from vaelab.sweep import Watch
 
-Strategy = Literal["auto", "ensemble", "parallel", "serial"]
 Failures = dict[str, Exception]  # by the name of the run
 
 
-def perform(asked: Sequence[Asked], strategy: Strategy) -> Failures:
+def perform(asked: Sequence[Asked], strategy: str) -> Failures:
     """Does what is left of the runs; raises UsageError for a mistake that all of them share.
 
-    What is chosen follows from all that was asked for, finished or not, so that an interrupted sweep continues as it began.
+    What is chosen follows from all that was asked for, finished or not, so that an interrupted sweep goes on as begun.
     """
     kind = build.device(asked[0].cfg.trainer.device)
     cores = torch.get_num_threads()
@@ -41,7 +40,7 @@ def perform(asked: Sequence[Asked], strategy: Strategy) -> Failures:
         return _serially(left, chosen)
 
 
-def choose(kind: str, cores: int, runs: int) -> tuple[Strategy, str]:
+def choose(kind: str, cores: int, runs: int) -> tuple[str, str]:
     """The strategy for a device, a number of cores and a number of runs, and the reason; measured in benchmarks.md."""
     if runs == 1:
         return "serial", "there is one run"

@@ -227,7 +227,7 @@ class ELBO(Reconstruction):
 
 
 def stack(members: Sequence[Loss], device: torch.device) -> Loss:
-    """One loss for K members on a device: KL weights (K, 1), and buffers (K, ...) that the members' own become views of."""
+    """One loss for K members: KL weights (K, 1), and buffers (K, ...) of which the members' own become views."""
     stacked = copy.deepcopy(members[0])
     if isinstance(stacked, ELBO):
         weights = [[member.kl_weight] for member in members if isinstance(member, ELBO)]

@@ -2,10 +2,12 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ from vaelab.data import Batch, Loader
 from vaelab.job import Job
 from vaelab.losses import Loss
 from vaelab.models import EncoderDecoder, Ensemble
-from vaelab.train import Member, OutOfTime, Terms, below, fit, seed_all, weights
+from vaelab.train import Member, OutOfTime, Plan, Terms, below, fit, seed_all, weights
 
 Failures = dict[str, Exception]  # by the name of the run
 
@@ -79,29 +81,14 @@ def _train_and_finish(held: Sequence[tuple[Job, Asked]]) -> Failures:
 def train(held: Sequence[tuple[Job, Asked]]) -> list[Member] | None:
     """Trains the members and saves the weights of those that did not fail; None where their time was over."""
     made = [job for job, _ in held]
-    first = made[0]
-    engine, cfg = first.engine, first.cfg
-    streams = Streams([job.cfg.seed for job in made], engine.device)
-    networks = [job.network.to(engine.device) for job in made]
-    rates = [jobs.lr_of(job.cfg) for job in made]
-    groups = {rate: rates.count(rate) for rate in rates}
-    ensemble = Ensemble(networks, list(groups.values()), streams.noise)
-    criterion = losses.stack([job.criterion.to(engine.device) for job in made], engine.device)
-    parameters = [{"params": ensemble.group(number), "lr": rate} for number, rate in enumerate(groups)]
-    model, optimizers = build.setup(
-        engine, ensemble, build.optimizers(cfg, parameters), first.hardware.compile
-    )
+    built = assemble(made)
     members = []
-    for number, (job, one) in enumerate(held):
-        slot = Slot(job.network, job.criterion, ensemble.rows(number), optimizers)
+    for slot, (job, one) in zip(built.slots, held, strict=True):
         draw = partial(jobs.draw_snapshot, job, one.run)
-        members.append(Member(one.run, slot.state, slot.load, rates[number], draw))
-    clip = cfg.trainer.gradient_clip and partial(
-        clip_members, [ensemble.rows(number) for number in range(len(made))], cfg.trainer.gradient_clip
-    )
-    batches, val = Shared(first.loaders[0], streams), first.loaders[1]
+        members.append(Member(one.run, slot.state, slot.load, float(job.cfg.optimizer.lr), draw))
+    parts = (built.model, built.criterion, built.optimizers, built.batches, made[0].loaders[1])
     try:
-        fit(engine, model, criterion, optimizers, batches, val, members, jobs.plan(cfg, streams.seed, clip))
+        fit(made[0].engine, *parts, members, built.plan)
     except OutOfTime as pause:
         for member in members:
             if member.error is None:
@@ -111,6 +98,38 @@ def train(held: Sequence[tuple[Job, Asked]]) -> list[Member] | None:
         if member.error is None:
             member.run.save_weights(weights(job.network, job.criterion))
     return members
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """What fit() trains in the place of one run's network, loss, optimizers and batches."""
+
+    model: nn.Module
+    criterion: Loss
+    optimizers: dict[str, Optimizer]
+    batches: "Shared"
+    plan: Plan
+    slots: list["Slot"]
+
+
+def assemble(made: Sequence[Job]) -> Assembled:
+    """One ensemble of the jobs' networks, sorted by learning rate, and what it is trained with."""
+    engine, cfg = made[0].engine, made[0].cfg
+    streams = Streams([job.cfg.seed for job in made], engine.device)
+    networks = [job.network.to(engine.device) for job in made if isinstance(job.network, EncoderDecoder)]
+    groups = Counter(float(job.cfg.optimizer.lr) for job in made)
+    ensemble = Ensemble(networks, list(groups.values()), streams.noise)
+    criterion = losses.stack([job.criterion.to(engine.device) for job in made], engine.device)
+    parameters = [{"params": ensemble.group(number), "lr": rate} for number, rate in enumerate(groups)]
+    model, optimizers = build.setup(
+        engine, ensemble, build.optimizers(cfg, parameters), made[0].hardware.compile
+    )
+    rows = [ensemble.rows(number) for number in range(len(made))]
+    slots = [
+        Slot(job.network, job.criterion, place, optimizers) for job, place in zip(made, rows, strict=True)
+    ]
+    plan = jobs.plan(cfg, streams.seed, partial(clip_members, rows, cfg.trainer.gradient_clip))
+    return Assembled(model, criterion, optimizers, Shared(made[0].loaders[0], streams), plan, slots)
 
 
 @dataclass(frozen=True)
@@ -199,7 +218,7 @@ class Streams:
 
 
 class Shared:
-    """A training loader for all members: one batch (B, C, H, W) for one seed, else each member's own (K, B, C, H, W)."""
+    """A training loader for all members: batches (B, C, H, W) for one seed, else each member's own (K, B, C, H, W)."""
 
     def __init__(self, loader: Loader, streams: Streams) -> None:
         self.batch_size = loader.batch_size
@@ -233,7 +252,7 @@ def chunks(asked: Sequence[Asked], most: int) -> list[list[Asked]]:
     """Ensembles of nearly equal size, none larger than `most`."""
     count = math.ceil(len(asked) / most)
     bounds = [round(number * len(asked) / count) for number in range(count + 1)]
-    return [list(asked[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [list(asked[a:b]) for a, b in pairwise(bounds)]
 
 
 def max_members(job: Job) -> int:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,6 +64,20 @@ class Member:
         self.error: NotFinite | None = None
         self.waits = self.epoch > 0  # until its checkpoint is loaded, at the epoch of that
 
+    @classmethod
+    def alone(
+        cls,
+        run: Run,
+        model: nn.Module,
+        loss: nn.Module,
+        optimizers: Mapping[str, Optimizer],
+        draw: Callable[[int], None],
+    ) -> "Member":
+        """The member that a run of its own is."""
+        lr = next(iter(optimizers.values())).param_groups[0]["lr"]
+        parts = (model, loss, optimizers)
+        return cls(run, partial(state, *parts), partial(load, *parts), lr, draw)
+
     def resume(self) -> None:
         """Loads the checkpoint."""
         checkpoint = self.run.load_checkpoint()
@@ -103,8 +118,8 @@ def fit(
 ) -> None:
     """Trains the members to the plan's last epoch, each from its run's checkpoint if there is one.
 
-    Writes metrics.csv and a checkpoint at each epoch's end. A member whose loss is not finite stops with its `error` set,
-    and the others go on. Raises OutOfTime.
+    Writes metrics.csv and a checkpoint at each epoch's end. A member whose loss is not finite stops, with its
+    `error` set, and the others go on. Raises OutOfTime.
     """
     started = time.perf_counter()
     with progress(plan.epochs, train, members) as bar:

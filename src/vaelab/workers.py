@@ -60,7 +60,7 @@ def _start(workers: dict[Connection, SpawnProcess], threads: int) -> Connection:
 
 @contextmanager
 def _environment_of_workers(threads: int) -> Iterator[None]:
-    """Threads are pinned before libraries are loaded; bars would overwrite each other; Ctrl-C is the parent's to handle."""
+    """Pins threads before libraries load, keeps bars from overwriting each other, leaves Ctrl-C to the parent."""
     wanted = {"OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"}
     before = {name: os.environ.get(name) for name in wanted}
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)

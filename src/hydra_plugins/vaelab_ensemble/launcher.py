@@ -2,14 +2,18 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
+from vaelab import UsageError
 from vaelab.asked import Asked, ask
+from vaelab.config import nearest
+
+STRATEGIES = ("auto", "ensemble", "parallel", "serial")
 
 
 def asked_for(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> Asked:
@@ -24,7 +28,7 @@ def asked_for(context: HydraContext, config: DictConfig, overrides: Sequence[str
 class EnsembleLauncher(Launcher):
     """Trains the runs of a sweep on this machine by the chosen strategy."""
 
-    def __init__(self, strategy: Literal["auto", "ensemble", "parallel", "serial"]) -> None:
+    def __init__(self, strategy: str) -> None:
         self.strategy = strategy
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -34,6 +38,9 @@ class EnsembleLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
         """Does what is left of the jobs; each returns the reason why it failed, or None."""
         setup_globals()
+        if self.strategy not in STRATEGIES:
+            known = f"known: {', '.join(STRATEGIES)}{nearest(self.strategy, STRATEGIES)}"
+            raise UsageError(f"hydra.launcher.strategy={self.strategy} does not exist; {known}")
         asked = [asked_for(self.hydra_context, self.config, overrides) for overrides in job_overrides]
         from vaelab import launch
 

@@ -1,5 +1,6 @@
 """The default sweeper of vae-sweep: every combination of the listed values, but for runs that are done."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
@@ -38,9 +39,10 @@ class GridSweeper(BasicSweeper):
             return print(listing(asked))
         failures = launch(self.launcher, jobs)
         print(table(asked))
+        common = os.path.commonpath([one.run.folder.parent for one in asked])
+        print(f"their figures side by side: vae-report runs='{common}/**'")
         if failures:
             exit_with(failures, len(asked))
-        print(f"the figures of all, side by side: vae-report runs='{asked[0].run.folder.parents[2]}/**'")
 
 
 def jobs_of(context: HydraContext, config: DictConfig, grid: Sequence[Sequence[str]]) -> list[Job]:

@@ -43,6 +43,10 @@ class EncoderDecoder(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
 
+    def encode(self, images: Tensor) -> Code | Posterior:
+        """Images (B, C, H, W) in [0, 1] to what is known of their codes (B, ...)."""
+        raise NotImplementedError
+
     def decode(self, z: Tensor) -> Tensor:
         """Codes (B, ...) to images (B, C, H, W) in [0, 1], always in float32."""
         return torch.sigmoid(self.decoder(z).float())

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaelab.models.blocks import Code, EncoderDecoder, Expand, Posterior, Reshape
+from vaelab.models.blocks import Code, EncoderDecoder, Expand, Reshape
 
 Noise = Callable[[Tensor], Tensor]  # codes (B, ...) of one member to normal numbers (B, ...) or (K, B, ...)
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -43,7 +43,7 @@ class Ensemble(nn.Module):
         super().__init__()
         first = members[0]
         self.noise = noise
-        self.network = _shell(first)
+        self.network: EncoderDecoder = _shell(first)
         for part in ("encoder", "decoder"):
             layers = stacked([getattr(member, part) for member in members], groups)
             setattr(self.network, part, nn.Sequential(Swap(), layers, Swap()))
@@ -66,13 +66,11 @@ class Ensemble(nn.Module):
     def encode(self, images: Tensor) -> Any:
         """Images (B, C, H, W) of all members, or (K, B, C, H, W), to their codes (K, B, ...)."""
         code = self.network.encode(images)
-        return code if isinstance(code, Code) else Posteriors(*code, self.noise)
+        return code if isinstance(code, Code) else Posteriors(code.mean, code.log_variance, self.noise)
 
     def decode(self, z: Tensor) -> Tensor:
         """Codes (K, B, ...) to images (K, B, C, H, W) in [0, 1], always in float32."""
-        images = self.network.decode(z)
-        assert isinstance(images, Tensor)
-        return images
+        return self.network.decode(z)
 
 
 def stacked(layers: Sequence[nn.Module], groups: Sequence[int]) -> nn.Module:

@@ -1,0 +1,1 @@
+"""Launchers of vae-sweep for clusters, each on the engine's own interface."""
