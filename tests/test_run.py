@@ -163,6 +163,7 @@ def test_an_ended_run_says_how(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), run.recorded():
         raise KeyboardInterrupt
     assert (run.info["status"], run.info["reason"]) == ("interrupted", "Ctrl-C")
+    run.update(status="running")
     with pytest.raises(ZeroDivisionError), run.recorded():
         _ = 1 / 0
     assert (run.info["status"], run.info["reason"]) == ("failed", "division by zero")

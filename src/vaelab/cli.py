@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from vaelab.data import ImageSet
 
 PATHS = ("run", "source", "dataset.path", "data_dir", "output_dir")  # keys whose value is a path
+# Options of Hydra's with which a command does no runs, or that say themselves how it does them.
+NO_RUNS = r"--(help|hydra-help|version|cfg|info|shell-completion|run|multirun)|-(h|c|i|sc|r|m)$"
 CONTACT_SHEET = 64  # images, spread evenly over the data set
 FAILURE, MISTAKE = 1, 2  # exit statuses; 0 is success, 128 + the signal's number an interruption
 
@@ -39,7 +41,10 @@ def train() -> NoReturn:
 
 def sweep() -> NoReturn:
     """vae-sweep: one run for each combination of listed values."""
-    command("sweep", partial(_sweep, ["vae-sweep", *sys.argv[1:]]))
+    argv = ["vae-sweep", *sys.argv[1:]]
+    if not any(re.match(NO_RUNS, argument) for argument in argv):
+        sys.argv.append("--multirun")
+    command("sweep", partial(_sweep, argv))
 
 
 def evaluate() -> NoReturn:

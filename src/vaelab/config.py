@@ -170,6 +170,8 @@ def describe_composition_error(error: Exception, config_name: str) -> str:
     if missing:
         group, _, choice = str(missing).rpartition("/")
         options = getattr(error, "options", None) or [file.stem for file in (CONF / group).glob("*.yaml")]
+        if str(missing) == "hydra/launcher/joblib":  # its configuration comes with its package
+            return "hydra/launcher=joblib is not installed: pip install 'vaelab[joblib]'"
         choices = f"; choices: {', '.join(sorted(options))}" if options else ""
         return f"{group or 'config'}={choice} does not exist{nearest(choice, options)}{choices}"
     if "Ambiguous value" in text:

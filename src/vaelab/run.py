@@ -41,9 +41,10 @@ LONGEST_NAME = 200  # file systems allow 255 bytes; this leaves room for a suffi
 
 
 def run_name(overrides: Sequence[str]) -> str:
-    """The overrides in alphabetical order without dataset and model, or "default"."""
-    parts = sorted(o.lstrip("+").replace("'", "") for o in overrides)
-    parts = [p for p in parts if p.split("=")[0] not in NOT_IN_A_NAME]
+    """The overrides in alphabetical order without dataset and model, or "default"; of a key given twice the last."""
+    given = [o.lstrip("+").replace("'", "") for o in overrides]
+    last = {o.split("=")[0]: o for o in given}
+    parts = sorted(o for key, o in last.items() if key not in NOT_IN_A_NAME)
     name = re.sub(r"[^\w=,.+\-\[\]~]", "_", ",".join(parts)).lstrip(".") or "default"
     encoded = name.encode()
     if len(encoded) <= LONGEST_NAME:

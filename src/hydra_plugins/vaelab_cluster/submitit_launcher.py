@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Handle = submitit.Job[JobReturn]
 
 GPUS = "CUDA_VISIBLE_DEVICES"
+THREADS = "OMP_NUM_THREADS"  # of one job: more threads than cores make convolutions many times slower
 LOOK = 0.5  # seconds between two looks for results
 ASK = 10.0  # seconds between two questions to SLURM, which many users share
 LATE = 2  # answers of SLURM without a job before its result counts as missing: a shared disk shows files late
@@ -71,7 +72,10 @@ class LocalLauncher(SubmititLauncher):
         while waiting and len(running) + len(begun) < at_once:
             job = waiting.pop(0)
             taken = [other.environment[GPUS] for other in [*running, *begun.values()]]
-            job.environment = {GPUS: min(gpus, key=taken.count) if gpus else os.environ.get(GPUS)}
+            job.environment = {
+                GPUS: min(gpus, key=taken.count) if gpus else os.environ.get(GPUS),
+                THREADS: str(max(1, (os.cpu_count() or 1) // at_once)),
+            }
             # A folder for each job, since submitit names files by process ids, which come again.
             executor = submitit.AutoExecutor(self.folder / str(job.number), cluster="local")
             executor.update_parameters(timeout_min=self.options["timeout_min"])
@@ -102,6 +106,8 @@ class SlurmLauncher(SubmititLauncher):
         if cpus := self.options["cpus_per_task"]:
             # Since SLURM 22.05, srun does not inherit it from sbatch.
             parameters["slurm_srun_args"] = [f"--cpus-per-task={cpus}"]
+            for job in waiting:  # for not every cluster binds a job to its cores
+                job.environment = {THREADS: str(cpus)}
         executor = submitit.AutoExecutor(self.folder / "%j", cluster="slurm")
         executor.update_parameters(name="vaelab", nodes=1, tasks_per_node=1, **parameters)
         with executor.batch():

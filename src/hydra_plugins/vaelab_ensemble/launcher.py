@@ -20,9 +20,10 @@ def asked_for(context: HydraContext, config: DictConfig, overrides: Sequence[str
     """The run of one job's overrides; raises UsageError for a configuration that is none."""
     cfg = context.config_loader.load_sweep_config(config, list(overrides))
     chosen = cfg.hydra
+    command = [argument for argument in sys.argv if argument != "--multirun"]  # which vae-sweep adds
     with read_write(cfg), open_dict(cfg):
         del cfg["hydra"]
-    return ask(cfg, chosen.runtime.choices, chosen.overrides.task, sys.argv)
+    return ask(cfg, chosen.runtime.choices, chosen.overrides.task, command)
 
 
 class EnsembleLauncher(Launcher):
