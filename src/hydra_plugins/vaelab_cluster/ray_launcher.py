@@ -1,6 +1,7 @@
 """hydra/launcher=ray: each job of a sweep is a task of a ray cluster."""
 
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,22 +23,26 @@ class RayLauncher(JobLauncher):
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
         ray = required("ray", "ray")
         if not ray.is_initialized():
-            quiet: dict[str, Any] = {
-                "include_dashboard": False,
-                "log_to_driver": False,
-                "logging_level": "ERROR",
-            }
-            if self.options["address"]:
-                del quiet["include_dashboard"]  # for the cluster that is joined to decide
-            ray.init(address=self.options["address"] or "local", **(quiet | self.options["init"]))
+            on_sigterm = signal.getsignal(signal.SIGTERM)
+            ray.init(address=self.options["address"] or "local", **(self.quiet() | self.options["init"]))
+            signal.signal(signal.SIGTERM, on_sigterm)  # ray has set one of its own
         needs = {"CPU": self.options["num_cpus"], "GPU": self.options["num_gpus"]}
         refuse_more_than_there_is(needs, ray.cluster_resources())
         # A job that kills its worker, by taking all memory for one, would do so again.
         remote = ray.remote(num_cpus=needs["CPU"], num_gpus=needs["GPU"], max_retries=0)(run)
         jobs = self.jobs(job_overrides, initial_job_idx)
-        # ray ends the tasks of a process that ends, however it ends.
         running = [remote.remote(os.getcwd(), WORKER_ENVIRONMENT, ray.cloudpickle.dumps(job)) for job in jobs]
-        return [collect(job, reference) for job, reference in zip(jobs, running, strict=True)]
+        try:
+            return [collect(job, reference) for job, reference in zip(jobs, running, strict=True)]
+        except BaseException:
+            # This ends the jobs; at the interpreter's exit ray would do it too, and change the exit status to 1.
+            ray.shutdown()
+            raise
+
+    def quiet(self) -> dict[str, Any]:
+        """The arguments of ray.init without which it would write much to the terminal and start a web server."""
+        logs = {"log_to_driver": False, "logging_level": "ERROR"}
+        return logs if self.options["address"] else logs | {"include_dashboard": False}
 
 
 def refuse_more_than_there_is(needs: Mapping[str, float], cluster: Mapping[str, float]) -> None:
@@ -63,7 +68,8 @@ def collect(job: Job, reference: Any) -> JobReturn:
     import ray
 
     try:
-        result: JobReturn = ray.get(reference)
+        # ray.get would turn the exit that a signal asks for into one of status 1.
+        result: JobReturn = reference.future().result()
     except ray.exceptions.RayError as error:
         return job.failed(error)
     return result

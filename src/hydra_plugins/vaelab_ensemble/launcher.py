@@ -29,6 +29,9 @@ def asked_for(context: HydraContext, config: DictConfig, overrides: Sequence[str
 class EnsembleLauncher(Launcher):
     """Trains the runs of a sweep on this machine by the chosen strategy."""
 
+    # What it chooses depends on all runs, so it is given those that are done too.
+    wants_all_runs = True
+
     def __init__(self, strategy: str) -> None:
         self.strategy = strategy
 

@@ -13,7 +13,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from hydra_plugins.vaelab_ensemble.launcher import EnsembleLauncher, asked_for
+from hydra_plugins.vaelab_ensemble.launcher import asked_for
 from vaelab import UsageError
 from vaelab.asked import Asked
 from vaelab.sweep import Watch, listing, table
@@ -70,9 +70,7 @@ def launch(launcher: Launcher, jobs: Sequence[Job]) -> Failures:
     for _, one in left:
         build.check(one.cfg)
         build.rehearse(one.cfg)
-    if isinstance(
-        launcher, EnsembleLauncher
-    ):  # what it chooses depends on all, so it leaves out the others itself
+    if getattr(launcher, "wants_all_runs", False):
         return _failures(launcher.launch([overrides for overrides, _ in jobs], 0), jobs)
     with Watch([one for _, one in left], bar=not isinstance(launcher, BasicLauncher)):
         return _failures(launcher.launch([overrides for overrides, _ in left], 0), left)
