@@ -79,10 +79,14 @@ def launch(launcher: Launcher, jobs: Sequence[Job]) -> Failures:
 def _failures(returns: Sequence[JobReturn], jobs: Sequence[Job]) -> Failures:
     failures: Failures = {}
     for result, (_, one) in zip(returns, jobs, strict=True):
-        # A job returns its error; where the launcher itself failed, Hydra holds the exception.
-        error = result.return_value if result.status == JobStatus.COMPLETED else result._return_value
-        if isinstance(error, Exception):
-            failures[one.name] = error
+        # A job returns its error; where it ended without a word, the result holds what the launcher knows of it.
+        died = result.status != JobStatus.COMPLETED
+        error = result._return_value if died else result.return_value
+        if not isinstance(error, Exception):
+            continue
+        failures[one.name] = error
+        if died and one.run.info.get("status") == "running":
+            one.run.fail(error)
     return failures
 
 

@@ -54,15 +54,15 @@ class OptunaSweeper(Sweeper):
         values = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
         assert isinstance(values, dict)
         check_arguments(OptunaSweeper, {str(k): v for k, v in values.items()}, "hydra.sweeper")
-        self.context, self.config = hydra_context, config
-        self.launcher = Plugins.instance().instantiate_launcher(
+        self._context, self._config = hydra_context, config
+        self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> None:
         """Does the trials that are left, or with list=true only prints them; exits with 1 where some failed."""
         optuna = required()
-        parser = OverridesParser.create(config_loader=self.context.config_loader)
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
         given = {override.get_key_element(): override for override in parser.parse_overrides(arguments)}
         default = parser.parse_overrides([f"{key}={value}" for key, value in self.search.items()])
         overrides = {override.get_key_element(): override for override in default} | given
@@ -70,7 +70,7 @@ class OptunaSweeper(Sweeper):
         fixed = [f"{k}={o.get_value_element_as_str()}" for k, o in overrides.items() if k not in space]
         if not space:
             raise UsageError("there is nothing to search: give a range such as 'kl_weight=interval(0.1, 10)'")
-        if self.config.list and not self.storage.is_file():
+        if self._config.list and not self.storage.is_file():
             return print(f"0 of {self.trials} trials")
         self.storage.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
@@ -80,11 +80,11 @@ class OptunaSweeper(Sweeper):
                 direction=self.direction,
                 load_if_exists=True,
             )
-            if not self.config.list:
+            if not self._config.list:
                 failures = self._search(found, space, fixed)
         jobs = [self._job(trial.params, fixed) for trial in whole(found, space)]
         asked = list({str(one.run.folder): one for _, one in jobs}.values())
-        if self.config.list:
+        if self._config.list:
             return print(f"{len(jobs)} of {self.trials} trials", listing(asked), sep="\n")
         print(table(asked))
         self._print_best(found, fixed)
@@ -139,7 +139,7 @@ class OptunaSweeper(Sweeper):
 
         jobs = {trial.number: self._job(trial.params, fixed) for trial in trials}
         failures = launch(
-            self.launcher, list({str(one.run.folder): (o, one) for o, one in jobs.values()}.values())
+            self._launcher, list({str(one.run.folder): (o, one) for o, one in jobs.values()}.values())
         )
         for number, (_, one) in sorted(jobs.items()):
             if one.name in failures:
@@ -159,7 +159,7 @@ class OptunaSweeper(Sweeper):
     def _job(self, params: Mapping[str, Any], fixed: Sequence[str]) -> Job:
         """The run of a trial."""
         sampled = [f"{key}={written(value)}" for key, value in params.items()]
-        (job,) = jobs_of(self.context, self.config, [[*fixed, *sampled]])
+        (job,) = jobs_of(self._context, self._config, [[*fixed, *sampled]])
         return job
 
     def _print_best(self, study: "optuna.Study", fixed: Sequence[str]) -> None:

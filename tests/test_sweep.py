@@ -1,0 +1,101 @@
+"""What a sweep chooses and prints, from run folders alone."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from vaelab import config, launch
+from vaelab.asked import Asked, ask
+from vaelab.run import Run, run_name
+from vaelab.sweep import listing, table
+
+
+def asked(folder: Path, *overrides: str) -> Asked:
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        cfg = compose("train", [*overrides, f"output_dir={folder}"])
+    return ask(cfg, {"dataset": "digits", "model": "conv_vae"}, overrides, ["vae-sweep"])
+
+
+def finished(one: Asked, **metrics: float) -> Asked:
+    with one.run.locked():
+        one.run.start(one.cfg, one.command, {"dataset": {}})
+        one.run.write_json("evaluation/metrics.json", metrics)
+        one.run.update(status="done", seconds=12.34)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("kind", "cores", "runs", "strategy"),
+    [
+        ("cuda", 16, 5, "ensemble"),
+        ("cpu", 2, 5, "parallel"),
+        ("cpu", 1, 5, "serial"),
+        ("cpu", 8, 1, "serial"),
+        ("cuda", 8, 1, "serial"),
+    ],
+)
+def test_the_strategy_follows_from_device_cores_and_runs(
+    kind: str, cores: int, runs: int, strategy: str
+) -> None:
+    chosen, because = launch.choose(kind, cores, runs)
+    assert chosen == strategy
+    assert because
+
+
+def test_runs_are_alike_that_differ_in_what_members_may(tmp_path: Path) -> None:
+    runs = [
+        asked(tmp_path, *overrides)
+        for overrides in (
+            ["kl_weight=0"],
+            ["kl_weight=5", "seed=3", "lr=1e-4"],
+            ["latent_dim=8"],
+            ["latent_dim=8", "kl_weight=2"],
+            ["trainer.max_members=2"],
+            ["loss.kl_schedule=linear"],
+        )
+    ]
+    groups = [[runs.index(one) for one in group] for group in launch.alike(runs)]
+    assert groups == [[0, 1], [2, 3], [4], [5]]
+
+
+def test_how_many_are_trained_together_is_not_part_of_a_run(tmp_path: Path) -> None:
+    one = finished(asked(tmp_path, "kl_weight=5"))
+    other = asked(tmp_path, "kl_weight=5", "trainer.max_members=2")
+    assert other.run.folder == one.run.folder
+    assert other.state == "done"
+
+
+def test_the_table_has_what_the_metrics_say(tmp_path: Path) -> None:
+    numbers = {"elbo": -123.456, "reconstruction": 100.0, "kl": 23.456, "psnr": 21.5, "ssim": 0.9}
+    runs = [
+        finished(asked(tmp_path, "kl_weight=0.1"), **numbers, active_units=7.0),
+        finished(asked(tmp_path, "kl_weight=100"), **numbers),
+        asked(tmp_path, "kl_weight=5"),
+    ]
+    header, first, second, third = table(runs).splitlines()
+    assert header.split() == [
+        *("λ", "−ELBO", "reconstruction", "KL", "active", "units", "PSNR", "SSIM", "time", "folder"),
+    ]
+    folders = [str(one.run.folder) for one in runs]
+    assert first.split() == ["0.1", "123.46", "100.00", "23.46", "7", "21.50", "0.900", "12.3", folders[0]]
+    assert second.split()[4] == "–"
+    assert third.split() == ["5", "not", "begun", folders[2]]
+
+
+def test_the_list_has_states(tmp_path: Path) -> None:
+    failed = asked(tmp_path, "kl_weight=3")
+    with failed.run.locked():
+        failed.run.start(failed.cfg, failed.command, {"dataset": {}})
+        failed.run.fail(ValueError("lost"))
+    lines = listing(
+        [finished(asked(tmp_path, "kl_weight=1")), asked(tmp_path, "kl_weight=2"), failed]
+    ).splitlines()
+    assert lines[0] == "3 runs"
+    assert [line.split()[0] for line in lines[1:]] == ["done", "new", "new"]
+    assert lines[3].endswith("(failed: lost)")
+    assert not Run(failed.run.folder.with_name("kl_weight=2")).folder.exists()
+
+
+def test_of_a_key_given_twice_the_last_names_the_run() -> None:
+    assert run_name(["epochs=2", "kl_weight=1", "epochs=4"]) == "epochs=4,kl_weight=1"
