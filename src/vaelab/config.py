@@ -130,11 +130,8 @@ def check_arguments(
     parameters = dict(inspect.signature(function).parameters)
     for name in given:
         parameters.pop(name, None)
-    hints = get_type_hints(
-        getattr(function, "__init__" if inspect.isclass(function) else "__call__", function)
-    )
-    if not inspect.isclass(function):
-        hints = get_type_hints(function)
+    described = function.__init__ if inspect.isclass(function) else function
+    hints = get_type_hints(described, include_extras=True)
     expected = {name: hints.get(name, Any) for name in parameters}
     required = {n for n, p in parameters.items() if p.default is inspect.Parameter.empty}
     _check_keys(arguments, expected, f"{path}.", required=required)

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.vaelab_ensemble.sweeper import Failures, Job, exit_with, jobs_of, launch
 from vaelab import UsageError
+from vaelab.asked import SWEEP_ONLY
 from vaelab.config import AtLeast, check_arguments
 from vaelab.sweep import listing, table
 
@@ -66,17 +67,19 @@ class OptunaSweeper(Sweeper):
         given = {override.get_key_element(): override for override in parser.parse_overrides(arguments)}
         default = parser.parse_overrides([f"{key}={value}" for key, value in self.search.items()])
         overrides = {override.get_key_element(): override for override in default} | given
+        overrides = {key: override for key, override in overrides.items() if key not in SWEEP_ONLY}
         space = {k: distribution(o) for k, o in overrides.items() if o.is_sweep_override()}
         fixed = [f"{k}={o.get_value_element_as_str()}" for k, o in overrides.items() if k not in space]
         if not space:
             raise UsageError("there is nothing to search: give a range such as 'kl_weight=interval(0.1, 10)'")
-        if self._config.list and not self.storage.is_file():
+        storage, name = f"sqlite:///{self.storage}", self.study or self._name(space, fixed)
+        if self._config.list and not (self.storage.is_file() and name in optuna.get_all_study_names(storage)):
             return print(f"0 of {self.trials} trials")
         self.storage.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
             found = optuna.create_study(
-                storage=f"sqlite:///{self.storage}",
-                study_name=self.study or self._name(space, fixed),
+                storage=storage,
+                study_name=name,
                 direction=self.direction,
                 load_if_exists=True,
             )
