@@ -134,44 +134,53 @@ def finish(one: Asked) -> None:
         jobs.train(job, one.run)
 
 
-@pytest.mark.parametrize("ahead", [[1], [0, 2]])
+@pytest.mark.parametrize("epochs", [(2, 3, 2), (3, 2, 3), (4, 3, 4), (4, 4, 4)])
 def test_members_at_different_epochs_end_as_if_undisturbed(
-    ahead: list[int], tmp_path: Path, prepared: Path
+    epochs: tuple[int, ...], tmp_path: Path, prepared: Path
 ) -> None:
-    """As after a kill between the checkpoints of one epoch: bit for bit."""
+    """As after a kill between the checkpoints of one epoch, or after the last: bit for bit."""
     shared = ["model=conv_vae", *SMALL["conv_vae"], "batch_size=512", "loss.likelihood=gaussian_learned"]
     lists = [["kl_weight=1"], ["kl_weight=3"], ["kl_weight=0"]]
     calm = asked(tmp_path / "calm", prepared, lists, *shared, "epochs=4")
     together.perform(calm)
-    kept = snapshots(tmp_path / "torn", prepared, lists, shared)
+    kept = {
+        epoch: snapshots(tmp_path / f"until {epoch}", prepared, lists, shared, epoch) for epoch in set(epochs)
+    }
     torn = asked(tmp_path / "torn", prepared, lists, *shared, "epochs=4")
-    for number, one in enumerate(torn):
-        epoch = 3 if number in ahead else 2
+    for number, (one, epoch) in enumerate(zip(torn, epochs, strict=True)):
         restore(one, kept[epoch][number])
     assert together.perform(torn) == {}
     for a, b in zip(calm, torn, strict=True):
-        assert (a.run.folder / "model.safetensors").read_bytes() == (
-            b.run.folder / "model.safetensors"
-        ).read_bytes()
+        expected = (a.run.folder / "model.safetensors").read_bytes()
+        assert (b.run.folder / "model.safetensors").read_bytes() == expected
         assert differences(a.run, b.run) == {"weights": 0.0, "checkpoint": 0.0, "rows": 0.0}
 
 
+def test_a_run_that_was_killed_before_it_was_measured_is_not_trained_again(
+    tmp_path: Path, prepared: Path
+) -> None:
+    (one,) = asked(tmp_path, prepared, [["kl_weight=1"]], "model=fc_vae", *SMALL["fc_vae"], "epochs=2")
+    jobs.perform(one)
+    expected = (one.run.folder / "model.safetensors").read_bytes()
+    (one.run.folder / "model.safetensors").unlink()
+    one.run.update(status="running")
+    before = one.run.history
+    jobs.perform(one)
+    assert one.run.is_done()
+    assert (one.run.folder / "model.safetensors").read_bytes() == expected
+    assert one.run.history == before
+
+
 def snapshots(
-    folder: Path, prepared: Path, lists: list[list[str]], shared: list[str]
-) -> dict[int, list[tuple[bytes, str]]]:
-    """Checkpoint and metrics.csv of each member after epochs 2 and 3, from runs that are not kept."""
-    kept = {}
-    for epoch in (2, 3):
-        made = asked(folder.with_name(f"until {epoch}"), prepared, lists, *shared, f"epochs={epoch}")
-        together.perform(made)
-        kept[epoch] = [
-            (
-                (one.run.folder / "checkpoints/last.safetensors").read_bytes(),
-                (one.run.folder / "metrics.csv").read_text(),
-            )
-            for one in made
-        ]
-    return kept
+    folder: Path, prepared: Path, lists: list[list[str]], shared: list[str], epoch: int
+) -> list[tuple[bytes, str]]:
+    """Checkpoint and metrics.csv of each member after this epoch."""
+    made = asked(folder, prepared, lists, *shared, f"epochs={epoch}")
+    together.perform(made)
+    files = ("checkpoints/last.safetensors", "metrics.csv")
+    return [
+        ((one.run.folder / files[0]).read_bytes(), (one.run.folder / files[1]).read_text()) for one in made
+    ]
 
 
 def restore(one: Asked, kept: tuple[bytes, str]) -> None:

@@ -152,6 +152,9 @@ def fit(
             bar.set_postfix({name: joined(trained, name) for name in ("loss", "elbo") if name in trained[0]})
             if plan.max_seconds and time.perf_counter() - started > plan.max_seconds and epoch < plan.epochs:
                 raise OutOfTime(f"trainer.max_seconds={plan.max_seconds:g} passed after epoch {epoch}")
+    for member in members:  # trained to the end before, but not measured
+        if member.waits:
+            member.resume()
 
 
 def train_epoch(
