@@ -26,7 +26,7 @@ ALLOWED = {
     "build": {"config", "data", "models", "losses", "evaluations"},
     "opened": {"build", "data", "losses", "run", "train"},
     "job": {"asked", "build", "data", "evaluations", "figures", "losses", "run", "train"},
-    "together": {"asked", "build", "data", "job", "losses", "models", "train"},
+    "together": {"asked", "build", "data", "job", "losses", "models", "train", "workers"},
     "launch": {"asked", "build", "job", "sweep", "together", "workers"},
     "cli": {"asked", "build", "config", "data", "figures", "job", "opened", "run", "workers"},
 }

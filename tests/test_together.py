@@ -204,6 +204,15 @@ def test_a_member_that_is_lost_does_not_stop_the_others(tmp_path: Path, prepared
     assert all(d <= 1e-5 for d in differences(alone.run, good.run).values())
 
 
+def test_a_failed_member_is_told_although_the_time_was_over(tmp_path: Path, prepared: Path) -> None:
+    shared = ["model=fc_vae", *SMALL["fc_vae"], "batch_size=256", "loss.likelihood=gaussian"]
+    lists = [["lr=1e-3"], ["lr=1e30"]]
+    good, bad = asked(tmp_path, prepared, lists, *shared, "epochs=3", "trainer.max_seconds=1e-9")
+    assert list(together.perform([good, bad])) == [bad.name]
+    assert (good.run.info["status"], bad.run.info["status"]) == ("interrupted", "failed")
+    assert not (good.run.folder / "model.safetensors").exists()
+
+
 def test_a_member_that_another_process_holds_is_named_and_left(tmp_path: Path, prepared: Path) -> None:
     shared = ["model=fc_vae", *SMALL["fc_vae"], "epochs=1"]
     free, held = asked(tmp_path, prepared, [["kl_weight=1"], ["kl_weight=2"]], *shared)
@@ -238,13 +247,13 @@ def test_chunks_are_nearly_equal_and_none_is_too_large(tmp_path: Path, prepared:
 
 def test_the_memory_of_a_member_grows_with_the_batch_and_covers_its_weights(prepared: Path) -> None:
     sizes = []
-    for batch in (64, 128):
+    for batch in (256, 512):
         job = jobs.prepare(composed(prepared, "model=conv_vae", f"batch_size={batch}"))
         sizes.append(together.member_bytes(job))
     weights = sum(p.numel() * 4 for p in job.network.parameters())
     assert 4 * weights < sizes[0] < sizes[1]
     # Two float32 feature maps of the first stage at least (its output and that of its activation).
-    assert sizes[1] - sizes[0] > 64 * 32 * 16 * 16 * 4 * 2
+    assert sizes[1] - sizes[0] > 256 * 32 * 16 * 16 * 4 * 2
 
 
 def test_the_random_numbers_of_a_seed_do_not_depend_on_the_others() -> None:

@@ -27,8 +27,8 @@ class Asked:
 
     @property
     def name(self) -> str:
-        """The run folder's name."""
-        return self.run.folder.name
+        """The run folder, for names alone come again with other models."""
+        return str(self.run.folder)
 
     @property
     def state(self) -> str:

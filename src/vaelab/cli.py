@@ -177,8 +177,9 @@ def one_line_errors(name: str, wants_traceback: bool, composing: bool = False) -
         if wants_traceback:
             raise
         sys.stderr.write(f"vae-{name}: {in_words(error, name)}\n")
-        mistake = composing or isinstance(error, UsageError)
-        sys.exit(MISTAKE if mistake else FAILURE)
+        mistake = isinstance(error, UsageError | HydraException | OmegaConfBaseException)
+        # What is composed with a sweep also runs it, so that not all that fails there is a mistake.
+        sys.exit(MISTAKE if mistake or (composing and name != "sweep") else FAILURE)
 
 
 def in_words(error: Exception, name: str) -> str:

@@ -79,6 +79,7 @@ def begin(job: Job, asked: Asked) -> None:
 def train(job: Job, run: Run) -> None:
     """Trains, or continues, and saves the weights; raises NotFinite and OutOfTime."""
     cfg, engine = job.cfg, job.engine
+    reset_peak_memory(job)
     model, optimizers = build.setup(
         engine, job.network, build.optimizers(cfg, [*job.network.parameters()]), job.hardware.compile
     )
@@ -207,6 +208,12 @@ def beta_eff(job: Job) -> float | None:
     """The weight of the KL term in common units; None without one, or before a learned sigma is known."""
     weight = job.criterion.beta_eff(math.prod(job.images.image_shape))
     return None if weight is None or math.isnan(weight) else weight
+
+
+def reset_peak_memory(job: Job) -> None:
+    """Begins to count anew, where the device can: one process may do several runs."""
+    if job.engine.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
 
 
 def peak_memory(device: str) -> int:

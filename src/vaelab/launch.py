@@ -81,9 +81,13 @@ def _ensembles(asked: Sequence[Asked], chosen: dict[str, Any]) -> Failures:
             most = together.max_members(jobs.prepare(group[0].cfg))
         for members in together.chunks(group, most):
             left = [one for one in members if one.state != "done"]
-            names = {"members": [one.name for one in left], "max_members": most}
-            if left:
+            names = {"members": [one.run.folder.name for one in left], "max_members": most}
+            if not left:
+                continue
+            try:
                 failures |= together.perform(_with(left, chosen | names))
+            except Exception as error:  # of all of them; other ensembles are tried all the same
+                failures |= {one.name: workers.portable(error) for one in left if one.state != "done"}
     return failures
 
 
@@ -93,7 +97,7 @@ def _serially(asked: Sequence[Asked], chosen: dict[str, Any]) -> Failures:
         try:
             jobs.perform(one)
         except Exception as error:
-            failures[one.name] = error
+            failures[one.name] = workers.portable(error)
     return failures
 
 

@@ -24,6 +24,7 @@ from vaelab.job import Job
 from vaelab.losses import Loss
 from vaelab.models import EncoderDecoder, Ensemble
 from vaelab.train import Member, OutOfTime, Plan, Terms, below, fit, seed_all, weights
+from vaelab.workers import portable
 
 Failures = dict[str, Exception]  # by the name of the run
 
@@ -64,23 +65,24 @@ def perform(asked: Sequence[Asked]) -> Failures:
 def _train_and_finish(held: Sequence[tuple[Job, Asked]]) -> Failures:
     failures: Failures = {}
     members = train(held)
-    if members is None:
-        return {}
     for (job, one), member in zip(held, members, strict=True):
+        if member.error is None and member.epoch < job.cfg.epochs:  # its time was over
+            continue
         try:
             if member.error:
                 raise member.error
             jobs.finish(job, one.run)
         except Exception as error:
-            failures[one.name] = error
             if not member.error:
                 one.run.fail(error)
+            failures[one.name] = portable(error)
     return failures
 
 
-def train(held: Sequence[tuple[Job, Asked]]) -> list[Member] | None:
-    """Trains the members and saves the weights of those that did not fail; None where their time was over."""
+def train(held: Sequence[tuple[Job, Asked]]) -> list[Member]:
+    """Trains the members and saves the weights of those that came to the end."""
     made = [job for job, _ in held]
+    jobs.reset_peak_memory(made[0])
     built = assemble(made)
     members = []
     for slot, (job, one) in zip(built.slots, held, strict=True):
@@ -91,11 +93,10 @@ def train(held: Sequence[tuple[Job, Asked]]) -> list[Member] | None:
         fit(made[0].engine, *parts, members, built.plan)
     except OutOfTime as pause:
         for member in members:
-            if member.error is None:
+            if member.error is None and member.epoch < built.plan.epochs:
                 member.run.pause(str(pause))
-        return None
     for job, member in zip(made, members, strict=True):
-        if member.error is None:
+        if member.error is None and member.epoch == built.plan.epochs:
             member.run.save_weights(weights(job.network, job.criterion))
     return members
 
@@ -205,7 +206,8 @@ class Streams:
 
     def noise(self, like: Tensor) -> Tensor:
         """Normal numbers for codes like these (B, ...): (B, ...) where all members share them, else (K, B, ...)."""
-        drawn = self.draw(lambda: torch.randn_like(like))
+        # Not randn_like, whose numbers follow the order of the memory on a GPU.
+        drawn = self.draw(lambda: torch.randn(like.shape, dtype=like.dtype, device=like.device))
         return drawn[0] if len(drawn) == 1 else torch.stack(drawn)[self.places]
 
     def _get(self) -> list[Tensor]:
@@ -257,7 +259,9 @@ def chunks(asked: Sequence[Asked], most: int) -> list[list[Asked]]:
 
 def max_members(job: Job) -> int:
     """How many members of this kind fit in the device's memory, by their weights, their optimizer and one batch."""
-    return max(1, int(SHARE_OF_MEMORY * device_bytes(job.engine) / member_bytes(job)))
+    total, data = device_bytes(job.engine), job.images.images.nbytes
+    left = SHARE_OF_MEMORY * total - (data if data < total / 2 else 0)  # larger data stay on the disk
+    return max(1, int(left / member_bytes(job)))
 
 
 def member_bytes(job: Job) -> int:
@@ -266,7 +270,7 @@ def member_bytes(job: Job) -> int:
     with torch.device("meta"):
         network = build.model(job.cfg, job.images.image_shape)
         criterion = build.loss(job.cfg, network).train()
-        images = torch.empty(job.cfg.batch_size, *job.images.image_shape)
+        images = torch.empty(max(job.cfg.batch_size, build.EVALUATION_BATCH), *job.images.image_shape)
     kept = 0
 
     def keep(tensor: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class Member:
         facts = run.checkpoint_facts() or {"epoch": 0, "step": 0}
         self.epoch, self.step = int(facts["epoch"]), int(facts["step"])
         self.rows: list[Row] = [row for row in run.history if row["epoch"] <= self.epoch]
-        self.error: NotFinite | None = None
+        self.error: Exception | None = None
         self.waits = self.epoch > 0  # until its checkpoint is loaded, at the epoch of that
 
     @classmethod
@@ -92,8 +92,14 @@ class Member:
             validated["loss"]
         ):  # the epoch's last step broke the weights
             self.error = NotFinite(f"the loss is not finite after step {step} (epoch {epoch})")
-        if self.error is not None:
-            return self.run.fail(self.error)
+        if self.error is None:
+            try:
+                return self._keep(epoch, step, trained, validated, clock)
+            except Exception as error:  # a full disk, say: other members may go on
+                self.error = error
+        self.run.fail(self.error)
+
+    def _keep(self, epoch: int, step: int, trained: Numbers, validated: Numbers, clock: Clock) -> None:
         facts = {"epoch": epoch, "step": step}
         self.rows += [
             facts | {"split": "train"} | trained | {"lr": self.lr, "seconds": clock.train},
@@ -150,11 +156,14 @@ def fit(
                     member.error = NotFinite(f"the loss is not finite at step {bad[number]} (epoch {epoch})")
                 member.record(epoch, step, trained[number], validated[number], clock)
             bar.set_postfix({name: joined(trained, name) for name in ("loss", "elbo") if name in trained[0]})
-            if plan.max_seconds and time.perf_counter() - started > plan.max_seconds and epoch < plan.epochs:
-                raise OutOfTime(f"trainer.max_seconds={plan.max_seconds:g} passed after epoch {epoch}")
+            if plan.max_seconds and time.perf_counter() - started > plan.max_seconds:
+                break
     for member in members:  # trained to the end before, but not measured
-        if member.waits:
+        if member.waits and member.epoch == plan.epochs:
             member.resume()
+    left = [member for member in members if member.error is None and member.epoch < plan.epochs]
+    if left:
+        raise OutOfTime(f"trainer.max_seconds={plan.max_seconds:g} passed after epoch {left[0].epoch}")
 
 
 def train_epoch(

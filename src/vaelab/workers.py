@@ -28,8 +28,12 @@ def perform(asked: Sequence[Asked], processes: int, threads: int) -> dict[str, E
         while waiting or busy:
             while waiting and len(busy) < processes:
                 idle = next((c for c in workers if c not in busy), None) or _start(workers, threads)
+                try:
+                    idle.send(waiting[0])
+                except OSError:  # it has died while it had nothing to do
+                    workers.pop(idle).join()
+                    continue
                 busy[idle] = waiting.popleft()
-                idle.send(busy[idle])
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)
                 one = busy.pop(connection)
@@ -79,11 +83,14 @@ def _environment_of_workers(threads: int) -> Iterator[None]:
 def _outcome(connection: Connection, workers: dict[Connection, SpawnProcess], one: Asked) -> Exception | None:
     try:
         error = connection.recv()
-    except EOFError:
+    except (EOFError, OSError):
         process = workers.pop(connection)
         process.join()
+        if one.run.is_done():
+            return None
         died = RuntimeError(f"its process died (exit status {process.exitcode}); out of memory?")
-        one.run.fail(died)
+        if one.run.info.get("status") == "running":
+            one.run.fail(died)
         return died
     assert error is None or isinstance(error, Exception)
     return error
@@ -118,7 +125,8 @@ def _follow_parent() -> None:
 
 
 def portable(error: Exception) -> Exception:
-    """The error, or its words where it cannot travel between processes."""
+    """The error without the frames that it holds, or its words where it cannot travel between processes."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

@@ -91,6 +91,9 @@ def test_a_failed_trial_does_not_stop_the_search(vae: Command, tmp_path: Path) -
     assert done.returncode == 1
     assert "the loss is not finite" in done.stderr
     assert "Traceback" not in done.stderr
+    again = vae("sweep", *asked, cwd=tmp_path)
+    assert again.returncode == 1
+    assert "a search does not try a point again" in again.stderr
 
 
 @pytest.mark.parametrize(

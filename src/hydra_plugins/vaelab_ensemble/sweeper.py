@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from hydra_plugins.vaelab_ensemble.launcher import asked_for
 from vaelab import UsageError
 from vaelab.asked import Asked
+from vaelab.run import identity
 from vaelab.sweep import Watch, listing, table
 
 Job = tuple[Sequence[str], Asked]  # overrides, and the run that they ask for
@@ -39,10 +40,11 @@ class GridSweeper(BasicSweeper):
             return print(listing(asked))
         failures = launch(self.launcher, jobs)
         print(table(asked))
-        common = os.path.commonpath([one.run.folder.parent for one in asked])
+        common = os.path.commonpath([one.run.folder.parent.absolute() for one in asked])
+        common = os.path.relpath(common) if not asked[0].run.folder.is_absolute() else common
         print(f"their figures side by side: vae-report runs='{common}/**'")
         if failures:
-            exit_with(failures, len(asked))
+            exit_with(failures, len(asked), "the same command tries them again")
 
 
 def jobs_of(context: HydraContext, config: DictConfig, grid: Sequence[Sequence[str]]) -> list[Job]:
@@ -53,7 +55,11 @@ def jobs_of(context: HydraContext, config: DictConfig, grid: Sequence[Sequence[s
         if "kl_weight" not in one.cfg.loss:
             overrides = [o for o in overrides if not o.startswith("kl_weight=")]
             one = asked_for(context, config, overrides)
-        jobs.setdefault(str(one.run.folder), (overrides, one))
+        _, other = jobs.setdefault(one.name, (overrides, one))
+        if identity(other.cfg) != identity(one.cfg):
+            raise UsageError(
+                f"two different runs of this sweep would be {one.run.folder}: sweep them one by one"
+            )
     return list(jobs.values())
 
 
@@ -90,10 +96,10 @@ def _failures(returns: Sequence[JobReturn], jobs: Sequence[Job]) -> Failures:
     return failures
 
 
-def exit_with(failures: Mapping[str, Exception], runs: int) -> NoReturn:
+def exit_with(failures: Mapping[str, Exception], runs: int, remedy: str) -> NoReturn:
     """Lists the failures and exits: with 2 where all are the user's mistakes, else with 1."""
     print(
-        f"vae-sweep: {len(failures)} of {runs} runs failed; the same command tries them again",
+        f"vae-sweep: {len(failures)} of {runs} runs failed; {remedy}",
         file=sys.stderr,
     )
     for name, error in failures.items():

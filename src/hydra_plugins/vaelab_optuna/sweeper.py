@@ -21,6 +21,7 @@ from hydra_plugins.vaelab_ensemble.sweeper import Failures, Job, exit_with, jobs
 from vaelab import UsageError
 from vaelab.asked import SWEEP_ONLY
 from vaelab.config import AtLeast, check_arguments
+from vaelab.run import Run
 from vaelab.sweep import listing, table
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ class OptunaSweeper(Sweeper):
         overrides = {key: override for key, override in overrides.items() if key not in SWEEP_ONLY}
         space = {k: distribution(o) for k, o in overrides.items() if o.is_sweep_override()}
         fixed = [f"{k}={o.get_value_element_as_str()}" for k, o in overrides.items() if k not in space]
+        if self._config.rerun:
+            raise UsageError(
+                "rerun=true has no meaning in a search: give another hydra.sweeper.seed or study"
+            )
         if not space:
             raise UsageError("there is nothing to search: give a range such as 'kl_weight=interval(0.1, 10)'")
         storage, name = f"sqlite:///{self.storage}", self.study or self._name(space, fixed)
@@ -84,15 +89,16 @@ class OptunaSweeper(Sweeper):
                 load_if_exists=True,
             )
             if not self._config.list:
-                failures = self._search(found, space, fixed)
+                self._search(found, space, fixed)
         jobs = [self._job(trial.params, fixed) for trial in whole(found, space)]
-        asked = list({str(one.run.folder): one for _, one in jobs}.values())
+        asked = list({one.name: one for _, one in jobs}.values())
         if self._config.list:
             return print(f"{len(jobs)} of {self.trials} trials", listing(asked), sep="\n")
         print(table(asked))
         self._print_best(found, fixed)
+        failures = self._failures(found, space, fixed)
         if failures:
-            exit_with(failures, len(jobs))
+            exit_with(failures, len(jobs), "a search does not try a point again")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -114,7 +120,7 @@ class OptunaSweeper(Sweeper):
 
     def _search(
         self, study: "optuna.Study", space: Mapping[str, "BaseDistribution"], fixed: Sequence[str]
-    ) -> Failures:
+    ) -> None:
         """Asks for trials and tells their values, a batch at a time; trials that were never told come first."""
         import optuna
 
@@ -122,42 +128,45 @@ class OptunaSweeper(Sweeper):
         for trial in study.get_trials(states=[running]):
             if trial.params.keys() != space.keys():  # killed while it was asked for
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        failures: Failures = {}
         while True:
             waiting = [trial for trial in whole(study, space) if trial.state == running]
             while (count := len(whole(study, space))) < self.trials and (not waiting or count % self.batch):
                 # A seed of its own for each trial, so that a continued search asks for the same points.
                 number = len(study.get_trials(deepcopy=False))
-                study.sampler = optuna.samplers.TPESampler(seed=self.seed + number, constant_liar=True)
+                study.sampler = optuna.samplers.TPESampler(seed=self.seed + count, constant_liar=True)
                 study.ask(dict(space))
                 waiting.append(study.get_trials()[number])
             if not waiting:
-                return failures
-            failures |= self._perform(study, waiting, fixed)
+                return
+            self._perform(study, waiting, fixed)
+            if any(trial.state == running for trial in whole(study, space)):
+                return  # trainer.max_seconds has stopped a run; the same command continues it
 
-    def _perform(
-        self, study: "optuna.Study", trials: Sequence["FrozenTrial"], fixed: Sequence[str]
-    ) -> Failures:
+    def _perform(self, study: "optuna.Study", trials: Sequence["FrozenTrial"], fixed: Sequence[str]) -> None:
         import optuna
 
         jobs = {trial.number: self._job(trial.params, fixed) for trial in trials}
-        failures = launch(
-            self._launcher, list({str(one.run.folder): (o, one) for o, one in jobs.values()}.values())
-        )
+        failures = launch(self._launcher, list({one.name: (o, one) for o, one in jobs.values()}.values()))
         for number, (_, one) in sorted(jobs.items()):
             if one.name in failures:
                 study.tell(number, state=optuna.trial.TrialState.FAIL)
-                continue
-            rows = [row for row in one.run.history if row["split"] == "val"]
-            if not rows or not isinstance(rows[-1].get(self.metric), int | float):
-                known = ", ".join(
-                    k for k, v in (rows or [{}])[-1].items() if k not in ("split", "epoch", "step")
-                )
-                raise UsageError(
-                    f"hydra.sweeper.metric={self.metric} is not measured by {one.run.folder}: {known}"
-                )
-            study.tell(number, float(rows[-1][self.metric]))
-        return failures
+            elif one.run.is_done():
+                study.tell(number, self._value(one.run))
+
+    def _value(self, run: Run) -> float:
+        """The metric of a finished run."""
+        last = [row for row in run.history if row["split"] == "val"][-1]
+        value = last.get(self.metric)
+        if not isinstance(value, int | float):
+            known = ", ".join(name for name in last if name not in ("split", "epoch", "step"))
+            raise UsageError(f"hydra.sweeper.metric={self.metric} is not measured by {run.folder}: {known}")
+        return float(value)
+
+    def _failures(self, study: "optuna.Study", space: Mapping[str, Any], fixed: Sequence[str]) -> Failures:
+        """Why trials failed, in this call or before."""
+        failed = [trial for trial in whole(study, space) if trial.state.name == "FAIL"]
+        runs = [self._job(trial.params, fixed)[1].run for trial in failed]
+        return {str(run.folder): RuntimeError(run.info.get("reason") or "not begun") for run in runs}
 
     def _job(self, params: Mapping[str, Any], fixed: Sequence[str]) -> Job:
         """The run of a trial."""

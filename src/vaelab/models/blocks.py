@@ -32,7 +32,9 @@ class Posterior(NamedTuple):
 
     def sample(self) -> Tensor:
         """One draw z = mean + sigma * noise for each image (Kingma & Welling 2014, equation 10)."""
-        return self.mean + torch.exp(0.5 * self.log_variance) * torch.randn_like(self.mean)
+        # Not randn_like, whose numbers follow the order of the memory on a GPU.
+        noise = torch.randn(self.mean.shape, dtype=self.mean.dtype, device=self.mean.device)
+        return self.mean + torch.exp(0.5 * self.log_variance) * noise
 
 
 class EncoderDecoder(nn.Module):
