@@ -13,7 +13,7 @@ from tests.cli.conftest import Command
 from tests.conftest import ROOT
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "data"])
+@pytest.mark.parametrize("name", ["train", "sweep", "evaluate", "data"])
 def test_help_shows_groups_keys_and_three_examples(name: str, vae: Command, tmp_path: Path) -> None:
     done = vae(name, "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -118,6 +118,12 @@ def test_the_wheel_gives_the_commands_in_an_empty_folder(tmp_path: Path) -> None
         p.relative_to(installed / "vaelab" / "conf") for p in (installed / "vaelab" / "conf").rglob("*.yaml")
     }
     assert shipped == {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
+    listed = subprocess.run(
+        [installed / "bin" / "vae-sweep", "list=true"],
+        cwd=empty, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert listed.stdout.count("  new  ") == 5, listed.stderr
+    assert (installed / "hydra_plugins" / "vaelab_ensemble" / "sweeper.py").is_file()
     done = subprocess.run(
         [installed / "bin" / "vae-train", "model=fc_vae", "epochs=1", "evaluation=[test_metrics]"],
         cwd=empty, env=environment, capture_output=True, text=True,
