@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -65,10 +65,11 @@ class OptunaSweeper(Sweeper):
         """Does the trials that are left, or with list=true only prints them; exits with 1 where some failed."""
         optuna = required()
         parser = OverridesParser.create(config_loader=self._context.config_loader)
-        given = {override.get_key_element(): override for override in parser.parse_overrides(arguments)}
-        default = parser.parse_overrides([f"{key}={value}" for key, value in self.search.items()])
-        overrides = {override.get_key_element(): override for override in default} | given
-        overrides = {key: override for key, override in overrides.items() if key not in SWEEP_ONLY}
+        given = {o.get_key_element(): o for o in parser.parse_overrides(arguments)}
+        bare = {key.lstrip("+") for key in given}  # ++kl_weight=5 replaces the default range as well
+        default = parser.parse_overrides([f"{k}={v}" for k, v in self.search.items() if k not in bare])
+        overrides = {o.get_key_element(): o for o in default} | given
+        overrides = {key: o for key, o in overrides.items() if key.lstrip("+") not in SWEEP_ONLY}
         space = {k: distribution(o) for k, o in overrides.items() if o.is_sweep_override()}
         fixed = [f"{k}={o.get_value_element_as_str()}" for k, o in overrides.items() if k not in space]
         if self._config.rerun:
@@ -77,28 +78,52 @@ class OptunaSweeper(Sweeper):
             )
         if not space:
             raise UsageError("there is nothing to search: give a range such as 'kl_weight=interval(0.1, 10)'")
-        storage, name = f"sqlite:///{self.storage}", self.study or self._name(space, fixed)
-        if self._config.list and not (self.storage.is_file() and name in optuna.get_all_study_names(storage)):
-            return print(f"0 of {self.trials} trials")
+        name = self.study or self._name(space, fixed)
+        if self._config.list:
+            return self._list(name, fixed)
         self.storage.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
             found = optuna.create_study(
-                storage=storage,
-                study_name=name,
-                direction=self.direction,
-                load_if_exists=True,
+                storage=self._url("rwc"), study_name=name, direction=self.direction, load_if_exists=True
             )
-            if not self._config.list:
-                self._search(found, space, fixed)
-        jobs = [self._job(trial.params, fixed) for trial in whole(found, space)]
+            self._refuse_another(found, space)
+            self._search(found, space, fixed)
+        jobs = [self._job(trial.params, fixed) for trial in found.get_trials(deepcopy=False)]
         asked = list({one.name: one for _, one in jobs}.values())
-        if self._config.list:
-            return print(f"{len(jobs)} of {self.trials} trials", listing(asked), sep="\n")
         print(table(asked))
         self._print_best(found, fixed)
-        failures = self._failures(found, space, fixed)
+        failures = self._failures(found, fixed)
         if failures:
             exit_with(failures, len(jobs), "a search does not try a point again")
+
+    def _list(self, name: str, fixed: Sequence[str]) -> None:
+        """Prints the trials so far, also those of a search that runs; writes nothing."""
+        import optuna
+
+        jobs: list[Job] = []
+        if self.storage.is_file() and name in optuna.get_all_study_names(self._url("ro")):
+            study = optuna.load_study(study_name=name, storage=self._url("ro"))
+            jobs = [self._job(trial.params, fixed) for trial in study.get_trials(deepcopy=False)]
+        print(f"{len(jobs)} of {self.trials} trials")
+        if jobs:
+            print(listing(list({one.name: one for _, one in jobs}.values())))
+
+    def _url(self, mode: Literal["ro", "rwc"]) -> str:
+        from sqlalchemy import URL
+
+        # A URI of SQLite's, for a plain path must not hold a question mark or a brace.
+        file = f"file:{quote(str(self.storage))}"
+        return URL.create("sqlite", database=file, query={"mode": mode, "uri": "true"}).render_as_string()
+
+    def _refuse_another(self, study: "optuna.Study", space: Mapping[str, "BaseDistribution"]) -> None:
+        """Raises UsageError for a named study that was begun as another search."""
+        same = all(trial.distributions == space for trial in study.get_trials(deepcopy=False))
+        if same and study.direction.name.lower() == self.direction:
+            return
+        raise UsageError(
+            f"hydra.sweeper.study={study.study_name} in {self.storage} has other ranges or another direction:"
+            " give another name"
+        )
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -125,22 +150,32 @@ class OptunaSweeper(Sweeper):
         import optuna
 
         running = optuna.trial.TrialState.RUNNING
-        for trial in study.get_trials(states=[running]):
-            if trial.params.keys() != space.keys():  # killed while it was asked for
-                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         while True:
-            waiting = [trial for trial in whole(study, space) if trial.state == running]
-            while (count := len(whole(study, space))) < self.trials and (not waiting or count % self.batch):
-                # A seed of its own for each trial, so that a continued search asks for the same points.
-                number = len(study.get_trials(deepcopy=False))
-                study.sampler = optuna.samplers.TPESampler(seed=self.seed + count, constant_liar=True)
-                study.ask(dict(space))
-                waiting.append(study.get_trials()[number])
+            waiting = study.get_trials(states=[running])
+            while (count := len(study.get_trials(deepcopy=False))) < self.trials and (
+                not waiting or count % self.batch
+            ):
+                study.add_trial(self._proposed(study, space))
+                waiting.append(study.get_trials()[count])
             if not waiting:
                 return
             self._perform(study, waiting, fixed)
-            if any(trial.state == running for trial in whole(study, space)):
+            if study.get_trials(deepcopy=False, states=[running]):
                 return  # trainer.max_seconds has stopped a run; the same command continues it
+
+    def _proposed(self, study: "optuna.Study", space: Mapping[str, "BaseDistribution"]) -> "FrozenTrial":
+        """The next trial, asked of a copy in memory, so that the storage gets it rounded, and whole or not at all."""
+        import optuna
+
+        trials = study.get_trials(deepcopy=False)
+        # A seed of its own for each trial, so that a continued search asks for the same points.
+        sampler = optuna.samplers.TPESampler(seed=self.seed + len(trials), constant_liar=True)
+        copy = optuna.create_study(sampler=sampler, direction=self.direction)
+        copy.add_trials(trials)
+        params = {key: rounded(value, space[key]) for key, value in copy.ask(dict(space)).params.items()}
+        return optuna.trial.create_trial(
+            state=optuna.trial.TrialState.RUNNING, params=params, distributions=dict(space)
+        )
 
     def _perform(self, study: "optuna.Study", trials: Sequence["FrozenTrial"], fixed: Sequence[str]) -> None:
         import optuna
@@ -162,9 +197,9 @@ class OptunaSweeper(Sweeper):
             raise UsageError(f"hydra.sweeper.metric={self.metric} is not measured by {run.folder}: {known}")
         return float(value)
 
-    def _failures(self, study: "optuna.Study", space: Mapping[str, Any], fixed: Sequence[str]) -> Failures:
+    def _failures(self, study: "optuna.Study", fixed: Sequence[str]) -> Failures:
         """Why trials failed, in this call or before."""
-        failed = [trial for trial in whole(study, space) if trial.state.name == "FAIL"]
+        failed = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "FAIL"]
         runs = [self._job(trial.params, fixed)[1].run for trial in failed]
         return {str(run.folder): RuntimeError(run.info.get("reason") or "not begun") for run in runs}
 
@@ -187,11 +222,6 @@ class OptunaSweeper(Sweeper):
         )
 
 
-def whole(study: "optuna.Study", space: Mapping[str, Any]) -> list["FrozenTrial"]:
-    """The trials that were asked for to the end, in order."""
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.params.keys() == space.keys()]
-
-
 def required() -> Any:
     """optuna, silent but for warnings; raises UsageError that says how to install it."""
     try:
@@ -203,25 +233,55 @@ def required() -> Any:
 
 
 def distribution(override: Override) -> "BaseDistribution":
-    """What optuna samples for a range or list of Hydra's grammar; raises UsageError for an empty range."""
+    """What optuna samples for a range or list of Hydra's grammar; raises UsageError for one that it cannot."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     swept = override.value()
-    if not isinstance(swept, IntervalSweep):
-        return CategoricalDistribution(list(override.sweep_string_iterator()))
-    assert swept.start is not None
-    assert swept.end is not None
-    log = "log" in swept.tags
-    whole_numbers = isinstance(swept.start, int) and isinstance(swept.end, int)
-    kind = IntDistribution if whole_numbers else FloatDistribution
+    if isinstance(swept, ChoiceSweep | RangeSweep) and swept.shuffle:
+        raise UsageError(f"{override.input_line}: a search has an order of its own: leave shuffle out")
+    log = "log" in getattr(swept, "tags", ())
     try:
-        return kind(swept.start, swept.end, log=log)  # type: ignore[arg-type]
+        if isinstance(swept, IntervalSweep):
+            low, high, step = swept.start, swept.end, None
+        elif isinstance(swept, RangeSweep):
+            values = [plain(value) for value in override.sweep_iterator()]
+            if not values:
+                raise ValueError("there is nothing in this range")
+            low, high, step = min(values), max(values), abs(swept.step)
+        else:
+            return CategoricalDistribution(choices(override))
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log=log, step=int(step or 1))
+        return FloatDistribution(low, high, log=log, step=step)  # type: ignore[arg-type]
     except ValueError as error:
         raise UsageError(f"{override.input_line}: {error}") from error
 
 
+def choices(override: Override) -> list[bool | int | float | str | None]:
+    """The values of a list: numbers as numbers, all else as it stands in an override."""
+    pairs = zip(override.sweep_iterator(), override.sweep_string_iterator(), strict=True)
+    return [v if v is None or isinstance(v, bool | int | float) else text for v, text in pairs]
+
+
+def plain(value: Any) -> Any:
+    """A value of a range without what the addition of its steps left behind."""
+    return float(f"{value:.12g}") if isinstance(value, float) else value
+
+
+def rounded(value: Any, among: "BaseDistribution") -> Any:
+    """A sampled value that makes a short name of a folder, and is one of those that may be sampled."""
+    if not isinstance(value, float) or not hasattr(among, "low"):
+        return value
+    if among.step is not None:  # type: ignore[attr-defined]
+        return plain(value)
+    short = float(f"{value:.{DIGITS}g}")
+    return short if among.low <= short <= among.high else value  # type: ignore[attr-defined]
+
+
 def written(value: Any) -> str:
     """A sampled value as it stands in an override, and so in the name of a folder."""
-    if not isinstance(value, float) or not math.isfinite(value):
-        return str(value)
-    return repr(float(f"{value:.{DIGITS}g}"))
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)
