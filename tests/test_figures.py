@@ -101,6 +101,16 @@ DRAWN: dict[str, Callable[[], Figure]] = {
         np.linspace(-3, 3, 7),
         LONG,
     ),
+    "plane": lambda: figures.plane(
+        pictures(225, 3).reshape(15, 15, 12, 12, 3),
+        np.array([3, 147000]),
+        np.linspace((-3, -30), (3, 30), 15).T,
+        np.array([2.5, 0.1]),
+        LONG,
+    ),
+    "plane of an autoencoder": lambda: figures.plane(
+        pictures(4).reshape(2, 2, 12, 12, 1), np.array([0, 1]), np.array([[-1, 1], [0, 1]]), None, LONG
+    ),
     "scatter, no labels": lambda: figures.scatter(POINTS, ("z0", "z1"), None, (), LONG),
     "scatter, 12 classes": lambda: figures.scatter(POINTS, ("z0", "z1"), LABELS, NAMES, LONG),
     "scatter, 40 classes": lambda: figures.scatter(POINTS, ("z0", "z1"), np.arange(300) % 40, NAMES, LONG),

@@ -101,13 +101,3 @@ def test_gaussian_kl_agrees_with_torch_distributions() -> None:
     expected = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0))
     torch.testing.assert_close(metrics.gaussian_kl(mean, log_variance), expected)
     assert metrics.gaussian_kl(torch.zeros(3), torch.zeros(3)).tolist() == [0, 0, 0]
-
-
-def test_active_units_are_those_whose_means_vary() -> None:
-    signs = torch.tensor([1.0, -1.0]).repeat(50)[:, None]
-    means = 5 + signs * torch.tensor([0.0, 0.09, 0.11, 3.0])  # variances 0, 0.0081, 0.0121, 9
-    assert metrics.active_units(means).tolist() == [False, False, True, True]
-    assert metrics.active_units(torch.stack((means, 0 * means))).tolist() == [
-        [False, False, True, True],
-        [False] * 4,
-    ]

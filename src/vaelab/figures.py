@@ -118,8 +118,24 @@ def traversals(images: Array, dimension: Array, kl: Array, value: Array, title: 
     figure, (ax,) = _image_figure([images], title, beside=0.8, around=0.5)
     rows, columns = _draw_grid(ax, images)
     _label_rows(ax, rows, [f"z{d}, KL {k:.2f}" for d, k in zip(dimension, kl, strict=True)])
-    _label_columns(ax, columns, [f"{v:+.2g}".replace("-", "−") if v else "0" for v in value])
+    _label_columns(ax, columns, [_signed(v) for v in value])
     ax.set_xlabel("value of the dimension, in standard deviations of the prior", fontsize=TEXT)
+    return figure
+
+
+def plane(images: Array, dimension: Array, value: Array, kl: Array | None, title: str) -> Figure:
+    """Images (i, j, H, W, C) decoded with dimension[0] at value[0, i] and dimension[1] at value[1, j]."""
+    figure, (ax,) = _image_figure([images], title, beside=0.8, around=0.5)
+    rows, columns = _draw_grid(ax, images)
+    ticks = [sorted({0, count // 2, count - 1}) for count in images.shape[:2]]
+    names = [
+        f"z{d}" + (f", KL {kl[place]:.2f} nats" if kl is not None else "")
+        for place, d in enumerate(dimension)
+    ]
+    _label_rows(ax, rows[ticks[0]], [_signed(value[0, i]) for i in ticks[0]])
+    _label_columns(ax, columns[ticks[1]], [_signed(value[1, j]) for j in ticks[1]])
+    ax.set_ylabel(names[0], fontsize=TEXT)
+    ax.set_xlabel(names[1], fontsize=TEXT)
     return figure
 
 
@@ -362,3 +378,7 @@ def _most_frequent(label: Array, count: int) -> Array:
 
 def _open(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2g}".replace("-", "−") if value else "0"

@@ -7,9 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CEILING = 100.0  # dB that identical images get, so that a mean of PSNRs stays finite
-ACTIVE = (
-    0.01  # Burda et al. 2016, section 5.2: a unit is active when its posterior mean varies by more than this
-)
+ACTIVE = 0.01  # a unit is active when its posterior mean varies by more (Burda et al. 2016, section 5.2)
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
@@ -82,11 +80,3 @@ def _window_means(maps: Tensor) -> Tensor:
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, variance) ‖ N(0, 1)) of each dimension in nats (Kingma & Welling 2014, appendix B)."""
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
-
-
-def active_units(means: Tensor) -> Tensor:
-    """Which of d dimensions of the posterior means (..., N, d) vary by more than 0.01 over N images: bool (..., d).
-
-    Burda et al. 2016, section 5.2, with the population variance.
-    """
-    return means.var(-2, correction=0) > ACTIVE

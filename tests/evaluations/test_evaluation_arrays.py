@@ -11,6 +11,7 @@ from skimage.metrics import structural_similarity
 
 from vaelab import UsageError
 from vaelab.evaluations import (
+    Atlas,
     Context,
     Interpolations,
     KLPerDimension,
@@ -36,8 +37,9 @@ TRAVERSALS = Traversals(dimensions=4, steps=7, limit=3.0, start="image")
 PCA = LatentSpace(method="pca", points=1000)
 TSNE = LatentSpace(method="tsne", points=30)
 KL = KLPerDimension()
+ATLAS = Atlas(steps=5, strip_steps=3, dimensions=4, images=20)
 METRICS = TestMetrics(examples=3, seed=0)
-OF_AUTOENCODERS = [LEARNING_CURVE, RECONSTRUCTIONS, INTERPOLATIONS, PCA, TSNE, METRICS]
+OF_AUTOENCODERS = [LEARNING_CURVE, RECONSTRUCTIONS, INTERPOLATIONS, ATLAS, PCA, TSNE, METRICS]
 ALL = [*OF_AUTOENCODERS, PRIOR_SAMPLES, TRAVERSALS, KL]
 
 
@@ -254,14 +256,15 @@ def test_traversals_move_one_dimension_each_most_informative_first(start: Any, m
 def test_latent_space_holds_the_posterior(make: Make) -> None:
     arrays = PCA(make()).arrays
     shapes = {key: array.shape for key, array in arrays.items()}
-    assert shapes == {"mean": (43, 6), "log_variance": (43, 6), "label": (43,), "embedding": (43, 2)}
+    flat = {"index": (43,), "label": (43,), "embedding": (43, 2)}
+    assert shapes == {"mean": (43, 6), "log_variance": (43, 6)} | flat
     centred = arrays["mean"] - arrays["mean"].mean(0)
     singular = np.linalg.svd(centred, compute_uv=False)[:2]
     np.testing.assert_allclose(np.linalg.norm(arrays["embedding"], axis=0), singular, rtol=1e-4)
 
 
 def test_latent_space_of_an_autoencoder_without_labels(make: Make) -> None:
-    assert set(TSNE(make("ae", labelled=False)).arrays) == {"mean", "embedding"}
+    assert set(TSNE(make("ae", labelled=False)).arrays) == {"mean", "index", "embedding"}
 
 
 def test_latent_space_of_two_dimensions_is_shown_as_it_is(make: Make) -> None:
@@ -285,7 +288,18 @@ def test_kl_per_dimension_adds_up_to_the_losss_kl(make: Make) -> None:
     context = make()
     result = KL(context)
     assert result.arrays["kl"].sum() == pytest.approx(METRICS(context).metrics["kl"], rel=1e-5)
-    assert result.arrays["active"].tolist() == (result.arrays["mean_variance"] > 0.01).tolist()
+    codes = context.model.encode(torch.cat([batch.images for batch in context.batches("test")]))  # type: ignore[operator]
+    with torch.no_grad():
+        variance = codes.mean.var(0, correction=0)
+        aggregate = variance + codes.log_variance.exp().mean(0)
+        expected = {
+            "mean_variance": variance,
+            "aggregate_variance": aggregate,
+            "aggregate_mean": codes.mean.mean(0),
+        }
+    for name, values in expected.items():
+        np.testing.assert_allclose(result.arrays[name], values, rtol=1e-5, atol=1e-7, err_msg=name)
+    assert result.arrays["active"].tolist() == (variance > 0.01).tolist()
     assert result.metrics["active_units"] == result.arrays["active"].sum()
     assert f"{int(result.metrics['active_units'])} of 6 units active" in drawn(result)
 
@@ -345,3 +359,74 @@ def test_measure_agrees_with_test_metrics(make: Make) -> None:
 def test_counts_below_one_are_refused() -> None:
     with pytest.raises(ValueError, match="count=0 is not 1 or more"):
         Reconstructions(count=0, at_snapshots=True)
+
+
+def strengthen(context: Context) -> None:
+    """Makes the posterior of an untrained network depend on the images, so that dimensions are active."""
+    with torch.no_grad():
+        for parameter in context.model.encoder.parameters():  # type: ignore[union-attr]
+            parameter.mul_(4)
+
+
+@pytest.mark.parametrize("kind", ["vae", "spatial", "ae"])
+def test_the_atlas_is_what_plain_decoding_gives(kind: str, make: Make) -> None:
+    context = make(kind)
+    strengthen(context)
+    model: Any = context.model
+    arrays = ATLAS(context).arrays
+    with torch.no_grad():
+        test = torch.cat([batch.images for batch in context.batches("test")])
+        posterior = model.encode(test)
+        means = posterior.mean.flatten(1)
+        variance = means.var(0, correction=0)
+        informative, spread = variance, variance
+        if kind != "ae":
+            log_variance = posterior.log_variance.flatten(1)
+            informative = (0.5 * (means**2 + log_variance.exp() - 1 - log_variance)).mean(0)
+            spread = variance + log_variance.exp().mean(0)
+        first, second = informative.argsort(descending=True)[:2].tolist()
+        assert arrays["slice_dimension"].tolist() == [first, second]
+        assert (arrays["slice"].shape[:2], arrays["strip"].shape[:2]) == ((5, 5), (4, 3))
+        assert np.all(variance.numpy()[arrays["strip_dimension"]] > 0.01)
+        low = means[:, first].mean() - 3 * spread[first].sqrt()
+        assert arrays["slice_value"][0, 0] == pytest.approx(float(low), rel=1e-4, abs=1e-5)
+        z = means[0].clone()
+        z[first], z[second] = (float(v) for v in (arrays["slice_value"][0, 1], arrays["slice_value"][1, 4]))
+        expected = model.decode(z.view(1, *posterior.mean.shape[1:]))[0].movedim(0, -1)
+        np.testing.assert_allclose(arrays["slice"][1, 4], expected, atol=0.5 / 255 + 1e-5)
+        z = means[0].clone()
+        z[arrays["strip_dimension"][1]] = float(arrays["strip_value"][1, 2])
+        expected = model.decode(z.view(1, *posterior.mean.shape[1:]))[0].movedim(0, -1)
+        np.testing.assert_allclose(arrays["strip"][1, 2], expected, atol=0.5 / 255 + 1e-5)
+        again = model.decode(posterior.mean).movedim(1, -1)[arrays["index"] - 80]
+        np.testing.assert_allclose(arrays["reconstruction"], again, atol=0.5 / 255 + 1e-5)
+    assert ("slice_kl" in arrays) == (kind != "ae")
+    assert arrays["start"] == 80
+    for name in ("slice", "strip", "original", "reconstruction"):
+        assert_images(arrays[name], arrays[name].shape)
+        np.testing.assert_allclose(arrays[name] * 255, (arrays[name] * 255).round(), atol=1e-4)
+
+
+def test_the_atlas_orders_strips_by_their_kl_whatever_the_batches(make: Make) -> None:
+    contexts = [make(batch_size=16), make(batch_size=43)]
+    for context in contexts:
+        strengthen(context)
+    one, other = (ATLAS(context).arrays for context in contexts)
+    assert one["strip_kl"].tolist() == sorted(one["strip_kl"].tolist(), reverse=True)
+    for key, array in one.items():
+        np.testing.assert_allclose(array, other[key], atol=1 / 255 + 1e-5, rtol=1e-4)
+
+
+def test_the_atlas_of_a_collapsed_posterior_has_no_strip(make: Make) -> None:
+    context = make(tests=7)
+    for parameter in context.model.encoder.parameters():  # type: ignore[union-attr]
+        torch.nn.init.zeros_(parameter)
+    arrays = ATLAS(context).arrays
+    assert arrays["strip"].shape == (0, 3, 12, 12, 1)
+    assert arrays["strip_dimension"].size == 0
+    assert len(arrays["index"]) == 7  # of 20 asked for
+
+
+def test_points_of_the_latent_map_say_which_images_they_are(make: Make) -> None:
+    assert PCA(make()).arrays["index"].tolist() == list(range(80, 123))
+    assert TSNE(make()).arrays["index"].tolist() == list(range(80, 110))

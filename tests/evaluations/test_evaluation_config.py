@@ -11,6 +11,7 @@ OF_BOTH = [
     "learning_curve",
     "reconstructions",
     "interpolations",
+    "atlas",
     "latent_space",
     "latent_space_tsne",
     "test_metrics",

@@ -1,5 +1,6 @@
 """What is measured and drawn of a trained model: one small class per evaluation."""
 
+from vaelab.evaluations.atlas import Atlas
 from vaelab.evaluations.base import Context, Result, measure
 from vaelab.evaluations.interpolations import Interpolations
 from vaelab.evaluations.kl_per_dimension import KLPerDimension
@@ -11,6 +12,7 @@ from vaelab.evaluations.test_metrics import TestMetrics
 from vaelab.evaluations.traversals import Traversals
 
 __all__ = [
+    "Atlas",
     "Context",
     "Interpolations",
     "KLPerDimension",

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from vaelab import figures, metrics
+from vaelab import figures
 from vaelab.evaluations.base import Context, Result
+from vaelab.evaluations.codes import moments
 
 
 @dataclass(frozen=True)
@@ -18,30 +18,20 @@ class KLPerDimension:
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:
-        kl = mean_kl(context).cpu().numpy()
-        means = torch.cat([_encode(context, batch.images)[0].cpu() for batch in context.batches("test")])
-        active = metrics.active_units(means).numpy()
+        found = moments(context)
+        assert found.kl is not None
+        arrays = {
+            "kl": found.kl,
+            "mean_variance": found.mean_variance,
+            "aggregate_mean": found.mean,
+            "aggregate_variance": found.aggregate_variance,
+        }
+        numbers = {name: values.float().cpu().numpy() for name, values in arrays.items()}
+        active = found.active.cpu().numpy()
         count = f"{active.sum():,} of {len(active):,} units active"
         return Result(
-            {"kl": kl, "active": active, "mean_variance": means.var(0, correction=0).numpy()},
-            figures.kl_per_dimension(kl, active, f"KL per dimension · {count} · {context.title}"),
+            numbers | {"active": active},
+            figures.kl_per_dimension(numbers["kl"], active, f"KL per dimension · {count} · {context.title}"),
             {"active_units": float(active.sum())},
             () if active.any() else (f"collapsed: {count}",),
         )
-
-
-def mean_kl(context: Context) -> Tensor:
-    """KL (d,) in nats of each dimension of the flattened code, averaged over the test split."""
-    images = 0
-    total = torch.zeros(())
-    for batch in context.batches("test"):
-        kl = metrics.gaussian_kl(*_encode(context, batch.images))
-        total = total.to(kl) + kl.sum(0)
-        images += len(kl)
-    return total / images
-
-
-def _encode(context: Context, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log variance (B, d) of the flattened code."""
-    posterior = context.model.encode(images)  # type: ignore[operator]
-    return posterior.mean.float().flatten(1), posterior.log_variance.float().flatten(1)

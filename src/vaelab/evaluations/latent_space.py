@@ -77,7 +77,7 @@ def _tsne(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str], str]:
 
 
 def _codes(context: Context, points: int) -> dict[str, np.ndarray]:
-    """mean (N, d) of at most `points` test images, with log_variance and label (N,) where there are such."""
+    """mean (N, d) and index (N,) of at most `points` test images; log_variance and label (N,) where there are such."""
     parts: dict[str, list[np.ndarray]] = {}
     images = 0
     for batch in context.batches("test"):
@@ -86,6 +86,7 @@ def _codes(context: Context, points: int) -> dict[str, np.ndarray]:
         for name, code in found.items():
             if code is not None:
                 parts.setdefault(name, []).append(code.float().flatten(1).cpu().numpy())
+        parts.setdefault("index", []).append(torch.as_tensor(batch.index).cpu().numpy())
         if batch.labels is not None:
             parts.setdefault("label", []).append(batch.labels.cpu().numpy())
         images += len(batch.images)

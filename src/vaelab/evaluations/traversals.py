@@ -7,7 +7,7 @@ import torch
 
 from vaelab import figures
 from vaelab.evaluations.base import Context, Result, images_array, require_positive, spread_images
-from vaelab.evaluations.kl_per_dimension import mean_kl
+from vaelab.evaluations.codes import moments
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Traversals:
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:
         model: Any = context.model
-        kl = mean_kl(context)
+        kl = moments(context).kl
+        assert kl is not None
         dimension = torch.argsort(kl, descending=True, stable=True)[: self.dimensions]
         mean = model.encode(spread_images(context, "test", 1).images).mean
         origin = mean.flatten() if self.start == "image" else torch.zeros_like(mean.flatten())
@@ -39,7 +40,7 @@ class Traversals:
             z[row, :, place] = value
         z = z.unflatten(-1, mean.shape[1:])
         image = images_array(model.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2]))
-        arrays = {"dimension": dimension, "kl": kl[dimension], "value": value, "z": z}
+        arrays = {"dimension": dimension, "kl": kl[dimension].float(), "value": value, "z": z}
         numbers = {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
         figure = figures.traversals(
             image,

@@ -1,0 +1,115 @@
+"""Images decoded ahead of time, which a report can show without the model: a plane, strips, reconstructions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaelab import figures
+from vaelab.evaluations.base import (
+    Context,
+    Result,
+    images_array,
+    reconstruct,
+    require_positive,
+    spread_images,
+)
+from vaelab.evaluations.codes import Moments, moments
+
+REACH = 3.0  # standard deviations of the aggregate posterior, to both sides of its mean
+AT_ONCE = 128  # images that are decoded in one go
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """The plane of the two most informative dimensions, a strip for each active one, and some reconstructions.
+
+    All start from the code of the first test image. A dimension goes from −3 to 3 standard deviations around its mean
+    over the aggregate posterior, for at λ = 0 and in an autoencoder the prior's range means nothing. Informative are
+    dimensions of high KL, in an autoencoder those of high variance.
+    """
+
+    steps: int
+    strip_steps: int
+    dimensions: int
+    images: int
+
+    def __post_init__(self) -> None:
+        require_positive(
+            {
+                "steps": self.steps - 1,
+                "strip_steps": self.strip_steps - 1,
+                "dimensions": self.dimensions,
+                "images": self.images,
+            }
+        )
+
+    @torch.inference_mode()
+    def __call__(self, context: Context) -> Result:
+        model: Any = context.model
+        found = moments(context)
+        order = torch.argsort(found.information, descending=True, stable=True)
+        plane, strips = order[:2], order[found.active[order]][: self.dimensions]
+        slice_value, strip_value = reach(found, plane, self.steps), reach(found, strips, self.strip_steps)
+        start, some = spread_images(context, "test", 1), spread_images(context, "test", self.images)
+        code = model.encode(start.images).mean[0]
+        reconstruction = torch.cat([reconstruct(model, part) for part in some.images.split(AT_ONCE)])
+        numbers = {
+            "slice_dimension": plane,
+            "slice_value": slice_value,
+            "strip_dimension": strips,
+            "strip_value": strip_value,
+            "start": start.index[0],
+            "index": some.index,
+        }
+        if found.kl is not None:
+            numbers |= {"slice_kl": found.kl[plane].float(), "strip_kl": found.kl[strips].float()}
+        arrays = {name: tensor.cpu().numpy() for name, tensor in numbers.items()}
+        arrays |= {
+            "slice": in_bytes(decode(model, on_plane(code, plane, slice_value), code.shape)),
+            "strip": in_bytes(decode(model, on_strips(code, strips, strip_value), code.shape)),
+            "original": in_bytes(images_array(some.images)),
+            "reconstruction": in_bytes(images_array(reconstruction)),
+        }
+        named = (arrays["slice_dimension"], arrays["slice_value"], arrays.get("slice_kl"))
+        return Result(arrays, figures.plane(arrays["slice"], *named, f"Latent plane · {context.title}"))
+
+
+def reach(found: Moments, dimensions: Tensor, steps: int) -> Tensor:
+    """The values (D, steps) that each dimension is set to."""
+    deviation = found.aggregate_variance[dimensions, None].sqrt()
+    steps_away = torch.linspace(-REACH, REACH, steps, device=deviation.device, dtype=deviation.dtype)
+    return (found.mean[dimensions, None] + steps_away * deviation).float()
+
+
+def on_plane(code: Tensor, dimensions: Tensor, value: Tensor) -> Tensor:
+    """The code with its two dimensions at value[0, i] and value[1, j]: flat codes (steps, steps, d)."""
+    z = code.flatten().repeat(value.shape[1], value.shape[1], 1)
+    z[..., dimensions[0]], z[..., dimensions[1]] = value[0][:, None], value[1]
+    return z
+
+
+def on_strips(code: Tensor, dimensions: Tensor, value: Tensor) -> Tensor:
+    """The code with one of its dimensions after the other at each value: flat codes (D, steps, d)."""
+    z = code.flatten().repeat(len(dimensions), value.shape[1], 1)
+    for row, dimension in enumerate(dimensions):
+        z[row, :, dimension] = value[row]
+    return z
+
+
+def decode(model: Any, z: Tensor, shape: Sequence[int]) -> np.ndarray:
+    """Flat codes (..., d) to images (..., H, W, C) in [0, 1], a few at a time."""
+    codes = z.flatten(0, -2).unflatten(-1, tuple(shape))
+    # One code more, dropped again, so that no code at all also has a shape.
+    images = torch.cat(
+        [model.decode(part) for part in torch.cat((codes, codes.new_zeros(1, *shape))).split(AT_ONCE)]
+    )
+    return images_array(images[:-1].unflatten(0, z.shape[:-1]))
+
+
+def in_bytes(images: np.ndarray) -> np.ndarray:
+    """Images in [0, 1] rounded to multiples of 1/255: they are only looked at, and take a fifth of the disk so."""
+    return (images * 255).round() / np.float32(255)

@@ -1,0 +1,54 @@
+"""How the codes of the test images are spread: the moments that several evaluations read."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaelab import metrics
+from vaelab.evaluations.base import Context
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of the flattened codes of d dimensions, over the test split, each (d,) in float64."""
+
+    mean: Tensor
+    mean_variance: Tensor  # of the posterior means, or of an autoencoder's codes
+    aggregate_variance: Tensor  # of the mixture of all posteriors; an autoencoder's is mean_variance
+    kl: Tensor | None  # mean KL to the prior in nats; None for an autoencoder
+
+    @property
+    def information(self) -> Tensor:
+        """What orders dimensions, the most informative highest: the KL, or an autoencoder's variance."""
+        return self.mean_variance if self.kl is None else self.kl
+
+    @property
+    def active(self) -> Tensor:
+        """Which dimensions are active: their mean varies by more than 0.01 (Burda et al. 2016, section 5.2)."""
+        return self.mean_variance > metrics.ACTIVE
+
+
+def moments(context: Context) -> Moments:
+    """The moments of the test split's codes, in one pass, for codes of any size."""
+    model: Any = context.model
+    images = 0
+    total = squares = variance = kl = torch.zeros((), dtype=torch.float64)
+    has_posterior = False
+    for batch in context.batches("test"):
+        posterior = model.encode(batch.images)
+        mean = posterior.mean.flatten(1).double()
+        images += len(mean)
+        total, squares = total.to(mean.device) + mean.sum(0), squares.to(mean.device) + mean.square().sum(0)
+        has_posterior = hasattr(posterior, "log_variance")
+        if has_posterior:
+            log_variance = posterior.log_variance.flatten(1).double()
+            variance = variance.to(mean.device) + log_variance.exp().sum(0)
+            kl = kl.to(mean.device) + metrics.gaussian_kl(mean, log_variance).sum(0)
+    mean = total / images
+    # In float64 the difference of squares loses nothing that float32 codes have.
+    mean_variance = (squares / images - mean.square()).clamp_min(0)
+    return Moments(
+        mean, mean_variance, mean_variance + variance / images, kl / images if has_posterior else None
+    )
