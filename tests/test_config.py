@@ -156,6 +156,57 @@ def test_an_experiment_overrules_defaults_and_is_overruled_by_the_command_line(t
     assert cfg.loss._target_ == "vaelab.losses.Reconstruction"
 
 
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ("5", "reported=5 is not a list, each {metric: ..., value: ..., when: ..., source: ...}"),
+        ("[loss]", "reported[0]=loss is not {metric: ..., value: ..., when: ..., source: ...}"),
+        ("[{value: 120}]", "reported[0].metric is missing"),
+        ("[{metric: loss, value: 120}, {metric: loss}]", "reported[1].value is missing"),
+        ("[{metric: 3, value: 120}]", "reported[0].metric=3 is not text"),
+        ("[{metric: loss, value: high}]", "reported[0].value=high is not a number"),
+        ("[{metric: loss, value: 1, sauce: x}]", "reported[0].sauce (did you mean reported[0].source?)"),
+        ("[{metric: loss, value: 1, source: 3}]", "reported[0].source=3 is not text or null"),
+        ("[{metric: loss, value: 1, when: 3}]", "reported[0].when=3 is not {key: value, ...}"),
+        (
+            "[{metric: loss, value: 1, when: {kl_wieght: 1}}]",
+            "reported[0].when: there is no single value kl_wieght (did you mean kl_weight?)",
+        ),
+        ("[{metric: loss, value: 1, when: {model: fc_vae}}]", "there is no single value model"),
+    ],
+)
+def test_a_reported_value_that_is_none_is_refused_by_its_place(entries: str, message: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        config.check(composed(f"reported={entries}"), config.Train)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_experiment_holds_reported_values(tmp_path: Path) -> None:
+    assert composed().reported == []
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "course.yaml").write_text(
+        "# @package _global_\n"
+        "reported:\n"
+        "  - {metric: loss, value: 120, when: {kl_weight: 1, loss.likelihood: bernoulli}, source: figure 3}\n"
+        "  - {metric: psnr, value: 21.5, when: {model.channels: 32}}  # a key that this model has not\n"
+        "  - {metric: ssim, value: 0.7}\n"
+    )
+    cfg = composed(f"hydra.searchpath=[file://{tmp_path}]", "experiment=course", "model=fc_vae")
+    assert "channels" not in cfg.model
+    config.check(cfg, config.Train)
+    assert OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(cfg, resolve=True)).reported) == [
+        {
+            "metric": "loss",
+            "value": 120,
+            "when": {"kl_weight": 1, "loss.likelihood": "bernoulli"},
+            "source": "figure 3",
+        },
+        {"metric": "psnr", "value": 21.5, "when": {"model.channels": 32}},
+        {"metric": "ssim", "value": 0.7},
+    ]
+
+
 def test_reading_the_stored_configuration_gives_the_same_network() -> None:
     cfg = composed("model=fc_vae", "latent_dim=5")
     stored = OmegaConf.create(OmegaConf.to_yaml(cfg, resolve=True))

@@ -22,13 +22,14 @@ ALLOWED = {
     "sweep": {"asked"},
     "workers": {"asked", "job"},
     "evaluations": {"metrics", "figures"},
+    "report": {"figures", "run"},
     "train": {"run"},
     "build": {"config", "data", "models", "losses", "evaluations"},
     "opened": {"build", "data", "losses", "run", "train"},
     "job": {"asked", "build", "data", "evaluations", "figures", "losses", "run", "train"},
     "together": {"asked", "build", "data", "job", "losses", "models", "train", "workers"},
     "launch": {"asked", "build", "job", "sweep", "together", "workers"},
-    "cli": {"asked", "build", "config", "data", "figures", "job", "opened", "run", "workers"},
+    "cli": {"asked", "build", "config", "data", "figures", "job", "opened", "report", "run", "workers"},
 }
 HYDRA = {"cli", "build"}
 MATPLOTLIB = {"figures"}
@@ -75,6 +76,7 @@ def test_imports_follow_the_layout(path: Path) -> None:
         "vaelab.run",
         "vaelab.config",
         "vaelab.sweep",
+        "vaelab.report",
         "hydra_plugins.vaelab_ensemble.sweeper",
     ],
 )

@@ -32,6 +32,7 @@ def started(folder: Path, status: str = "running", **changes: object) -> Run:
         (["rerun=true", "output_dir=/x", "data_dir=/y", "seed=2"], "seed=2"),
         (["dataset.path=/a b/c.zip"], "dataset.path=_a_b_c.zip"),
         (["+experiment=x", "epochs=1"], "epochs=1,experiment=x"),
+        (["list=true", "+reported=[{metric: loss, value: 1}]", "seed=2"], "seed=2"),
     ],
 )
 def test_run_name_is_the_overrides_in_order(overrides: list[str], name: str) -> None:
@@ -50,6 +51,18 @@ def test_the_folder_of_the_same_configuration_is_found_again(tmp_path: Path) -> 
     assert (
         find(tmp_path, "default", config(output_dir="elsewhere"), rerun=False).folder == tmp_path / "default"
     )
+
+
+def test_a_reference_that_is_added_later_belongs_to_the_same_run(tmp_path: Path) -> None:
+    reported = [{"metric": "loss", "value": 120, "when": {"kl_weight": 1}}]
+    started(tmp_path / "default")
+    assert "reported" not in Run(tmp_path / "default").config, "as in folders of before there was the key"
+    for value in ([], reported):
+        assert find(tmp_path, "default", config(reported=value), rerun=False).folder == tmp_path / "default"
+    started(tmp_path / "other", reported=reported)
+    assert Run(tmp_path / "other").config.reported == reported
+    for changes in ({}, {"reported": []}, {"reported": [*reported, *reported]}):
+        assert find(tmp_path, "other", config(**changes), rerun=False).folder == tmp_path / "other"
 
 
 def test_another_configuration_is_never_touched(tmp_path: Path) -> None:

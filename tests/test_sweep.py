@@ -66,6 +66,16 @@ def test_how_many_are_trained_together_is_not_part_of_a_run(tmp_path: Path) -> N
     assert other.state == "done"
 
 
+def test_a_reported_value_is_kept_and_neither_renames_nor_trains_again(tmp_path: Path) -> None:
+    reference = "reported=[{metric: loss, value: 120, when: {kl_weight: 5}, source: course}]"
+    one = finished(asked(tmp_path, "kl_weight=5", reference))
+    assert one.run.folder.name == "kl_weight=5"
+    assert one.run.config.reported == one.cfg.reported
+    assert one.run.config.reported[0].value == 120
+    other = asked(tmp_path, "kl_weight=5")
+    assert (other.run.folder, other.state) == (one.run.folder, "done")
+
+
 def test_the_table_has_what_the_metrics_say(tmp_path: Path) -> None:
     numbers = {"elbo": -123.456, "reconstruction": 100.0, "kl": 23.456, "psnr": 21.5, "ssim": 0.9}
     runs = [

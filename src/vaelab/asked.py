@@ -8,10 +8,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vaelab import config
-from vaelab.run import Run, find, refuse_unwritable, run_name
+from vaelab.run import SWEEP_ONLY, Run, find, refuse_unwritable, run_name
 
-# Keys of a sweep that no run has.
-SWEEP_ONLY = ("list",)
+Failures = dict[str, Exception]  # by the name of the run
+
 # What members of one ensemble may differ in, as paths of the configuration; all else is shared.
 MEMBER_KEYS = (("kl_weight",), ("loss", "kl_weight"), ("seed",), ("lr",), ("optimizer", "lr"))
 

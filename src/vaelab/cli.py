@@ -27,7 +27,7 @@ from vaelab.workers import portable
 if TYPE_CHECKING:
     from vaelab.data import ImageSet
 
-PATHS = ("run", "source", "dataset.path", "data_dir", "output_dir")  # keys whose value is a path
+PATHS = ("run", "runs", "source", "dataset.path", "data_dir", "output_dir")  # keys whose value is a path
 # Options of Hydra's with which a command does no runs, or that say themselves how it does them.
 NO_RUNS = r"--(help|hydra-help|version|cfg|info|shell-completion|run|multirun)|-(h|c|i|sc|r|m)$"
 CONTACT_SHEET = 64  # images, spread evenly over the data set
@@ -50,6 +50,11 @@ def sweep() -> NoReturn:
 def evaluate() -> NoReturn:
     """vae-evaluate: measures and draws a finished run again."""
     command("evaluate", _evaluate)
+
+
+def report() -> NoReturn:
+    """vae-report: run folders become one page."""
+    command("report", _report)
 
 
 def data() -> NoReturn:
@@ -113,6 +118,18 @@ def _evaluate(cfg: DictConfig) -> None:
         )
         jobs.evaluate(run, evaluations, read, cfg.dpi)
     print_summary(run)
+
+
+def _report(cfg: DictConfig) -> None:
+    config.check(cfg, config.Report)
+    refuse_unwritable(Path(cfg.output_dir))
+    from vaelab import report as reports
+
+    written = reports.write(cfg.runs, Path(cfg.output_dir, "report"), sys.argv, cfg.dpi)
+    for name, reason in written.problems:
+        sys.stderr.write(f"vae-report: {name}: {reason}\n")
+    print(written.summary)
+    print(f"report: {written.page}")
 
 
 def _data(cfg: DictConfig) -> None:

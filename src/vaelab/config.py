@@ -6,7 +6,7 @@ import math
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -47,9 +47,8 @@ class Above:
         return math.isfinite(value) and value > self.low
 
 
-Group = Mapping[
-    str, Any
-]  # an object to build: _target_ and its arguments, checked against the target's signature
+# An object to build: _target_ and its arguments, checked against the target's signature.
+Group = Mapping[str, Any]
 Count = Annotated[int, AtLeast(1)]
 
 
@@ -63,6 +62,16 @@ class Trainer:
     gradient_clip: Annotated[float, Above(0)] | None
     max_seconds: Annotated[float, Above(0)] | None
     max_members: Literal["auto"] | Count
+
+
+@dataclass
+class Reported:
+    """A number of others that reports show beside the measured one, in runs that have the values of `when`."""
+
+    metric: str  # as in evaluation/metrics.json
+    value: float
+    when: dict[str, Any] = field(default_factory=dict)  # by dotted keys of the configuration
+    source: str | None = None
 
 
 @dataclass
@@ -83,6 +92,7 @@ class Train:
     seed: Annotated[int, AtLeast(0)]
     snapshot_epochs: list[Count]
     dpi: Count
+    reported: list[Reported]
     data_dir: str
     output_dir: str
     rerun: bool
@@ -111,13 +121,24 @@ class Data:
     dpi: Count
 
 
+@dataclass
+class Report:
+    """conf/report.yaml."""
+
+    runs: str
+    output_dir: str
+    dpi: Count
+
+
 def check(cfg: DictConfig, schema: type) -> None:
     """Raises UsageError, in one line, for the first key that is unknown, missing, mistyped or out of range."""
     values = _resolved(cfg)
     hints = get_type_hints(schema, include_extras=True)
     if "evaluation" in hints:  # Hydra leaves an empty list of choices out
         values.setdefault("evaluation", {})
-    _check_keys(values, hints, "", required=True)
+    _check_keys(values, hints, "", _required(schema))
+    for number, reported in enumerate(values.get("reported", [])):
+        _check_conditions(reported.get("when", {}), f"reported[{number}].when", values)
 
 
 def check_arguments(
@@ -134,7 +155,7 @@ def check_arguments(
     hints = get_type_hints(described, include_extras=True)
     expected = {name: hints.get(name, Any) for name in parameters}
     required = {n for n, p in parameters.items() if p.default is inspect.Parameter.empty}
-    _check_keys(arguments, expected, f"{path}.", required=required)
+    _check_keys(arguments, expected, f"{path}.", required)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -199,9 +220,29 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def _check_keys(
-    values: Mapping[str, Any], hints: Mapping[str, Any], prefix: str, required: bool | set[str]
-) -> None:
+def _check_conditions(conditions: Mapping[str, Any], path: str, values: Mapping[str, Any]) -> None:
+    own = _single_values(values)
+    for key in conditions:
+        if key not in own:  # it would never hold, unless another choice of a group has the key
+            known = [*own, *(k for k in known_keys("train") if "." in k)]
+            if key not in known:
+                raise UsageError(f"{path}: there is no single value {key}{nearest(str(key), known)}")
+
+
+def _single_values(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted keys of all that holds no further keys."""
+    found = []
+    for key, value in values.items():
+        inner = isinstance(value, Mapping)
+        found += _single_values(value, f"{prefix}{key}.") if inner else [f"{prefix}{key}"]
+    return found
+
+
+def _required(schema: Any) -> set[str]:
+    return {f.name for f in fields(schema) if f.default is MISSING and f.default_factory is MISSING}
+
+
+def _check_keys(values: Mapping[str, Any], hints: Mapping[str, Any], prefix: str, required: set[str]) -> None:
     for key, value in values.items():
         if key == "_target_":
             continue
@@ -211,19 +252,28 @@ def _check_keys(
             raise UsageError(f"there is no key {prefix}{key}{hint}; known{where}: {', '.join(hints)}")
         _check_value(value, hints[key], f"{prefix}{key}")
     for key in hints:
-        if key not in values and (required is True or (required and key in required)):
-            raise UsageError(f"{prefix}{key} is missing: give {prefix}{key}=...")
+        if key in required and key not in values:
+            raise _missing(f"{prefix}{key}")
+
+
+def _missing(path: str) -> UsageError:
+    in_a_list = "[" in path  # where an override cannot reach
+    return UsageError(f"{path} is missing" + ("" if in_a_list else f": give {path}=..."))
 
 
 def _check_value(value: Any, hint: Any, path: str) -> None:
     if value == "???":
-        raise UsageError(f"{path} is missing: give {path}=...")
+        raise _missing(path)
     if hint is Group:
         if not isinstance(value, Mapping) or "_target_" not in value:
             raise UsageError(f"{path}={value!r} names nothing to build: choose {path}=... from --help")
         return
-    if hasattr(hint, "__dataclass_fields__") and isinstance(value, Mapping):
-        _check_keys(value, get_type_hints(hint, include_extras=True), f"{path}.", required=True)
+    if is_dataclass(hint) and isinstance(value, Mapping):
+        _check_keys(value, get_type_hints(hint, include_extras=True), f"{path}.", _required(hint))
+        return
+    if get_origin(hint) is list and is_dataclass(get_args(hint)[0]) and isinstance(value, list):
+        for number, item in enumerate(value):
+            _check_value(item, get_args(hint)[0], f"{path}[{number}]")
         return
     if get_origin(hint) is dict and isinstance(value, Mapping):
         for key, item in value.items():
@@ -244,6 +294,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, arg) for arg in args)
     if origin is Literal:
         return value in args and not isinstance(value, bool)
+    if origin is dict:
+        return isinstance(value, Mapping)
     if origin in (list, tuple, Sequence):
         return isinstance(value, list) and all(_fits(item, args[0]) for item in value)
     if hint is type(None):
@@ -271,5 +323,9 @@ def _describe(hint: Any) -> str:
         return "one of " + ", ".join(map(str, args))
     if origin in (list, tuple, Sequence):
         return "a list, each " + _describe(args[0])
+    if origin is dict:
+        return "{key: value, ...}"
+    if is_dataclass(hint):
+        return "{" + ", ".join(f"{f.name}: ..." for f in fields(hint)) + "}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 Curves = Mapping[str, tuple[Array, Array]]  # split -> (epoch, value)
+Points = tuple[Array, Array, Array]  # weight, rate and distortion, each (N,)
 
 # Okabe & Ito 2008, without the yellow that is too pale on white.
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -120,6 +121,66 @@ def traversals(images: Array, dimension: Array, kl: Array, value: Array, title: 
     _label_rows(ax, rows, [f"z{d}, KL {k:.2f}" for d, k in zip(dimension, kl, strict=True)])
     _label_columns(ax, columns, [_signed(v) for v in value])
     ax.set_xlabel("value of the dimension, in standard deviations of the prior", fontsize=TEXT)
+    return figure
+
+
+def rate_distortion(
+    lines: Mapping[str, Points], flat: Mapping[str, float], symbol: str, title: str
+) -> Figure:
+    """Rate against distortion in nats: each line's points (weight, rate, distortion), and models without a rate."""
+    figure = _figure(WIDTH * 0.8, 3.8, title)
+    ax = figure.subplots()
+    for place, (label, (weight, rate, distortion)) in enumerate(lines.items()):
+        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        ax.plot(rate, distortion, label=label, markersize=5, linewidth=1.2, color=colour, marker=marker)
+        for w, x, y in zip(weight, rate, distortion, strict=True):
+            ax.annotate(f"{w:.3g}", (x, y), (4, 4), textcoords="offset points", fontsize=SMALL)
+    for place, (label, height) in enumerate(flat.items()):
+        dashes = ("--", ":", "-.")[place % 3]
+        ax.axhline(height, color=GRAY, linestyle=dashes, linewidth=1.2, label=f"{label} (no rate)")
+    ax.set_xlabel(f"rate: KL (nats per image); each point is named by its {symbol}", fontsize=TEXT)
+    ax.set_ylabel("distortion: −log p(x|z)\n(nats per image)", fontsize=TEXT)
+    ax.margins(0.08)
+    ax.tick_params(labelsize=SMALL)
+    _open(ax)
+    ax.legend(fontsize=SMALL, frameon=False)
+    return figure
+
+
+def run_curves(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], title: str) -> Figure:
+    """One panel for each quantity (axis label -> run -> (epoch, value)), one line for each run in the same colour."""
+    from matplotlib import colormaps
+    from matplotlib.lines import Line2D
+
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    shades = dict(zip(names, colormaps["viridis"](np.linspace(0, 0.85, len(names))), strict=True))
+    rows = -(-len(panels) // 2)
+    columns = min(len(names), 4)
+    figure = _figure(WIDTH, 2.2 * rows + 0.25 * -(-len(names) // columns), title)
+    axes = iter(figure.subplots(rows, 2, squeeze=False).flat)
+    for label, curves in panels.items():
+        ax = next(axes)
+        for name, (epoch, value) in curves.items():
+            ax.plot(epoch, value, color=shades[name], linewidth=1.3, **_marker(len(epoch)))
+        ax.set_ylabel(label, fontsize=TEXT)
+        ax.set_xlabel("epoch", fontsize=TEXT)
+        ax.tick_params(labelsize=SMALL)
+        _open(ax)
+    for ax in axes:  # those that are left
+        ax.axis("off")
+    handles = [Line2D([], [], color=shades[name], label=textwrap.shorten(name, 40)) for name in names]
+    figure.legend(handles=handles, fontsize=SMALL, frameon=False, loc="outside lower center", ncols=columns)
+    return figure
+
+
+def image_rows(rows: Sequence[tuple[str, Array]], title: str) -> Figure:
+    """Rows of images (N, H, W, C), each named at its left."""
+    grid = np.stack([images for _, images in rows])
+    names = [textwrap.fill(name, 22, max_lines=3) for name, _ in rows]
+    longest = max(len(line) for name in names for line in name.splitlines())
+    figure, (ax,) = _image_figure([grid], title, beside=0.2 + longest * SMALL * GLYPH / 72)
+    centres, _ = _draw_grid(ax, grid)
+    _label_rows(ax, centres, names)
     return figure
 
 

@@ -8,10 +8,8 @@ import torch
 
 from vaelab import build, together, workers
 from vaelab import job as jobs
-from vaelab.asked import Asked
+from vaelab.asked import Asked, Failures
 from vaelab.sweep import Watch
-
-Failures = dict[str, Exception]  # by the name of the run
 
 
 def perform(asked: Sequence[Asked], strategy: str) -> Failures:
@@ -25,10 +23,8 @@ def perform(asked: Sequence[Asked], strategy: str) -> Failures:
     if strategy == "auto":
         strategy, because = choose(kind, cores, len(asked))
     left = [one for one in asked if one.state != "done"]
-    for kind_of_run in alike(left):
-        jobs.prepare(
-            kind_of_run[0].cfg
-        )  # its mistakes are found, and its images made ready, before all others
+    for first, *_ in alike(left):  # mistakes are found, and images made ready, before any run begins
+        jobs.prepare(first.cfg)
     chosen: dict[str, Any] = {"strategy": strategy, "because": because}
     with Watch(left, bar=strategy == "parallel"):
         if strategy == "ensemble":

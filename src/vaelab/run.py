@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-# Where a run is kept, whether to train it again and how many are trained with it are not part of what it is.
-NOT_PART_OF_A_RUN = ("output_dir", "rerun", "trainer.max_members")
-NOT_IN_A_NAME = ("dataset", "model", "data_dir", "list", *NOT_PART_OF_A_RUN)
+# Where a run is kept, whether to train it again, how many are trained with it and what it is compared with are not
+# part of what it is.
+NOT_PART_OF_A_RUN = ("output_dir", "rerun", "trainer.max_members", "reported")
+SWEEP_ONLY = ("list",)  # keys of a sweep that no run has
+NOT_IN_A_NAME = ("dataset", "model", "data_dir", *SWEEP_ONLY, *NOT_PART_OF_A_RUN)
 # The order of the columns of metrics.csv; those that a loss adds come last.
 COLUMNS = [
     *("epoch", "step", "split", "kl_weight", "loss", "elbo", "reconstruction", "kl"),

@@ -18,15 +18,13 @@ from torch.optim import Optimizer
 
 from vaelab import UsageError, build, losses
 from vaelab import job as jobs
-from vaelab.asked import Asked
+from vaelab.asked import Asked, Failures
 from vaelab.data import Batch, Loader
 from vaelab.job import Job
 from vaelab.losses import Loss
 from vaelab.models import EncoderDecoder, Ensemble
 from vaelab.train import Member, OutOfTime, Plan, Terms, below, fit, seed_all, weights
 from vaelab.workers import portable
-
-Failures = dict[str, Exception]  # by the name of the run
 
 # Of the device's whole memory; what is free differs from hour to hour, and the size of an ensemble must not.
 SHARE_OF_MEMORY = 0.7
@@ -37,9 +35,8 @@ def perform(asked: Sequence[Asked]) -> Failures:
 
     Raises UsageError for a mistake that all of them share.
     """
-    asked = sorted(
-        asked, key=lambda a: float(a.cfg.optimizer.lr)
-    )  # members of one learning rate are stacked together
+    # Members of one learning rate are stacked together.
+    asked = sorted(asked, key=lambda a: float(a.cfg.optimizer.lr))
     first = jobs.prepare(asked[0].cfg)
     made = [first, *(jobs.prepare(a.cfg, like=first) for a in asked[1:])]
     failures: Failures = {}

@@ -86,13 +86,15 @@ class Member:
         self.waits = False
         self.run.log(f"continues after epoch {self.epoch}")
 
-    def record(self, epoch: int, step: int, trained: Numbers, validated: Numbers, clock: Clock) -> None:
-        """Writes an epoch's rows and a checkpoint, or how the run failed."""
-        if self.error is None and not math.isfinite(
-            validated["loss"]
-        ):  # the epoch's last step broke the weights
+    def record(
+        self, epoch: int, step: int, bad_step: int, trained: Numbers, validated: Numbers, clock: Clock
+    ) -> None:
+        """Writes an epoch's rows and a checkpoint, or how the run failed; without a bad step that is -1."""
+        if bad_step >= 0:
+            self.error = NotFinite(f"the loss is not finite at step {bad_step} (epoch {epoch})")
+        elif not math.isfinite(validated["loss"]):  # the last step broke the weights
             self.error = NotFinite(f"the loss is not finite after step {step} (epoch {epoch})")
-        if self.error is None:
+        else:
             try:
                 return self._keep(epoch, step, trained, validated, clock)
             except Exception as error:  # a full disk, say: other members may go on
@@ -143,18 +145,15 @@ def fit(
             plan.seed(epoch)
             bar.set_description(f"epoch {epoch}/{plan.epochs}")
             tick = time.perf_counter()
-            trained, bad, step = train_epoch(
+            trained, bad_steps, step = train_epoch(
                 fabric, model, loss, optimizers, train, plan, bar, epoch, last.step
             )
             tock = time.perf_counter()
             validated = validate(model, loss, val, plan)
             clock = Clock(tock - tick, time.perf_counter() - tock)
             for number, member in enumerate(members):
-                if member not in present:
-                    continue
-                if bad[number] >= 0:
-                    member.error = NotFinite(f"the loss is not finite at step {bad[number]} (epoch {epoch})")
-                member.record(epoch, step, trained[number], validated[number], clock)
+                if member in present:
+                    member.record(epoch, step, bad_steps[number], trained[number], validated[number], clock)
             bar.set_postfix({name: joined(trained, name) for name in ("loss", "elbo") if name in trained[0]})
             if plan.max_seconds and time.perf_counter() - started > plan.max_seconds:
                 break

@@ -1,16 +1,20 @@
 """Runs the real commands, each in an empty folder with one shared folder of prepared data."""
 
-import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from vaelab.run import Run
+
 BIN = Path(sys.executable).parent
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+Process = subprocess.Popen[str]
 
 # Small and quick, yet everything is trained, measured and drawn.
 QUICK = ["model=fc_vae", "epochs=2", "latent_dim=4"]
@@ -23,7 +27,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def vae(data_dir: Path) -> Command:
-    """vae("train", "kl_weight=5", cwd=folder): the finished process; vae.popen starts one."""
+    """vae("train", "kl_weight=5", cwd=folder): the finished process."""
 
     def run(name: str, *args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -41,8 +45,52 @@ def command(name: str, *args: str, data_dir: Path) -> list[str]:
     ]
 
 
-def environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k != "HYDRA_FULL_ERROR"}
+def started(name: str, *args: str, data_dir: Path, cwd: Path, stderr: int = subprocess.DEVNULL) -> Process:
+    """A command that runs beside the test."""
+    return subprocess.Popen(
+        command(name, *args, data_dir=data_dir), cwd=cwd, stdout=subprocess.DEVNULL, stderr=stderr, text=True,
+        # A shell's background jobs ignore Ctrl-C, and these tests may run in one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+
+
+def calm_and_killed(
+    name: str,
+    settings: Sequence[str],
+    moments: Sequence[Callable[[Path, Process], None]],
+    data_dir: Path,
+    folder: Path,
+    stderr: int = subprocess.DEVNULL,
+) -> tuple[Path, Path]:
+    """The folders of a command that came to its end and of one that SIGKILL ended at each of the moments.
+
+    A moment is a function of the folder and the process that returns when it has come.
+    """
+    calm, killed = folder / "calm", folder / "killed"
+    calm.mkdir()
+    killed.mkdir()
+    undisturbed = started(name, *settings, data_dir=data_dir, cwd=calm, stderr=subprocess.PIPE)
+    _, errors = undisturbed.communicate()
+    assert undisturbed.returncode == 0, errors
+    for wait in moments:
+        process = started(name, *settings, data_dir=data_dir, cwd=killed, stderr=stderr)
+        wait(killed, process)
+        process.kill()
+        process.communicate()
+    return calm, killed
+
+
+def wait_for_epoch(epoch: int, folder: Path, process: Process) -> None:
+    """Waits until some run below the folder has a checkpoint of this epoch or a later one."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "ended before it could be disturbed"
+        for found in folder.rglob("last.safetensors"):
+            checkpoint = Run(found.parents[1]).load_checkpoint()
+            if checkpoint and checkpoint[1]["epoch"] >= epoch:
+                return
+        time.sleep(0.02)
+    raise AssertionError("no checkpoint in time")
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from tests.cli.conftest import Command
 from tests.conftest import ROOT
 
 
-@pytest.mark.parametrize("name", ["train", "sweep", "evaluate", "data"])
+@pytest.mark.parametrize("name", ["train", "sweep", "evaluate", "report", "data"])
 def test_help_shows_groups_keys_and_three_examples(name: str, vae: Command, tmp_path: Path) -> None:
     done = vae(name, "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ import math
 import re
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hydra_plugins.vaelab_optuna.sweeper import OptunaSweeper, distribution, rounded, written
-from tests.cli.conftest import Command, command
+from tests.cli.conftest import Command, Process, calm_and_killed, started
 from vaelab.run import Run
 
 optuna = pytest.importorskip("optuna")
@@ -28,6 +29,14 @@ def trials(folder: Path) -> list[tuple[dict[str, object], float | None, str]]:
     (name,) = optuna.get_all_study_names(storage)
     study = optuna.load_study(study_name=name, storage=storage)
     return [(trial.params, trial.value, trial.state.name) for trial in study.trials]
+
+
+def wait_for_runs(count: int, folder: Path, process: Process) -> None:
+    """Waits until a search has said of so many runs that they are done."""
+    assert process.stderr is not None
+    ends = (line for line in process.stderr if ": done in" in line)
+    for _ in range(count):
+        assert next(ends, None), "ended before it could be disturbed"
 
 
 def test_a_search_finds_what_its_runs_say(vae: Command, tmp_path: Path) -> None:
@@ -65,23 +74,8 @@ def test_a_search_finds_what_its_runs_say(vae: Command, tmp_path: Path) -> None:
 
 def test_a_killed_search_ends_as_an_undisturbed_one(vae: Command, data_dir: Path, tmp_path: Path) -> None:
     asked = [*SEARCH, "hydra.sweeper.trials=5", "hydra.sweeper.batch=2"]
-    calm, killed = tmp_path / "calm", tmp_path / "killed"
-    calm.mkdir()
-    killed.mkdir()
-    assert vae("sweep", *asked, cwd=calm).returncode == 0
-    process = subprocess.Popen(
-        command("sweep", *asked, data_dir=data_dir),
-        cwd=killed,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    ends = (line for line in process.stderr if ": done in" in line)
-    for _ in range(3):  # in the middle of a batch
-        assert next(ends, None), "ended before it could be disturbed"
-    process.kill()
-    process.communicate()
+    moments = [partial(wait_for_runs, 3)]  # in the middle of a batch
+    calm, killed = calm_and_killed("sweep", asked, moments, data_dir, tmp_path, subprocess.PIPE)
     assert len(trials(killed)) < 5
     continued = vae("sweep", *asked, cwd=killed)
     assert continued.returncode == 0, continued.stderr
@@ -128,15 +122,8 @@ def test_mistakes_are_one_line(arguments: list[str], expected: str, vae: Command
 
 def test_the_trials_can_be_listed_while_a_search_runs(vae: Command, data_dir: Path, tmp_path: Path) -> None:
     asked = [*SEARCH, "hydra.sweeper.trials=200", "output_dir=a?b{c}"]  # a path that no URL may hold as it is
-    process = subprocess.Popen(
-        command("sweep", *asked, data_dir=data_dir),
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    assert any(": done in" in line for line in process.stderr)
+    process = started("sweep", *asked, data_dir=data_dir, cwd=tmp_path, stderr=subprocess.PIPE)
+    wait_for_runs(1, tmp_path, process)
     listed = vae("sweep", *asked, "list=true", cwd=tmp_path)
     running = process.poll() is None
     process.kill()

@@ -2,12 +2,12 @@
 
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import QUICK, Command, command
-from tests.cli.test_train import wait_for_epoch
+from tests.cli.conftest import QUICK, Command, calm_and_killed, started, wait_for_epoch
 from vaelab.run import Run
 
 FEW = [*QUICK, "evaluation=[test_metrics,kl_per_dimension]"]
@@ -133,18 +133,8 @@ def test_a_killed_sweep_ends_with_the_same_weights(
         *("model=conv_vae", "model.channels=8", "epochs=6", "kl_weight=0,1,5", "seed=0,1"),
         *("evaluation=[test_metrics]", f"hydra.launcher.strategy={strategy}"),
     ]
-    calm, killed = tmp_path / "calm", tmp_path / "killed"
-    calm.mkdir()
-    killed.mkdir()
-    undisturbed = vae("sweep", *settings, cwd=calm)
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    for epoch in (1, 4):
-        process = subprocess.Popen(
-            command("sweep", *settings, data_dir=data_dir), cwd=killed, stderr=subprocess.DEVNULL
-        )
-        wait_for_epoch(killed, epoch, process)
-        process.kill()
-        process.wait()
+    moments = [partial(wait_for_epoch, epoch) for epoch in (1, 4)]
+    calm, killed = calm_and_killed("sweep", settings, moments, data_dir, tmp_path)
     continued = vae("sweep", *settings, cwd=killed)
     assert continued.returncode == 0, continued.stderr
     assert "continues after epoch" in continued.stderr
@@ -172,12 +162,8 @@ def test_an_interrupted_sweep_says_so_and_leaves_no_process(
         *("model=fc_vae", "epochs=100000", "evaluation=[]", "kl_weight=0,1"),
         f"hydra.launcher.strategy={strategy}",
     ]
-    process = subprocess.Popen(
-        command("sweep", *settings, data_dir=data_dir), cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-        # A shell's background jobs ignore Ctrl-C, and these tests may run in one.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
-    wait_for_epoch(tmp_path, 1, process)
+    process = started("sweep", *settings, data_dir=data_dir, cwd=tmp_path, stderr=subprocess.PIPE)
+    wait_for_epoch(1, tmp_path, process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)  # also until no worker holds the pipe
     assert process.returncode == status
@@ -191,10 +177,8 @@ def test_a_worker_that_dies_loses_only_its_run(data_dir: Path, tmp_path: Path) -
         *("model=fc_vae", "epochs=100", "evaluation=[]", "kl_weight=0,1,2"),
         "hydra.launcher.strategy=parallel",
     ]
-    process = subprocess.Popen(
-        command("sweep", *settings, data_dir=data_dir), cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
-    wait_for_epoch(tmp_path, 1, process)
+    process = started("sweep", *settings, data_dir=data_dir, cwd=tmp_path, stderr=subprocess.PIPE)
+    wait_for_epoch(1, tmp_path, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     if not children.is_file():
         process.kill()

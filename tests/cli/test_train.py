@@ -3,7 +3,7 @@
 import json
 import signal
 import subprocess
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import vaelab
-from tests.cli.conftest import QUICK, Command, command
+from tests.cli.conftest import QUICK, Command, calm_and_killed, started, wait_for_epoch
 from vaelab.run import Run
 
 CONTRACT = [
@@ -25,6 +25,7 @@ FIGURES = [
     *("learning_curve", "reconstructions", "prior_samples", "interpolations", "traversals", "latent_space"),
     *(
         "latent_space_tsne",
+        "atlas",
         "kl_per_dimension",
         "test_metrics",
         "reconstructions/epoch_0001",
@@ -181,17 +182,8 @@ def test_a_killed_run_continues_to_the_same_weights(
         "loss.likelihood=gaussian_learned",
         "evaluation=[]",
     ]
-    calm, killed = tmp_path / "calm", tmp_path / "killed"
-    calm.mkdir()
-    killed.mkdir()
-    undisturbed = vae("train", *settings, cwd=calm)
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    process = subprocess.Popen(
-        command("train", *settings, data_dir=data_dir), cwd=killed, stderr=subprocess.DEVNULL
-    )
-    wait_for_epoch(killed, seen, process)
-    process.kill()
-    process.wait()
+    moments = [partial(wait_for_epoch, seen)]
+    calm, killed = calm_and_killed("train", settings, moments, data_dir, tmp_path)
     (run,) = (Run(p.parent) for p in killed.rglob("run.json"))
     assert run.info["status"] == "running"
     assert not (run.folder / "model.safetensors").exists()
@@ -209,12 +201,8 @@ def test_a_killed_run_continues_to_the_same_weights(
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_says_so(number: int, status: int, data_dir: Path, tmp_path: Path) -> None:
     settings = ["model=fc_vae", "epochs=100000", "evaluation=[]"]
-    process = subprocess.Popen(
-        command("train", *settings, data_dir=data_dir), cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-        # A shell's background jobs ignore Ctrl-C, and these tests may run in one.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
-    wait_for_epoch(tmp_path, 1, process)
+    process = started("train", *settings, data_dir=data_dir, cwd=tmp_path, stderr=subprocess.PIPE)
+    wait_for_epoch(1, tmp_path, process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == status
@@ -226,11 +214,9 @@ def test_an_interrupted_run_says_so(number: int, status: int, data_dir: Path, tm
 
 def test_two_processes_in_one_run_folder(data_dir: Path, vae: Command, tmp_path: Path) -> None:
     settings = ["model=fc_vae", "epochs=100000", "evaluation=[]"]
-    first = subprocess.Popen(
-        command("train", *settings, data_dir=data_dir), cwd=tmp_path, stderr=subprocess.DEVNULL
-    )
+    first = started("train", *settings, data_dir=data_dir, cwd=tmp_path)
     try:
-        wait_for_epoch(tmp_path, 1, first)
+        wait_for_epoch(1, tmp_path, first)
         second = vae("train", *settings, cwd=tmp_path)
     finally:
         first.kill()
@@ -285,16 +271,3 @@ def test_kl_weight_reaches_the_sum(vae: Command, tmp_path: Path) -> None:
     assert metrics["elbo"] == pytest.approx(-(metrics["reconstruction"] + metrics["kl"]), rel=1e-5)
     assert run.info["beta_eff"] == 5
     assert OmegaConf.load(run.folder / "config.yaml").loss.kl_weight == 5
-
-
-def wait_for_epoch(folder: Path, epoch: int, process: subprocess.Popen) -> None:
-    """Waits until some run below the folder has a checkpoint of this epoch or a later one."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "ended before it could be disturbed"
-        for found in folder.rglob("last.safetensors"):
-            checkpoint = Run(found.parents[1]).load_checkpoint()
-            if checkpoint and checkpoint[1]["epoch"] >= epoch:
-                return
-        time.sleep(0.02)
-    raise AssertionError("no checkpoint in time")

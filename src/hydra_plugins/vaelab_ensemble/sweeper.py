@@ -15,16 +15,18 @@ from omegaconf import DictConfig
 
 from hydra_plugins.vaelab_ensemble.launcher import asked_for
 from vaelab import UsageError
-from vaelab.asked import Asked
+from vaelab.asked import Asked, Failures
 from vaelab.run import identity
 from vaelab.sweep import Watch, listing, table
 
 Job = tuple[Sequence[str], Asked]  # overrides, and the run that they ask for
-Failures = dict[str, Exception]  # by the name of the run
 
 
 class GridSweeper(BasicSweeper):
     """Hydra's own grid of values; launches what is left of its runs and ends with a table of all of them."""
+
+    def __init__(self, params: dict[str, str] | None) -> None:
+        super().__init__(max_batch_size=None, params=params)
 
     def sweep(self, arguments: list[str]) -> None:
         """Does the runs, or with list=true only prints them; exits with 1 where some failed."""
@@ -33,7 +35,7 @@ class GridSweeper(BasicSweeper):
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        (grid,) = self.split_arguments(overrides, None)
+        (grid,) = self.split_arguments(overrides, self.max_batch_size)
         jobs = jobs_of(self.hydra_context, self.config, grid)
         asked = [one for _, one in jobs]
         if self.config.list:

@@ -17,11 +17,11 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.vaelab_ensemble.sweeper import Failures, Job, exit_with, jobs_of, launch
+from hydra_plugins.vaelab_ensemble.sweeper import Job, exit_with, jobs_of, launch
 from vaelab import UsageError
-from vaelab.asked import SWEEP_ONLY
+from vaelab.asked import Failures
 from vaelab.config import AtLeast, check_arguments
-from vaelab.run import Run
+from vaelab.run import SWEEP_ONLY, Run
 from vaelab.sweep import listing, table
 
 if TYPE_CHECKING:

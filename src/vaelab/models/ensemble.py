@@ -81,9 +81,8 @@ def stacked(layers: Sequence[nn.Module], groups: Sequence[int]) -> nn.Module:
         for name in dict(first.named_children()):
             setattr(shell, name, stacked([getattr(layer, name) for layer in layers], groups))
         return shell
-    for kind, make in STACKED.items():
-        if type(first) is kind:
-            return make(layers, groups)
+    if make := STACKED.get(type(first)):
+        return make(layers, groups)
     if isinstance(first, ELEMENTWISE):
         return first
     if isinstance(first, FOLDED):
@@ -116,6 +115,7 @@ def _all(parts: nn.ParameterList) -> Tensor:
 class Weighted(nn.Module):
     """Stacked weights (K, ...) and biases (K, n) of K layers."""
 
+    settings: tuple[str, ...] = ()  # of a layer, beside its weights
     weight: nn.ParameterList
     bias: nn.ParameterList | None
 
@@ -125,8 +125,6 @@ class Weighted(nn.Module):
         self.layer = {name: getattr(layers[0], name, None) for name in self.settings}
         self.weight = _stack([layer.weight for layer in layers], groups)
         self.bias = None if layers[0].bias is None else _stack([layer.bias for layer in layers], groups)
-
-    settings: tuple[str, ...] = ()
 
     def flat_bias(self) -> Tensor | None:
         """(K · n,), or None."""

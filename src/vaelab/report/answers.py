@@ -1,0 +1,309 @@
+"""What the numbers say, in sentences that carry their numbers; nothing is said that no number supports."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vaelab.report.records import Collection, Line, Record, Section
+from vaelab.report.table import references
+
+SAMPLES = 64  # of the prior, whose nearest test image is looked for
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A metric of the runs of one λ."""
+
+    weight: float
+    value: float
+    deviation: float  # over seeds; 0 with one
+    seeds: int
+
+
+def paragraph(line: Line) -> list[str]:
+    """Sentences on the evaluated runs of one line."""
+    if not line.by_weight():
+        return ["No run of this model is done yet, so there is nothing to compare."]
+    if not line.has_kl:
+        return _without_kl(line)
+    return [
+        *_best_elbo(line),
+        *_best_images(line),
+        *_from_low_to_high(line),
+        *_active_units(line),
+        *_without_prior(line),
+    ]
+
+
+def across_lines(section: Section) -> list[str]:
+    """Sentences that compare the models without a KL term with those that have one, on the same images."""
+    sentences = []
+    for metric, digits, unit in (("psnr", 2, " dB"), ("ssim", 3, "")):
+        vae, other = (_best_run(section, metric, has_kl) for has_kl in (True, False))
+        if vae is None or other is None:
+            continue
+        difference = other.metric(metric) - vae.metric(metric)
+        sentences.append(
+            f"{metric.upper()}: {section.labels[other.name]} reaches {other.metric(metric):.{digits}f}{unit},"
+            f" {abs(difference):.{digits}f}{unit} {'more' if difference >= 0 else 'less'} than the best VAE"
+            f" ({section.labels[vae.name]}: {vae.metric(metric):.{digits}f}{unit})."
+        )
+    return sentences
+
+
+def against_reported(section: Section) -> list[str]:
+    """Sentences that put measured values beside the reported ones of the experiment's file."""
+    sentences = []
+    for record in section.records:
+        for entry in references(record):
+            measured = record.metric(str(entry["metric"]))
+            if math.isfinite(measured):
+                source = f" ({entry['source']})" if entry.get("source") else ""
+                sentences.append(
+                    f"{section.labels[record.name]}: {entry['metric']} was reported as {entry['value']:g}{source},"
+                    f" measured {measured:.5g}."
+                )
+    return sentences
+
+
+def warnings(collection: Collection, section: Section) -> list[str]:
+    """What keeps numbers of a section, or of sections with the same data set's name, from being compared."""
+    found = []
+    same_name = [s for s in collection.sections if s.dataset == section.dataset]
+    if len(same_name) > 1:
+        others = ", ".join(s.fingerprint for s in same_name if s is not section)
+        found.append(
+            f"{section.dataset} was read in {len(same_name)} versions: these runs have the images"
+            f" {section.fingerprint}, others have {others}. Their numbers do not compare, so each version has a part"
+            " of its own."
+        )
+    found += _differing(section, "split sizes", _sizes, "are not measured on the same test images")
+    found += _differing(
+        section,
+        "likelihood",
+        lambda r: " with σ = ".join(map(str, r.convention)),
+        "have nats that mean different things: −ELBO, reconstruction and λ do not compare between them, PSNR and"
+        " SSIM do",
+    )
+    found += _differing(
+        section,
+        "reduction",
+        lambda r: r.reduction,
+        "weigh the KL by another convention: the same λ is not the same weight",
+    )
+    if section.in_beta_eff:
+        found.append(
+            "Because of these conventions β_eff is plotted instead of λ: the weight of the KL against the summed"
+            " negative log-likelihood of a unit-variance Gaussian (or of the Bernoulli), in nats."
+        )
+    found += _differing(
+        section, "epochs", lambda r: r.config.get("epochs"), "did not train for the same time"
+    )
+    found += _differing(section, "vaelab version", _version, "may measure in another way")
+    return found
+
+
+def _sizes(record: Record) -> str:
+    return ", ".join(f"{split} {size}" for split, size in record.sizes.items())
+
+
+def _version(record: Record) -> Any:
+    versions = record.info.get("versions")
+    return versions.get("vaelab") if isinstance(versions, dict) else None
+
+
+def _differing(section: Section, what: str, value: Callable[[Record], Any], consequence: str) -> list[str]:
+    groups: dict[str, list[str]] = {}
+    for record in section.records:
+        groups.setdefault(str(value(record)), []).append(section.labels[record.name])
+    if len(groups) < 2:
+        return []
+    parts = "; ".join(f"{name}: {_some(labels)}" for name, labels in groups.items())
+    return [f"Runs of different {what} ({parts}) {consequence}."]
+
+
+def _some(labels: Sequence[str], most: int = 6) -> str:
+    rest = len(labels) - most
+    return ", ".join(labels[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _best_run(section: Section, metric: str, has_kl: bool) -> Record | None:
+    runs = [r for line in section.lines if line.has_kl is has_kl for r in line.records]
+    return max(
+        (r for r in runs if math.isfinite(r.metric(metric))), key=lambda r: r.metric(metric), default=None
+    )
+
+
+def _means(line: Line, metric: str) -> list[Mean]:
+    """The metric at each λ that has it, in the order of λ."""
+    found = []
+    for weight, records in line.by_weight():
+        values = [v for r in records if math.isfinite(v := r.metric(metric))]
+        if weight is not None and values:
+            deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+            found.append(Mean(weight, statistics.fmean(values), deviation, len(values)))
+    return found
+
+
+def _ranked(line: Line, metric: str) -> list[Mean]:
+    """The highest first."""
+    return sorted(_means(line, metric), key=lambda mean: -mean.value)
+
+
+def _best_elbo(line: Line) -> list[str]:
+    ranked = _ranked(line, "elbo")
+    if not ranked:
+        return []
+    best, *others = ranked
+    images = line.records[0].sizes.get("test")
+    where = f" on {images:,} test images" if images else ""
+    spread = f" (± {best.deviation:.2f} over {best.seeds} seeds)" if best.seeds > 1 else ""
+    number = f"−ELBO is {-best.value:.2f} nats per image{where}{spread}"
+    if not others:
+        return [f"λ = {best.weight:g}: {number}."]
+    second = others[0]
+    next_best = f"next is λ = {second.weight:g} with {-second.value:.2f}"
+    close = best.seeds > 1 and best.value - second.value < max(best.deviation, second.deviation)
+    return [
+        f"λ = {best.weight:g} has the best ELBO: {number}; {next_best}"
+        + (", which is within the spread of the seeds." if close else ".")
+    ]
+
+
+def _best_images(line: Line) -> list[str]:
+    psnr, ssim = _ranked(line, "psnr"), _ranked(line, "ssim")
+    if not psnr:
+        return []
+    if len(psnr) == 1:
+        similarity = f" and an SSIM of {ssim[0].value:.3f}" if ssim else ""
+        return [f"Its reconstructions have a PSNR of {psnr[0].value:.2f} dB{similarity}."]
+    if ssim and psnr[0].weight != ssim[0].weight:
+        return [
+            f"The best PSNR is that of λ = {psnr[0].weight:g} ({psnr[0].value:.2f} dB), the best SSIM that of"
+            f" λ = {ssim[0].weight:g} ({ssim[0].value:.3f})."
+        ]
+    similarity = f" and SSIM {ssim[0].value:.3f}" if ssim else ""
+    return [
+        f"λ = {psnr[0].weight:g} has the best reconstructions: PSNR {psnr[0].value:.2f} dB{similarity};"
+        f" λ = {psnr[1].weight:g} has the next PSNR, {psnr[1].value:.2f} dB."
+    ]
+
+
+def _from_low_to_high(line: Line) -> list[str]:
+    """What happens to rate and images from the smallest to the largest λ."""
+    rate, psnr = _means(line, "kl"), _means(line, "psnr")
+    if len(rate) < 2 or len(psnr) < 2:
+        return []
+    return [
+        f"From λ = {rate[0].weight:g} to λ = {rate[-1].weight:g} the rate (KL) goes from {_nats(rate[0].value)} to"
+        f" {_nats(rate[-1].value)} nats and PSNR from {psnr[0].value:.2f} to {psnr[-1].value:.2f} dB."
+    ]
+
+
+def _active_units(line: Line) -> list[str]:
+    """How many units are active at each λ, and where the posterior has collapsed."""
+    rate = {mean.weight: mean.value for mean in _means(line, "kl")}
+    groups: dict[str, list[float]] = {}
+    for mean in _means(line, "active_units"):
+        size = _code_size(line, mean.weight)
+        of_all = f" of {size:,}" if size else ""
+        groups.setdefault(f"{mean.value:.3g}{of_all} units active", []).append(mean.weight)
+    sentences = []
+    for words, weights in groups.items():
+        nats = f" (KL {_nats(rate[weights[0]])} nats)" if len(weights) == 1 and weights[0] in rate else ""
+        end = ": the posterior has collapsed." if words.startswith("0 ") else "."
+        sentences.append(f"λ = {', '.join(f'{w:g}' for w in weights)}: {words}{nats}{end}")
+    return sentences
+
+
+def _code_size(line: Line, weight: float) -> int:
+    """Dimensions of the code, as the arrays of a run of this λ have them; 0 where there are none."""
+    for record in line.records:
+        if record.kl_weight == weight and (stored := record.arrays("kl_per_dimension", "kl")):
+            return int(stored["kl"].size)
+    return 0
+
+
+def _without_prior(line: Line) -> list[str]:
+    """What λ = 0 costs: nats of ELBO, the spread of the codes, and how far samples are from real images."""
+    ranked = _ranked(line, "elbo")
+    zero = next((r for r in line.records if r.kl_weight == 0 and r.is_evaluated), None)
+    if zero is None or len(ranked) < 2:
+        return []
+    best = ranked[0]
+    sentences = []
+    if best.weight != 0:
+        cost = best.value - next(mean.value for mean in ranked if mean.weight == 0)
+        rate = next(mean.value for mean in _means(line, "kl") if mean.weight == 0)
+        sentences.append(
+            f"λ = 0 costs {cost:.2f} nats of ELBO against λ = {best.weight:g}: nothing holds its KL down, which is"
+            f" {_nats(rate)} nats."
+        )
+    deviation = aggregate_deviation(zero)
+    if math.isfinite(deviation):
+        sentences.append(
+            f"At λ = 0 the codes of test images have a standard deviation of {deviation:.2f} per dimension, where the"
+            " prior has 1, so samples of the prior are not like them."
+        )
+    return sentences + _samples(line, zero, best.weight)
+
+
+def _samples(line: Line, zero: Record, best: float) -> list[str]:
+    """How far prior samples are from test images, at λ = 0 and at the λ of the best ELBO."""
+    other = next(r for r in line.records if r.kl_weight == best and r.is_evaluated)
+    plain, fitted = (distance_to_nearest(zero, name) for name in ("image", "aggregate_image"))
+    at_best = distance_to_nearest(other, "image")
+    if best == 0 or not all(map(math.isfinite, (plain, fitted, at_best))):
+        return []
+    return [
+        f"Mean squared error per pixel between a prior sample and the nearest test image: {plain:.4f} at λ = 0,"
+        f" {fitted:.4f} there for samples of a Gaussian fitted to the aggregate posterior, {at_best:.4f} at"
+        f" λ = {best:g}."
+    ]
+
+
+def aggregate_deviation(record: Record) -> float:
+    """Root of the mean variance of the aggregate posterior over dimensions; NaN where the run has not stored it."""
+    stored = record.arrays("kl_per_dimension", "aggregate_variance")
+    return float(np.sqrt(stored["aggregate_variance"].astype(np.float64).mean())) if stored else math.nan
+
+
+def distance_to_nearest(record: Record, samples: str) -> float:
+    """Mean over samples of the least mean squared error to one of the atlas's test images; NaN without them."""
+    stored, real = record.arrays("prior_samples", samples), record.arrays("atlas", "original")
+    if not stored or not real:
+        return math.nan
+    a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (stored[samples][:SAMPLES], real["original"]))
+    if a.shape[1] != b.shape[1]:
+        return math.nan
+    squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    return float(squared.min(1).clip(0).mean() / a.shape[1])
+
+
+def _without_kl(line: Line) -> list[str]:
+    sentences = []
+    for _, records in line.by_weight():
+        parts = [
+            f"{name} {statistics.fmean(values):.{digits}f}{unit}"
+            for metric, name, digits, unit in (
+                ("psnr", "PSNR", 2, " dB"),
+                ("ssim", "SSIM", 3, ""),
+                ("reconstruction", "reconstruction", 2, " nats per image"),
+            )
+            if (values := [v for r in records if math.isfinite(v := r.metric(metric))])
+        ]
+        seeds = f" (means of {len(records)} seeds)" if len(records) > 1 else ""
+        if parts:
+            sentences.append(
+                f"{', '.join(parts)}{seeds}. It has no KL term, so no rate, no ELBO and no prior to sample from."
+            )
+    return sentences
+
+
+def _nats(value: float) -> str:
+    """Two digits after the point, more for what would read as 0."""
+    return f"{value:.2g}" if 0 < abs(value) < 0.05 else f"{value:.2f}"

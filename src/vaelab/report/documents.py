@@ -1,0 +1,129 @@
+"""The report for those who write documents: report.md and its figures as PNG files."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from vaelab import figures
+from vaelab.report import answers
+from vaelab.report.charts import CURVES
+from vaelab.report.page import amount, conventions, state
+from vaelab.report.records import Collection, Section
+from vaelab.report.shown import Matrix, Shown, Strip
+from vaelab.report.table import SHOWN
+
+MOST_ROWS = 24  # of one figure
+
+if TYPE_CHECKING:
+    from vaelab.figures import Figure
+
+
+def markdown(
+    collection: Collection, shown: Sequence[Shown], table: pd.DataFrame, folder: Path, dpi: int
+) -> str:
+    """The text of report.md; writes the figures that it shows into folder/figures."""
+    lines = ["# What the weight λ of the KL term does", ""]
+    lines += [f"- {_escaped(name)} is left out: {_escaped(why)}" for name, why in collection.refused]
+    for place, (section, pictures) in enumerate(zip(collection.sections, shown, strict=True)):
+        lines += ["", f"## {_escaped(section.dataset)}", "", *_answers(collection, section)]
+        for name, caption, figure in _figures(section, pictures):
+            file = Path(
+                "figures", f"{place + 1}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', section.dataset)}-{name}.png"
+            )
+            figures.save(figure, folder / file, dpi)
+            lines += ["", f"![{_escaped(caption)}]({file.as_posix()})", "", f"*{_escaped(caption)}*"]
+    lines += [
+        "",
+        "## All runs",
+        "",
+        *_table(table),
+        "",
+        "table.csv has every column, index.html how each number was made.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _answers(collection: Collection, section: Section) -> Iterator[str]:
+    for line in section.lines:
+        yield from (f"**{_escaped(line.label)}**", "")
+        yield from (f"- {_escaped(sentence)}" for sentence in answers.paragraph(line))
+        yield ""
+    yield from (f"- {_escaped(s)}" for s in answers.across_lines(section) + answers.against_reported(section))
+    yield from (f"- Before you compare: {_escaped(w)}" for w in answers.warnings(collection, section))
+    unfinished = [record for record in section.records if not record.is_evaluated]
+    yield from (f"- {_escaped(section.labels[r.name])}: {_escaped(state(r))}." for r in unfinished)
+
+
+def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]]:
+    """The name of each figure's file, what it shows, and the figure."""
+    for place, convention in enumerate(conventions(section)):
+        plane = _plane(section, convention)
+        if plane is not None:
+            name = "rate-distortion" + (f"-{place + 1}" if place else "")
+            yield name, f"Rate against distortion on the test split of {section.dataset}", plane
+    curves = {title: _curves(section, column) for column, title in CURVES.values()}
+    curves = {title.replace(" (", "\n("): found for title, found in curves.items() if found}
+    if curves:
+        caption = f"Learning curves on the validation split of {section.dataset}"
+        yield "learning-curves", caption, figures.run_curves(curves, caption)
+    for matrix in shown.matrices:
+        if matrix.id in ("reconstructions", "prior_samples", "interpolations-0"):
+            caption = f"{matrix.title} of {section.dataset}"
+            rows = [(strip.label, strip.images) for strip in _few(section, matrix)]
+            yield matrix.id, caption, figures.image_rows(rows, caption)
+
+
+def _few(section: Section, matrix: Matrix) -> list[Strip]:
+    """The strips of one run for each λ of each line, for a page has no room for every seed."""
+    first = {
+        (place, r.kl_weight): r.name for place, line in enumerate(section.lines) for r in line.records[::-1]
+    }
+    return [strip for strip in matrix.strips if strip.run in ("", *first.values())][:MOST_ROWS]
+
+
+def _plane(section: Section, convention: tuple[object, ...]) -> Figure | None:
+    lines: dict[str, figures.Points] = {}
+    flat: dict[str, float] = {}
+    for line in section.lines:
+        runs = [
+            r
+            for r in line.records
+            if r.convention == convention and math.isfinite(r.metric("reconstruction"))
+        ]
+        if line.has_kl and runs:
+            numbers = [[section.weight(r), r.metric("kl"), r.metric("reconstruction")] for r in runs]
+            weight, rate, distortion = np.array(numbers, float).T
+            lines[line.label] = (weight, rate, distortion)
+        if not line.has_kl:
+            flat |= {section.labels[r.name]: r.metric("reconstruction") for r in runs}
+    if not lines and not flat:
+        return None
+    likelihood = " with σ = ".join(map(str, convention))
+    title = f"Rate and distortion · {section.dataset} · {likelihood} likelihood"
+    return figures.rate_distortion(lines, flat, section.symbol, title)
+
+
+def _curves(section: Section, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    sign = -1 if column == "elbo" else 1
+    found = {section.labels[r.name]: r.curve(column, "val") for r in section.records}
+    return {label: (np.array(x), sign * np.array(y)) for label, (x, _, y) in found.items() if y}
+
+
+def _table(table: pd.DataFrame) -> Iterator[str]:
+    columns = [name for name in table.columns if name.removesuffix(" (reported)") in SHOWN]
+    yield "| " + " | ".join(map(_escaped, columns)) + " |"
+    yield "|" + "---|" * len(columns)
+    for row in table[columns].itertuples(index=False):
+        yield "| " + " | ".join(_escaped(amount(value)) for value in row) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(str(text).split()))

@@ -1,0 +1,367 @@
+// The report's script: draws the charts, cuts pictures out of sheets, moves sliders, sorts the table.
+"use strict";
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const one = (selector, within = document) => within.querySelector(selector);
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+const make = (tag, text) => Object.assign(document.createElement(tag), { textContent: text ?? "" });
+
+// ---- pictures: one sheet holds many images; a canvas shows one of them, pixel by pixel
+
+const loaded = new Map();
+function picture(uri) {
+  if (!loaded.has(uri)) {
+    const image = new Image();
+    image.src = uri;
+    loaded.set(uri, image.decode().then(() => image));
+  }
+  return loaded.get(uri);
+}
+
+// Draws cells [[sheet, row, column], ...] beside each other; only the last call for a canvas counts.
+async function drawCells(canvas, cells) {
+  const call = (canvas.call = Symbol("call"));
+  const images = await Promise.all(cells.map(([sheet]) => picture(sheet.uri)));
+  if (canvas.call !== call) return;
+  const [width, height] = cells[0][0].cell;
+  const gap = cells.length > 1 ? 1 : 0;
+  canvas.width = cells.length * (width + gap) - gap;
+  canvas.height = height;
+  const context = canvas.getContext("2d");
+  cells.forEach(([sheet, row, column], place) => {
+    const [w, h] = sheet.cell;
+    context.drawImage(images[place], column * w, row * h, w, h, place * (width + gap), 0, width, height);
+  });
+}
+
+// ---- charts
+
+const dark = () => document.documentElement.dataset.theme === "dark";
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function themed() {
+  const axis = { color: colour("--ink"), gridcolor: colour("--line"), linecolor: colour("--soft") };
+  const layout = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", "font.color": colour("--ink"),
+    "hoverlabel.bgcolor": colour("--panel"), "hoverlabel.font.color": colour("--ink") };
+  for (const letter of ["x", "y"]) for (const key in axis) layout[`${letter}axis.${key}`] = axis[key];
+  return layout;
+}
+
+const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+
+async function draw(chart) {
+  if (chart.drawn) return chart.drawn;
+  const part = chart.closest(".part").dataset.part;
+  const figure = DATA[part].figures[chart.dataset.chart];
+  if (!figure) return null;
+  chart.drawn = Plotly.newPlot(chart, figure.data, figure.layout, CONFIG).then(() => Plotly.relayout(chart, themed()));
+  await chart.drawn;
+  chart.on("plotly_hover", (event) => point(chart, event.points[0].data.meta));
+  chart.on("plotly_click", (event) => point(chart, event.points[0].data.meta));
+  return chart.drawn;
+}
+
+const seen = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
+}, { rootMargin: "400px" });
+all(".chart[data-chart]").forEach((chart) => seen.observe(chart));
+addEventListener("beforeprint", () => all(".chart[data-chart]").forEach(draw));
+
+const themeButton = one("#theme");
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  themeButton.textContent = name === "dark" ? "Light" : "Dark";
+  themeButton.setAttribute("aria-pressed", String(name === "dark"));
+  for (const chart of all(".chart")) if (chart.drawn) chart.drawn.then(() => Plotly.relayout(chart, themed()));
+}
+themeButton.addEventListener("click", () => setTheme(dark() ? "light" : "dark"));
+setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+
+// ---- the rate-distortion plane: the run that is pointed at, with its numbers and pictures
+
+const NAMES = { elbo: "−ELBO (nats)", kl: "rate: KL", reconstruction: "distortion", psnr: "PSNR (dB)", ssim: "SSIM", active_units: "active units" };
+
+function point(chart, run) {
+  const select = one(".pointed", chart.closest(".part"));
+  if (!run || !select || !chart.dataset.chart.startsWith("rate") || ![...select.options].some((o) => o.value === run)) return;
+  select.value = run;
+  describe(select);
+}
+
+async function describe(select) {
+  const run = DATA[select.closest(".part").dataset.part].runs[select.value];
+  const panel = select.closest(".panel");
+  const numbers = one(".numbers", panel);
+  numbers.replaceChildren();
+  for (const [name, value] of Object.entries(run.metrics)) numbers.append(make("dt", NAMES[name]), make("dd", value));
+  const canvas = one(".probes", panel);
+  canvas.hidden = !run.reconstructions;
+  canvas.setAttribute("aria-label", `Test images above their reconstructions: ${run.label}`);
+  if (run.reconstructions) drawProbes(canvas, run);
+}
+
+// Half of the columns, wrapped: images above reconstructions, then again.
+async function drawProbes(canvas, run) {
+  const call = (canvas.call = Symbol("call"));
+  const rows = [await picture(run.originals), await picture(run.reconstructions)];
+  if (canvas.call !== call) return;
+  const columns = Math.ceil(run.columns / 2), width = rows[0].naturalWidth / run.columns, height = rows[0].naturalHeight;
+  canvas.width = columns * width;
+  canvas.height = 4 * height + 4;
+  canvas.style.width = "100%";
+  const context = canvas.getContext("2d");
+  for (const half of [0, 1]) rows.forEach((image, row) =>
+    context.drawImage(image, half * columns * width, 0, columns * width, height, 0, half * (2 * height + 4) + row * height, columns * width, height));
+}
+for (const select of all(".pointed")) {
+  select.addEventListener("change", () => describe(select));
+  if (select.value) describe(select);
+}
+
+// ---- learning curves: axes, and runs on and off in all charts at once
+
+for (const part of all(".part")) {
+  const curves = all(".chart[data-chart^=curve]", part);
+  const chosen = (name) => one(`input[name="${part.id}-${name}"]:checked`, part)?.value;
+  const apply = async (change) => { for (const chart of curves) { await draw(chart); await change(chart); } };
+  all(`input[name="${part.id}-x"]`, part).forEach((input) => input.addEventListener("change", () => apply((chart) => {
+    const figure = DATA[part.dataset.part].figures[chart.dataset.chart];
+    const seconds = chosen("x") === "seconds";
+    const x = figure.data.map((trace) => (seconds ? trace.customdata : trace.x));
+    return Plotly.update(chart, { x }, { "xaxis.title.text": seconds ? "seconds of training" : "epoch" });
+  })));
+  all(`input[name="${part.id}-y"]`, part).forEach((input) => input.addEventListener("change", () => apply((chart) =>
+    Plotly.relayout(chart, { "yaxis.type": chosen("y"), "yaxis.autorange": true }))));
+  all(".trace", part).forEach((box) => box.addEventListener("change", () => apply((chart) => {
+    const traces = chart.data.flatMap((trace, place) => (trace.meta === box.value ? [place] : []));
+    return traces.length ? Plotly.restyle(chart, { visible: box.checked }, traces) : null;
+  })));
+}
+
+// ---- the matrix: choose what is shown, enlarge, move with the arrow keys
+
+for (const choice of all(".matrix-choice")) choice.addEventListener("change", () => {
+  for (const box of all(".matrix-box", choice.closest(".part"))) box.hidden = box.dataset.matrix !== choice.value;
+});
+
+const viewer = one("#viewer");
+let at = null; // { strips, row, column } of the enlarged image
+const columnsOf = (strip) => JSON.parse(strip.dataset.columns);
+
+async function enlarge() {
+  const strip = at.strips[at.row], names = columnsOf(strip), image = one("img", strip);
+  const width = image.naturalWidth / names.length, height = image.naturalHeight;
+  const canvas = one("canvas", viewer);
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext("2d").drawImage(image, at.column * width, 0, width, height, 0, 0, width, height);
+  const label = `${one("th", strip.closest("tr")).textContent}: ${names[at.column]}`;
+  one("#viewer-caption").textContent = label;
+  canvas.setAttribute("aria-label", label);
+  if (!viewer.open) viewer.showModal();
+}
+function move(direction) {
+  if (direction === "close") return viewer.close();
+  const step = { left: [0, -1], right: [0, 1], up: [-1, 0], down: [1, 0] }[direction];
+  at.row = Math.max(0, Math.min(at.strips.length - 1, at.row + step[0]));
+  at.column = Math.max(0, Math.min(columnsOf(at.strips[at.row]).length - 1, at.column + step[1]));
+  enlarge();
+}
+for (const strip of all(".strip")) strip.addEventListener("click", (event) => {
+  const strips = all(".strip", strip.closest("table")), box = strip.getBoundingClientRect();
+  // A key press has no place of its own: it begins with the first image.
+  const place = event.detail === 0 ? 0 : (event.clientX - box.left) / box.width;
+  const column = Math.floor(Math.max(0, Math.min(0.999, place)) * columnsOf(strip).length);
+  at = { strips, row: strips.indexOf(strip), column };
+  enlarge();
+});
+all("[data-move]", viewer).forEach((button) => button.addEventListener("click", () => move(button.dataset.move)));
+viewer.addEventListener("keydown", (event) => {
+  const direction = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down" }[event.key];
+  if (!direction) return;
+  event.preventDefault();
+  move(direction);
+});
+viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
+
+// ---- the explorer: λ, two dimensions, one strip for each active dimension, the latent map
+
+const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toPrecision(3);
+const dimension = (name, kl) => `z${name}${kl === undefined || kl === null ? "" : `, KL ${kl.toFixed(2)} nats`}`;
+
+function explorer(root) {
+  const part = root.closest(".part"), { runs, originals, classes } = DATA[part.dataset.part].explorer;
+  const slider = one(".run-slider", root), first = one(".first", root), second = one(".second", root);
+  const plane = one(".slice", root), map = one(".map", root), nearest = one(".point", root);
+  let run = runs[0], method = null;
+
+  function showDecoded() {
+    const row = +first.value, column = +second.value;
+    drawCells(one(".decoded", root), [[run.slice, row, column]]);
+    [first, second].forEach((input, which) => {
+      const label = input.closest("label"), value = run.values[which][+input.value];
+      one(".name", label).textContent = dimension(run.dimensions[which], run.kl?.[which]);
+      one("output", label).textContent = signed(value);
+      input.setAttribute("aria-valuetext", signed(value));
+    });
+    showPlane(row, column);
+  }
+  async function showPlane(row, column) {
+    const sheet = run.slice, [w, h] = sheet.cell, call = (plane.call = Symbol("call"));
+    const image = await picture(sheet.uri);
+    if (plane.call !== call) return;
+    plane.width = sheet.columns * w;
+    plane.height = sheet.rows * h;
+    const context = plane.getContext("2d");
+    context.drawImage(image, 0, 0);
+    context.lineWidth = Math.max(2, w / 12);
+    context.strokeStyle = "#ff7a00";
+    context.strokeRect(column * w, row * h, w, h);
+  }
+  function showStrips() {
+    const box = one(".strips", root);
+    box.replaceChildren();
+    if (!run.strips) return box.append(make("p", "No dimension is active: the posterior has collapsed, and no slider would change the image."));
+    run.stripDimensions.forEach((name, row) => {
+      const label = make("label", dimension(name, run.stripKl?.[row])), canvas = make("canvas"), input = make("input"), output = make("output");
+      Object.assign(input, { type: "range", min: 0, max: run.strips.columns - 1, value: (run.strips.columns - 1) / 2 });
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", `Decoded with z${name} moved`);
+      const update = () => {
+        drawCells(canvas, [[run.strips, row, +input.value]]);
+        output.textContent = signed(run.stripValues[row][+input.value]);
+        input.setAttribute("aria-valuetext", output.textContent);
+      };
+      input.addEventListener("input", update);
+      label.append(canvas, input, output);
+      box.append(label);
+      update();
+    });
+  }
+  function showMethods() {
+    const methods = Object.keys(run.maps), box = one(".methods", root);
+    method = methods.includes(method) ? method : methods[0];
+    all("label", box).forEach((label) => label.remove());
+    for (const name of methods) {
+      const label = make("label"), input = Object.assign(make("input"), { type: "radio", name: `${part.id}-method`, value: name, checked: name === method });
+      input.addEventListener("change", () => { method = name; showMap(); });
+      label.append(input, ` ${name}`);
+      box.append(label);
+    }
+  }
+  function showMap() {
+    const points = run.maps[method];
+    map.hidden = nearest.disabled = !points;
+    if (!points) return;
+    const groups = points.label ? [...new Set(points.label)].sort((a, b) => a - b) : [null];
+    const palette = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8a8a8a"];
+    const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "bowtie", "hourglass", "triangle-down"];
+    const traces = groups.map((group, place) => {
+      const own = points.at.flatMap((_, i) => (group === null || points.label[i] === group ? [i] : []));
+      return { type: "scatter", mode: "markers", name: String(classes[group] ?? group ?? "test images").replaceAll("&", "&amp;").replaceAll("<", "&lt;"),
+        x: own.map((i) => points.x[i]), y: own.map((i) => points.y[i]), customdata: own,
+        marker: { size: 8, color: palette[place % palette.length], symbol: symbols[place % symbols.length] }, hoverinfo: "none" };
+    });
+    traces.push({ type: "scatter", mode: "markers", x: [], y: [], showlegend: false, hoverinfo: "skip", marker: { size: 18, symbol: "circle-open", color: "#ff7a00", line: { width: 3 } } });
+    const layout = { margin: { l: 44, r: 8, t: 8, b: 36 }, showlegend: groups[0] !== null, legend: { orientation: "h", y: -0.15 },
+      xaxis: { title: { text: `${method} 1` }, zeroline: false }, yaxis: { title: { text: `${method} 2` }, zeroline: false } };
+    map.drawn = Plotly.react(map, traces, layout, CONFIG).then(() => Plotly.relayout(map, themed()));
+    map.drawn.then(() => {
+      map.removeAllListeners("plotly_hover");
+      map.on("plotly_hover", (event) => { nearest.value = event.points[0].customdata; showPoint(); });
+    });
+    nearest.max = points.at.length - 1;
+    showPoint();
+  }
+  function showPoint() {
+    const points = run.maps[method], place = Math.min(+nearest.value, points.at.length - 1), image = points.at[place];
+    const sheet = originals[run.originals], row = Math.floor(image / sheet.columns), column = image % sheet.columns;
+    drawCells(one(".map-pair", root), [[sheet, row, column], [run.reconstructions, row, column]]);
+    const label = points.label ? `, ${classes[points.label[place]] ?? points.label[place]}` : "";
+    one("output", nearest.closest("label")).textContent = `test image ${run.index[image]}${label}`;
+    map.drawn.then(() => Plotly.restyle(map, { x: [[points.x[place]]], y: [[points.y[place]]] }, [map.data.length - 1]));
+  }
+  function showRun() {
+    run = runs[+slider.value];
+    one("output", slider.closest("label")).textContent = run.label;
+    slider.setAttribute("aria-valuetext", run.label);
+    for (const input of [first, second]) input.max = run.slice.rows - 1;
+    showDecoded();
+    showStrips();
+    showMethods();
+    showMap();
+  }
+  slider.max = runs.length - 1;
+  slider.value = Math.max(0, runs.findIndex((other) => other.run === DATA[part.dataset.part].best));
+  slider.addEventListener("input", showRun);
+  first.addEventListener("input", showDecoded);
+  second.addEventListener("input", showDecoded);
+  nearest.addEventListener("input", showPoint);
+  plane.addEventListener("click", (event) => {
+    const box = plane.getBoundingClientRect();
+    first.value = Math.floor(((event.clientY - box.top) / box.height) * run.slice.rows);
+    second.value = Math.floor(((event.clientX - box.left) / box.width) * run.slice.columns);
+    showDecoded();
+  });
+  showRun();
+}
+const approached = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) { approached.unobserve(entry.target); explorer(entry.target); }
+}, { rootMargin: "600px" });
+all(".explorer").forEach((root) => approached.observe(root));
+
+// ---- the table: columns, filter, order, copies
+
+const table = one("#runs"), heads = all("th", table), body = one("tbody", table);
+const shownColumns = () => heads.flatMap((head, place) => (head.hidden ? [] : [place]));
+
+all(".column").forEach((box) => box.addEventListener("change", () => {
+  for (const row of all("tr", table)) row.children[+box.value].hidden = !box.checked;
+  filterRows();
+}));
+function filterRows() {
+  const words = one("#filter").value.toLowerCase().split(/\s+/).filter(Boolean), columns = shownColumns();
+  for (const row of body.rows) {
+    const text = columns.map((place) => row.cells[place].textContent).join(" ").toLowerCase();
+    row.hidden = !words.every((word) => text.includes(word));
+  }
+}
+one("#filter").addEventListener("input", filterRows);
+heads.forEach((head, place) => one("button", head).addEventListener("click", () => {
+  const down = head.getAttribute("aria-sort") === "ascending";
+  heads.forEach((other) => other.removeAttribute("aria-sort"));
+  head.setAttribute("aria-sort", down ? "descending" : "ascending");
+  const value = (row) => row.cells[place].dataset.value;
+  const compare = (a, b) => (head.classList.contains("numeric") ? a - b : a.localeCompare(b));
+  // Empty cells stay at the end in both orders.
+  const order = (a, b) => (value(a) === "") - (value(b) === "") || (down ? -1 : 1) * compare(value(a), value(b));
+  body.append(...[...body.rows].sort(order));
+}));
+
+function lines() {
+  const columns = shownColumns(), rows = [...body.rows].filter((row) => !row.hidden);
+  return [columns.map((place) => heads[place].textContent), ...rows.map((row) => columns.map((place) => row.cells[place].dataset.value))];
+}
+const asCsv = () => lines().map((row) => row.map((cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")).join("\n");
+function asLatex() {
+  const special = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}" };
+  const escape = (text) => text.replace(/[\\~^&%$#_{}]/g, (mark) => special[mark] ?? `\\${mark}`);
+  const short = (cell) => (cell !== "" && Number.isFinite(+cell) ? String(+(+cell).toPrecision(5)) : escape(cell));
+  const [head, ...rows] = lines();
+  const kinds = shownColumns().map((place) => (heads[place].classList.contains("numeric") ? "r" : "l")).join("");
+  return [`\\begin{tabular}{${kinds}}`, "\\hline", `${head.map(escape).join(" & ")} \\\\`, "\\hline",
+    ...rows.map((row) => `${row.map(short).join(" & ")} \\\\`), "\\hline", "\\end{tabular}"].join("\n");
+}
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    one("#copied").textContent = `${text.split("\n").length} lines copied`;
+  } catch { // no clipboard in this browser: the text is shown to be copied by hand
+    const box = one("#copy-box");
+    one("textarea", box).value = text;
+    box.showModal();
+    one("textarea", box).select();
+  }
+}
+one("#copy-csv").addEventListener("click", () => copy(asCsv()));
+one("#copy-latex").addEventListener("click", () => copy(asLatex()));
+one("#copy-box button").addEventListener("click", () => one("#copy-box").close());

@@ -1,0 +1,266 @@
+"""The report's page: one HTML file that carries its pictures, numbers, charts and scripts."""
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from vaelab import __version__
+from vaelab.report import answers, charts
+from vaelab.report.records import Collection, Record, Section, flatten
+from vaelab.report.shown import Shown, scale_for, show
+from vaelab.report.table import SHOWN, references
+
+LARGEST = 20_000_000  # bytes of the page
+SMALLEST = 0.1  # images are not reduced further
+HERE = Path(__file__).parent
+
+
+def render(collection: Collection, table: pd.DataFrame, command: Sequence[str]) -> tuple[str, list[Shown]]:
+    """The page as text, under 20 MB, and each section's pictures: with many runs the images are reduced."""
+    script = get_plotlyjs()
+    budget = LARGEST - len(script) - 2_000_000  # what is no picture
+    scale = scale_for(collection.sections, budget)
+    while True:
+        shown = [show(section, scale) for section in collection.sections]
+        page = _render(collection, shown, table, command, script, scale)
+        if len(page.encode()) <= LARGEST or scale < SMALLEST:
+            return page, shown
+        scale *= 0.8
+
+
+def _render(
+    collection: Collection,
+    shown: Sequence[Shown],
+    table: pd.DataFrame,
+    command: Sequence[str],
+    script: str,
+    scale: float,
+) -> str:
+    parts = [
+        _part(f"part-{i}", collection, section, pictures)
+        for i, (section, pictures) in enumerate(zip(collection.sections, shown, strict=True))
+    ]
+    environment = Environment(
+        loader=PackageLoader("vaelab.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    environment.filters |= {"amount": amount, "tied": tied}
+    data = {part["id"]: part["data"] for part in parts}
+    return environment.get_template("page.html.j2").render(
+        parts=parts,
+        collection=collection,
+        problems=[(record.name, record.problems) for record in collection.records if record.problems],
+        counts=_counts(collection.records),
+        columns=_columns(table),
+        rows=_rows(table),
+        made=datetime.now().strftime("%Y-%m-%d %H:%M"),
+        version=__version__,
+        command=shlex.join(command),
+        scale=scale,
+        data=data,
+        plotly=Markup(_inside_script(script)),
+        script=Markup(_inside_script((HERE / "page.js").read_text())),
+        style=Markup((HERE / "page.css").read_text()),
+    )
+
+
+def _part(identity: str, collection: Collection, section: Section, shown: Shown) -> dict[str, Any]:
+    """Everything that the template shows of one section."""
+    figures = _figures(section)
+    best = max(section.records, key=_elbo).name
+    return {
+        "id": identity,
+        "section": section,
+        "paragraphs": [(line.label, answers.paragraph(line)) for line in section.lines],
+        "across": answers.across_lines(section) + answers.against_reported(section),
+        "warnings": answers.warnings(collection, section),
+        "figures": figures,
+        "planes": {
+            f"rate-distortion-{i}": " with σ = ".join(map(str, c))
+            for i, c in enumerate(conventions(section))
+            if f"rate-distortion-{i}" in figures
+        },
+        "curves": {
+            f"curve-{name}": title for name, (_, title) in charts.CURVES.items() if f"curve-{name}" in figures
+        },
+        "colours": charts.colours(section),
+        "best": best,
+        "matrices": shown.matrices,
+        "can_explore": bool(shown.explorer["runs"]),
+        "not_explorable": _not_explorable(section, shown),
+        "runs": [_details(section, record) for record in section.records],
+        "fitted": any(strip.label.endswith("fitted Gaussian") for m in shown.matrices for strip in m.strips),
+        "data": {
+            "figures": {name: figure.as_json() for name, figure in figures.items()},
+            "explorer": shown.explorer,
+            "best": best,
+            "runs": {r.name: _summary(section, r, shown) for r in section.records},
+        },
+    }
+
+
+def _figures(section: Section) -> dict[str, Any]:
+    """The charts that the section's runs have something for, by name."""
+    found = {
+        f"rate-distortion-{i}": charts.rate_distortion(section, convention)
+        for i, convention in enumerate(conventions(section))
+    }
+    found |= {
+        f"curve-{name}": charts.learning_curve(section, column, title)
+        for name, (column, title) in charts.CURVES.items()
+    }
+    found |= {
+        "kl-heat-map": charts.kl_heat_map(section),
+        "active-units": charts.active_units(section),
+        "aggregate-posterior": charts.aggregate_posterior(section),
+    }
+    return {name: figure for name, figure in found.items() if figure is not None}
+
+
+def _elbo(record: Record) -> float:
+    elbo = record.metric("elbo")
+    return elbo if math.isfinite(elbo) else -math.inf
+
+
+def conventions(section: Section) -> list[tuple[Any, ...]]:
+    """The likelihoods of a section's runs, each once."""
+    return list(dict.fromkeys(record.convention for record in section.records))
+
+
+def _not_explorable(section: Section, shown: Shown) -> list[Record]:
+    there = {run["run"] for run in shown.explorer["runs"]}
+    return [r for r in section.records if r.is_evaluated and r.name not in there]
+
+
+def _summary(section: Section, record: Record, shown: Shown) -> dict[str, Any]:
+    """What the page's script says of a run that is pointed at."""
+    probes, originals = shown.probes.get(record.name), shown.probes.get("")
+    names = ("kl", "reconstruction", "psnr", "ssim", "active_units")
+    metrics = {"elbo": amount(-elbo)} if math.isfinite(elbo := record.metric("elbo")) else {}
+    return {
+        "label": section.labels[record.name],
+        "weight": section.weight(record),
+        "metrics": metrics | {n: amount(v) for n in names if math.isfinite(v := record.metric(n))},
+        "reconstructions": probes.sheet.uri if probes and originals else None,
+        "originals": originals.sheet.uri if originals else None,
+        "columns": len(probes.columns) if probes else 0,
+    }
+
+
+def _details(section: Section, record: Record) -> dict[str, Any]:
+    """How the numbers of one run were made."""
+    info = record.info
+    command = info.get("command")
+    versions = info.get("versions")
+    facts = {
+        "state": state(record),
+        "command": shlex.join(map(str, command)) if isinstance(command, list) else None,
+        "folder": str(record.folder),
+        "source of the images": info["dataset"].get("source"),
+        "fingerprint": record.fingerprint,
+        "images": ", ".join(f"{split} {size}" for split, size in record.sizes.items()),
+        "β_eff": record.beta_eff,
+        "parameters": info.get("parameters"),
+        "git sha": info.get("git_sha"),
+        "versions": _listed(versions),
+        "device": info.get("device"),
+        "precision": info.get("precision"),
+        "seconds of training": info.get("seconds"),
+        "images per second": info.get("images_per_second"),
+        "sweep": _listed(info.get("sweep")),
+        "findings": _sentences(info.get("findings")),
+        "reported": "; ".join(_reference(entry) for entry in references(record)) or None,
+    }
+    return {
+        "label": section.labels[record.name],
+        "record": record,
+        "facts": {key: value for key, value in facts.items() if value not in (None, "")},
+        "configuration": "\n".join(f"{key}: {value}" for key, value in flatten(record.config).items()),
+    }
+
+
+def state(record: Record) -> str:
+    """How far a run is, in words."""
+    epochs = record.config.get("epochs")
+    reason = record.info.get("reason")
+    words = {
+        "done": "done",
+        "running": f"running or killed, {record.epoch} of {epochs} epochs",
+        "interrupted": f"interrupted after {record.epoch} of {epochs} epochs",
+        "failed": f"failed after {record.epoch} of {epochs} epochs",
+    }.get(record.status, record.status)
+    return f"{words}: {reason}" if reason else words
+
+
+def _reference(entry: Mapping[str, Any]) -> str:
+    source = f" ({entry['source']})" if entry.get("source") else ""
+    return f"{entry['metric']} {entry['value']}{source}"
+
+
+def _listed(values: Any) -> str | None:
+    if not isinstance(values, Mapping):
+        return None
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def _sentences(findings: Any) -> str | None:
+    if not isinstance(findings, Mapping):
+        return None
+    return "; ".join(str(s) for found in findings.values() if isinstance(found, list) for s in found)
+
+
+def _counts(records: Sequence[Record]) -> str:
+    statuses = [record.status for record in records]
+    return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+
+
+def _columns(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "numeric": pd.api.types.is_numeric_dtype(table[name]),
+            "shown": name.removesuffix(" (reported)") in SHOWN,
+        }
+        for name in table.columns
+    ]
+
+
+def _rows(table: pd.DataFrame) -> list[list[dict[str, Any]]]:
+    """Each cell as it is shown, with its whole value for sorting and copying."""
+    return [
+        [{"text": amount(value), "value": "" if pd.isna(value) else value} for value in row]
+        for row in table.itertuples(index=False)
+    ]
+
+
+def amount(value: Any) -> str:
+    """A number as it is read: five digits, no exponent where there need not be one."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}" if abs(value) >= 10_000 else f"{int(value)}"
+    return f"{value:,.2f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
+def tied(text: str) -> str:
+    """Text in which no line ends within "λ = 5"."""
+    return text.replace(" = ", "\xa0=\xa0")
+
+
+def _inside_script(text: str) -> str:
+    """JavaScript that cannot end the element that it stands in."""
+    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")

@@ -1,0 +1,387 @@
+"""Run folders as the report sees them: found, read without harm from damaged ones, grouped by what can be compared."""
+
+import glob
+import math
+import os
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from vaelab import UsageError
+from vaelab.run import Row, Run
+
+Array = np.ndarray
+# What makes two runs points of one line along λ: all of the configuration but this.
+ALONG_A_LINE = (
+    "kl_weight",
+    "seed",
+    "reported",
+    "data_dir",
+    "dpi",
+    "snapshot_epochs",
+    "evaluation",
+    "trainer",
+)
+DAMAGED_ARRAYS = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run folder that could be read; what is missing in it is absent here."""
+
+    folder: Path
+    name: str  # the folder, without what all folders of the report have in common
+    config: dict[str, Any]
+    info: dict[str, Any]
+    metrics: dict[str, float]
+    history: list[Row]
+    problems: list[str] = field(default_factory=list)  # of its files, in words
+
+    @property
+    def status(self) -> str:
+        """running, done, interrupted or failed."""
+        return str(self.info.get("status", "running"))
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name."""
+        return str(self.info["dataset"]["name"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the images and their splits."""
+        return str(self.info["dataset"].get("fingerprint", "unknown"))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Images per split."""
+        return dict(self.info["dataset"].get("sizes", {}))
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the labels, or none."""
+        return [str(name) for name in self.info["dataset"].get("classes") or []]
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return str(self.config["model"]["_target_"]).rpartition(".")[2]
+
+    @property
+    def kl_weight(self) -> float | None:
+        """λ; None for a model without a KL term."""
+        return number(self.config["loss"].get("kl_weight"))
+
+    @property
+    def beta_eff(self) -> float | None:
+        """λ in common units; None without a KL term, or while a learned sigma is not known."""
+        return number(self.info.get("beta_eff"))
+
+    @property
+    def seed(self) -> Any:
+        """The training seed."""
+        return self.config.get("seed")
+
+    @property
+    def convention(self) -> tuple[Any, ...]:
+        """What decides which numbers in nats compare: the likelihood, and its sigma where it has one."""
+        likelihood = str(self.config["loss"].get("likelihood", "none"))
+        return (likelihood, self.config["loss"].get("sigma")) if likelihood == "gaussian" else (likelihood,)
+
+    @property
+    def reduction(self) -> str:
+        """The convention of the optimised loss: sum or mean."""
+        return str(self.config["loss"].get("reduction", "sum"))
+
+    @property
+    def epoch(self) -> int:
+        """The last finished epoch."""
+        return max((int(row.get("epoch", 0)) for row in self.history), default=0)
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether its numbers are those of a finished run."""
+        return self.status == "done" and bool(self.metrics)
+
+    @cached_property
+    def line(self) -> dict[str, Any]:
+        """The configuration, flat, without what runs of one line along λ may differ in."""
+        kept = {key: value for key, value in self.config.items() if key not in ALONG_A_LINE}
+        flat = flatten(kept)
+        hidden = ("loss.kl_weight", "output_dir", "rerun", "dataset.data_dir", "dataset.path")
+        return {key: value for key, value in flat.items() if key not in hidden}
+
+    def metric(self, name: str) -> float:
+        """A number of the test split, NaN where there is none."""
+        found = number(self.metrics.get(name))
+        return math.nan if found is None or not self.is_evaluated else found
+
+    def curve(self, column: str, split: str) -> tuple[list[float], list[float], list[float]]:
+        """Epochs, seconds of training until then, and values of one column of metrics.csv."""
+        epochs: list[float] = []
+        seconds: list[float] = []
+        values: list[float] = []
+        elapsed = 0.0
+        for row in self.history:
+            elapsed += number(row.get("seconds")) or 0.0 if row.get("split") == "train" else 0.0
+            value = number(row.get(column))
+            if row.get("split") == split and value is not None:
+                epochs.append(float(row["epoch"]))
+                seconds.append(elapsed)
+                values.append(value)
+        return epochs, seconds, values
+
+    def arrays(self, name: str, *keys: str) -> dict[str, Array]:
+        """The named arrays of arrays/<name>.npz; empty where it lacks one, and a problem where it is damaged."""
+        file = self.folder / "arrays" / f"{name}.npz"
+        if not file.is_file():
+            return {}
+        try:
+            with np.load(file, allow_pickle=False) as opened:
+                return {key: opened[key] for key in keys} if set(keys) <= set(opened.files) else {}
+        except DAMAGED_ARRAYS:
+            problem = f"arrays/{name}.npz is damaged: vae-evaluate run='{self.folder}' writes it again"
+            if problem not in self.problems:
+                self.problems.append(problem)
+            return {}
+
+
+@dataclass(frozen=True)
+class Line:
+    """Runs that differ in λ and seed only, in the order of λ."""
+
+    label: str
+    records: tuple[Record, ...]
+
+    @property
+    def has_kl(self) -> bool:
+        """Whether its models have a KL term, so that there is a λ."""
+        return self.records[0].kl_weight is not None
+
+    def by_weight(self) -> list[tuple[float | None, list[Record]]]:
+        """The evaluated runs of each λ."""
+        groups: dict[float | None, list[Record]] = {}
+        for record in self.records:
+            if record.is_evaluated:
+                groups.setdefault(record.kl_weight, []).append(record)
+        return list(groups.items())
+
+
+@dataclass(frozen=True)
+class Section:
+    """All runs on the same images and splits."""
+
+    dataset: str
+    fingerprint: str
+    records: tuple[Record, ...]
+    lines: tuple[Line, ...]
+    labels: dict[str, str]  # of each run, by its name: short, and no two alike
+    in_beta_eff: bool  # whether λ of some runs mean different things, so that β_eff is plotted
+
+    def weight(self, record: Record) -> float | None:
+        """What stands on the axis of λ: λ, or β_eff where conventions differ."""
+        return record.beta_eff if self.in_beta_eff else record.kl_weight
+
+    @property
+    def symbol(self) -> str:
+        """The name of weight()."""
+        return "β_eff" if self.in_beta_eff else "λ"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What was found: readable runs, and each folder that is not, with the reason."""
+
+    sections: tuple[Section, ...]
+    refused: tuple[tuple[str, str], ...]
+
+    @property
+    def records(self) -> list[Record]:
+        """All runs."""
+        return [record for section in self.sections for record in section.records]
+
+
+def collect(pattern: str, report: Path) -> Collection:
+    """Reads the run folders that a glob pattern matches, or that lie below a folder that it matches.
+
+    `report` is passed over. Raises UsageError where there is no run at all.
+    """
+    folders = find(pattern, report)
+    if not folders:
+        raise UsageError(f"there are no run folders in {pattern}: vae-train makes one, vae-sweep several")
+    common = os.path.commonpath([folder.parent for folder in folders])
+    records: list[Record] = []
+    refused: list[tuple[str, str]] = []
+    for folder in folders:
+        name = os.path.relpath(folder, common)
+        try:
+            records.append(read(folder, name))
+        except UsageError as error:
+            refused.append((name, str(error)))
+    return Collection(tuple(sections(records)), tuple(refused))
+
+
+def find(pattern: str, report: Path) -> list[Path]:
+    """The run folders of a pattern, sorted; hidden folders are passed over."""
+    hits = [pattern] if os.path.isdir(pattern) else glob.glob(pattern, recursive=True)
+    found: dict[str, Path] = {}
+    for hit in sorted(filter(os.path.isdir, hits)):
+        for folder, below, files in os.walk(hit):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            if Path(folder).absolute() == report.absolute():
+                below.clear()
+            elif {"run.json", "config.yaml"} & set(files):
+                found[os.path.realpath(folder)] = Path(folder)
+                below.clear()
+    return sorted(found.values())
+
+
+def read(folder: Path, name: str) -> Record:
+    """Reads a run folder; raises UsageError that names what makes it unreadable."""
+    run = Run.open(folder)
+    config = _config(folder / "config.yaml")
+    info = run.info
+    _check(folder, config, info)
+    problems: list[str] = []
+    metrics: dict[str, Any] = {}
+    history: list[Row] = []
+    try:
+        metrics = {key: value for key, value in run.metrics.items() if number(value) is not None}
+    except UsageError as error:
+        problems.append(str(error))
+    try:
+        history = [row for row in run.history if number(row.get("epoch")) is not None]
+    except (ValueError, OSError) as error:
+        problems.append(f"{folder / 'metrics.csv'} is damaged: {error}")
+    if info.get("status") == "done" and not metrics:
+        problems.append(f"its evaluation is missing: vae-evaluate run='{folder}' measures it again")
+    return Record(folder, name, {str(k): v for k, v in config.items()}, info, metrics, history, problems)
+
+
+def _config(file: Path) -> dict[Any, Any]:
+    """A stored configuration, which is resolved, so that plain YAML reads it, ten times as fast as OmegaConf."""
+    try:
+        config = yaml.load(
+            file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: it is not YAML") from error
+    if not isinstance(config, dict):
+        raise UsageError(f"{file} is damaged: it holds no keys")
+    return config
+
+
+def _check(folder: Path, config: Mapping[Any, Any], info: Mapping[str, Any]) -> None:
+    """Raises UsageError for what every version of vaelab has written and this folder lacks."""
+    made_by = info["versions"].get("vaelab") if isinstance(info.get("versions"), dict) else None
+    version = f" (made by vaelab {made_by})" if made_by else ""
+    data = info.get("dataset")
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        raise UsageError(f"{folder / 'run.json'} is damaged{version}: dataset.name is missing")
+    for key, kind in (("sizes", dict), ("classes", list), ("shape", list)):
+        if not isinstance(data.get(key) or kind(), kind):
+            raise UsageError(
+                f"{folder / 'run.json'} is damaged{version}: dataset.{key} is no {kind.__name__}"
+            )
+    for group in ("model", "loss"):
+        if not isinstance(config.get(group), dict) or "_target_" not in config[group]:
+            raise UsageError(f"{folder / 'config.yaml'} is damaged{version}: {group}._target_ is missing")
+
+
+def sections(records: Iterable[Record]) -> list[Section]:
+    """Groups runs by their images, those by what they differ in beside λ and seed."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.dataset, record.fingerprint), []).append(record)
+    return [_section(*key, found) for key, found in sorted(groups.items())]
+
+
+def _section(dataset: str, fingerprint: str, records: Sequence[Record]) -> Section:
+    with_kl = [record for record in records if record.kl_weight is not None]
+    in_beta_eff = len({(record.convention, record.reduction) for record in with_kl}) > 1
+    lines = _lines(records)
+    ordered = tuple(record for line in lines for record in line.records)
+    labels = _labels(lines, in_beta_eff)
+    return Section(dataset, fingerprint, ordered, tuple(lines), labels, in_beta_eff)
+
+
+def _lines(records: Sequence[Record]) -> list[Line]:
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(repr(sorted(record.line.items(), key=str)), []).append(record)
+    # Models with a KL term first, for λ is what the report is about.
+    keyed = sorted(groups.values(), key=lambda g: (g[0].kl_weight is None, g[0].model, -len(g), g[0].name))
+    by_model: dict[str, list[list[Record]]] = {}
+    for group in keyed:
+        by_model.setdefault(group[0].model, []).append(group)
+    lines = []
+    for model, same in by_model.items():
+        differing = _differing([group[0].line for group in same])
+        for group in same:
+            settings = [f"{key.removeprefix('model.')}={group[0].line.get(key)}" for key in differing]
+            group.sort(key=lambda r: (r.kl_weight or 0.0, str(r.seed), r.name))
+            lines.append(Line(" ".join([model, *settings]), tuple(group)))
+    return lines
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys in which configurations differ; of keys that always change together, the shortest."""
+    keys = sorted({key for config in configs for key in config}, key=lambda key: (key.count("."), key))
+    seen: set[tuple[str, ...]] = set()
+    differing = []
+    for key in keys:
+        values = tuple(repr(config.get(key)) for config in configs)
+        if len(set(values)) > 1 and values not in seen:
+            seen.add(values)
+            differing.append(key)
+    return differing
+
+
+def _labels(lines: Sequence[Line], in_beta_eff: bool) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for line in lines:
+        weights = [record.kl_weight for record in line.records]
+        for record in line.records:
+            parts = [line.label] if len(lines) > 1 or record.kl_weight is None else []
+            if record.kl_weight is not None:
+                parts.append(f"λ = {record.kl_weight:g}")
+            if in_beta_eff and record.beta_eff is not None:
+                parts.append(f"β_eff = {record.beta_eff:.3g}")
+            if weights.count(record.kl_weight) > 1:
+                parts.append(f"seed {record.seed}")
+            label = " · ".join(parts)
+            labels[record.name] = f"{label} ({record.folder.name})" if label in labels.values() else label
+    return labels
+
+
+def flatten(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """A tree of keys as one level of dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

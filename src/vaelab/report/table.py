@@ -1,0 +1,83 @@
+"""All runs as one pandas table: what they are, what was measured, and what was reported."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from vaelab.report.records import Collection, Record, flatten, number
+
+# Columns shown at first; the others can be chosen, and table.csv has all.
+SHOWN = (
+    *("dataset", "model", "kl_weight", "seed", "epochs", "status"),
+    *("elbo", "reconstruction", "kl", "active_units", "psnr", "ssim", "seconds"),
+)
+FACTS = ("beta_eff", "parameters", "seconds", "images_per_second", "peak_memory_bytes", "device", "git_sha")
+NOT_SETTINGS = ("data_dir", "output_dir", "rerun", "dpi", "reported")
+
+
+def frame(collection: Collection) -> pd.DataFrame:
+    """One row for each run, by dataset, model and λ; a column for each setting, metric and reported value."""
+    rows = [
+        _row(record, section.labels[record.name])
+        for section in collection.sections
+        for record in section.records
+    ]
+    table = pd.DataFrame(rows).dropna(axis="columns", how="all")
+    return table[[*_order(table.columns)]]
+
+
+def _order(columns: Iterable[str]) -> list[str]:
+    """The columns shown at first, each with its reported values beside it, then all others as they came."""
+    names = list(columns)
+    first = [n for shown in SHOWN for n in (shown, f"{shown} (reported)") if n in names]
+    return first + [name for name in names if name not in first]
+
+
+def _row(record: Record, label: str) -> dict[str, Any]:
+    settings = {k: v for k, v in record.config.items() if k not in NOT_SETTINGS}
+    groups = ("dataset", "evaluation", "trainer", "model", "loss", "optimizer", "experiment")
+    simple = {k: _plain(v) for k, v in settings.items() if k not in groups}
+    nested = flatten({k: settings[k] for k in ("model", "loss", "optimizer") if k in settings})
+    nested = {k: _plain(v) for k, v in nested.items() if not k.endswith("_target_")}
+    nested = {k: v for k, v in nested.items() if k.rpartition(".")[2] not in simple}
+    return {
+        "dataset": record.dataset,
+        "model": record.model,
+        "label": label,
+        "folder": record.name,
+        "status": record.status,
+        **simple,
+        "kl_weight": record.kl_weight,  # an autoencoder's configuration has the key, its loss has not
+        **({} if not record.is_evaluated else record.metrics | {"kl_weight": record.kl_weight}),
+        **reported(record),
+        **{key: _plain(record.info.get(key)) for key in FACTS},
+        "fingerprint": record.fingerprint,
+        **{f"images_{split}": size for split, size in record.sizes.items()},
+        **nested,
+        "reason": record.info.get("reason"),
+    }
+
+
+def reported(record: Record) -> dict[str, float]:
+    """The reported values that apply to this run, by the name of their column."""
+    return {f"{entry['metric']} (reported)": entry["value"] for entry in references(record)}
+
+
+def references(record: Record) -> list[dict[str, Any]]:
+    """The entries of `reported:` whose conditions this run meets."""
+    entries = record.config.get("reported") or []
+    flat = flatten(record.config)
+    return [
+        entry
+        for entry in entries
+        if isinstance(entry, dict)
+        and isinstance(entry.get("metric"), str)
+        and number(entry.get("value")) is not None
+        and all(flat.get(key) == value for key, value in (entry.get("when") or {}).items())
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Lists as text, so that a cell holds one value."""
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
