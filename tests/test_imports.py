@@ -61,6 +61,7 @@ def test_imports_follow_the_layout(path: Path) -> None:
         part(path),
         "UsageError",
         "open_run",
+        "__version__",
     }
     assert siblings <= ALLOWED[part(path)]
     tops = {n.split(".")[0] for n in names}

@@ -38,11 +38,8 @@ def vae(data_dir: Path) -> Command:
 
 
 def command(name: str, *args: str, data_dir: Path) -> list[str]:
-    return [
-        str(BIN / f"vae-{name}"),
-        *args,
-        *([] if any(a.startswith("data_dir=") for a in args) else [f"data_dir={data_dir}"]),
-    ]
+    complete = name == "report" or any(a.startswith("data_dir=") for a in args)
+    return [str(BIN / f"vae-{name}"), *args, *([] if complete else [f"data_dir={data_dir}"])]
 
 
 def started(name: str, *args: str, data_dir: Path, cwd: Path, stderr: int = subprocess.DEVNULL) -> Process:

@@ -27,13 +27,13 @@ def render(collection: Collection, table: pd.DataFrame, command: Sequence[str]) 
     """The page as text, under 20 MB, and each section's pictures: with many runs the images are reduced."""
     script = get_plotlyjs()
     budget = LARGEST - len(script) - 2_000_000  # what is no picture
-    scale = scale_for(collection.sections, budget)
+    scale = max(SMALLEST, scale_for(collection.sections, max(0, budget)))
     while True:
         shown = [show(section, scale) for section in collection.sections]
         page = _render(collection, shown, table, command, script, scale)
-        if len(page.encode()) <= LARGEST or scale < SMALLEST:
+        if len(page.encode()) <= LARGEST or scale <= SMALLEST:
             return page, shown
-        scale *= 0.8
+        scale = max(SMALLEST, 0.8 * scale)
 
 
 def _render(
@@ -251,7 +251,9 @@ def amount(value: Any) -> str:
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if float(value).is_integer() and abs(value) < 1e15:
+    if abs(value) >= 1e10:
+        return f"{value:.4g}"
+    if float(value).is_integer():
         return f"{int(value):,}" if abs(value) >= 10_000 else f"{int(value)}"
     return f"{value:,.2f}" if abs(value) >= 100 else f"{value:.4g}"
 

@@ -152,7 +152,8 @@ class Record:
         if not file.is_file():
             return {}
         try:
-            with np.load(file, allow_pickle=False) as opened:
+            # Opened here, for numpy leaves a file open that is no archive.
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as opened:
                 return {key: opened[key] for key in keys} if set(keys) <= set(opened.files) else {}
         except DAMAGED_ARRAYS:
             problem = f"arrays/{name}.npz is damaged: vae-evaluate run='{self.folder}' writes it again"
@@ -238,12 +239,13 @@ def collect(pattern: str, report: Path) -> Collection:
 
 def find(pattern: str, report: Path) -> list[Path]:
     """The run folders of a pattern, sorted; hidden folders are passed over."""
+    pattern = pattern.removesuffix("/**")  # all that is below a folder is looked at anyway
     hits = [pattern] if os.path.isdir(pattern) else glob.glob(pattern, recursive=True)
     found: dict[str, Path] = {}
     for hit in sorted(filter(os.path.isdir, hits)):
         for folder, below, files in os.walk(hit):
             below[:] = sorted(name for name in below if not name.startswith("."))
-            if Path(folder).absolute() == report.absolute():
+            if report.absolute() in (Path(folder).absolute(), *Path(folder).absolute().parents):
                 below.clear()
             elif {"run.json", "config.yaml"} & set(files):
                 found[os.path.realpath(folder)] = Path(folder)

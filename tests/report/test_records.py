@@ -1,0 +1,149 @@
+"""Run folders are found, read, grouped and named; damaged ones are told apart."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vaelab import UsageError
+from vaelab.report.records import Collection, collect, find
+
+from .conftest import Make
+
+
+def read(folder: Path, pattern: str = "") -> Collection:
+    return collect(f"{folder}{pattern}", folder / "report")
+
+
+def test_runs_are_found_below_a_folder_and_by_a_pattern(sweep: Path, run: Make) -> None:
+    hidden = run(".submitit/one", 1.0)
+    bracket = run("vae/latent_dim=8,snapshot_epochs=[1]", 1.0)
+    inside = sweep / "report" / "old"
+    inside.mkdir(parents=True)
+    (inside / "run.json").write_text("{}")
+    runs = {"vae/zero", "vae/one", "vae/hundred", "ae/default"}
+    everything = [str(p.relative_to(sweep)) for p in find(f"{sweep}/**", sweep / "report")]
+    assert set(everything) == runs | {str(bracket.relative_to(sweep))}
+    assert everything == sorted(everything)
+    assert find(str(sweep), sweep / "report") == find(f"{sweep}/**", sweep / "report")
+    assert [p.name for p in find(f"{sweep}/vae/z*o*", sweep / "report")] == ["zero"]
+    assert find(str(bracket), sweep / "report") == [bracket]
+    assert hidden not in find(f"{sweep}/**", sweep / "report")
+
+
+def test_no_run_is_one_line_that_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no run folders in .*nothing.*: vae-train makes one"):
+        collect(f"{tmp_path}/nothing/**", tmp_path / "report")
+
+
+def test_runs_that_differ_in_weight_and_seed_are_one_line(sweep: Path, run: Make) -> None:
+    run("vae/one-seed", 1.0, seed=1)
+    run("vae/wide", 1.0, latent_dim=8, model__latent_dim=8)
+    (section,) = read(sweep).sections
+    assert [(line.label, [r.kl_weight for r in line.records]) for line in section.lines] == [
+        ("conv_vae latent_dim=4", [0.0, 1.0, 1.0, 100.0]),
+        ("conv_vae latent_dim=8", [1.0]),
+        ("conv_ae", [None]),
+    ]
+    labels = section.labels
+    assert labels["vae/zero"] == "conv_vae latent_dim=4 · λ = 0"
+    assert labels["vae/one-seed"] == "conv_vae latent_dim=4 · λ = 1 · seed 1"
+    assert labels["ae/default"] == "conv_ae"
+    assert len(set(labels.values())) == len(labels)
+
+
+def test_other_images_are_another_section(sweep: Path, run: Make) -> None:
+    run("other/one", 1.0, dataset={"fingerprint": "def"})
+    run("eyes/one", 1.0, dataset={"name": "eyes", "fingerprint": "xyz"})
+    keys = [(s.dataset, s.fingerprint, len(s.records)) for s in read(sweep).sections]
+    assert keys == [("digits", "abc", 4), ("digits", "def", 1), ("eyes", "xyz", 1)]
+
+
+def test_weights_of_other_conventions_are_plotted_as_beta_eff(sweep: Path, run: Make) -> None:
+    assert not read(sweep).sections[0].in_beta_eff
+    run("vae/mean", 1e-4, loss__reduction="mean", info={"beta_eff": 0.61})
+    (section,) = read(sweep).sections
+    assert section.in_beta_eff
+    assert {r.name: section.weight(r) for r in section.records}["vae/mean"] == 0.61
+    assert section.labels["vae/mean"].endswith("λ = 0.0001 · β_eff = 0.61")
+
+
+def damage_json(folder: Path) -> None:
+    (folder / "run.json").write_text('{"status": "do')
+
+
+def damage_config(folder: Path) -> None:
+    (folder / "config.yaml").write_text("a: [")
+
+
+def lose_config(folder: Path) -> None:
+    (folder / "config.yaml").unlink()
+
+
+def other_program(folder: Path) -> None:
+    (folder / "run.json").write_text('{"dataset": 3, "versions": {"vaelab": "0.0.1"}}')
+
+
+def without_model(folder: Path) -> None:
+    (folder / "config.yaml").write_text("loss: {_target_: a.b}\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (damage_json, "not JSON"),
+        (damage_config, "not YAML"),
+        (lose_config, "has no config.yaml"),
+        (other_program, "made by vaelab 0.0.1"),
+        (without_model, "model._target_ is missing"),
+    ],
+)
+def test_a_damaged_folder_is_named_and_left_out(damage: object, words: str, sweep: Path) -> None:
+    damage(sweep / "vae" / "one")  # type: ignore[operator]
+    collection = read(sweep)
+    ((name, reason),) = collection.refused
+    assert name == "vae/one"
+    assert words in reason
+    assert len(collection.records) == 3
+
+
+def test_damaged_files_of_a_run_are_named_and_the_rest_is_read(sweep: Path) -> None:
+    folder = sweep / "vae" / "one"
+    (folder / "evaluation" / "metrics.json").write_text("[1")
+    (folder / "arrays" / "prior_samples.npz").write_bytes(b"PK nothing")
+    file = folder / "arrays" / "atlas.npz"
+    file.write_bytes(file.read_bytes()[:-200])
+    record = next(r for r in read(sweep).records if r.name == "vae/one")
+    assert record.arrays("prior_samples", "image") == {}
+    assert record.arrays("atlas", "slice") == {}
+    assert record.arrays("atlas", "slice") == {}  # a second time is no second problem
+    assert [problem.split(": ")[0].split("/")[-1] for problem in record.problems] == [
+        "metrics.json is damaged",
+        "its evaluation is missing",
+        "prior_samples.npz is damaged",
+        "atlas.npz is damaged",
+    ]
+    assert record.arrays("reconstructions", "index")["index"].tolist() == list(range(30, 46))
+
+
+def test_arrays_that_would_load_a_pickle_are_refused(sweep: Path) -> None:
+    np.savez(sweep / "vae" / "one" / "arrays" / "atlas.npz", slice=np.array([{}], dtype=object))
+    record = next(r for r in read(sweep).records if r.name == "vae/one")
+    assert record.arrays("atlas", "slice") == {}
+    assert "damaged" in record.problems[0]
+
+
+def test_curves_have_the_seconds_of_training(sweep: Path) -> None:
+    record = next(r for r in read(sweep).records if r.name == "vae/one")
+    assert record.curve("elbo", "val") == ([1.0, 2.0], [3.0, 6.0], [-120.0, -60.0])
+    assert record.curve("psnr", "train") == ([], [], [])
+
+
+def test_states_of_runs_that_are_not_done(sweep: Path, run: Make) -> None:
+    for status in ("running", "interrupted", "failed"):
+        run(f"vae/{status}", 5.0, status=status, seed=status, info={"reason": "why"})
+    records = {r.name: r for r in read(sweep).records}
+    for status in ("running", "interrupted", "failed"):
+        record = records[f"vae/{status}"]
+        assert (record.status, record.epoch, record.is_evaluated) == (status, 2, False)
+        assert np.isnan(record.metric("elbo"))
