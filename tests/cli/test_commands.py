@@ -133,3 +133,8 @@ def test_the_wheel_gives_the_commands_in_an_empty_folder(tmp_path: Path) -> None
     assert (
         empty / "outputs" / "digits" / "fc_vae" / "epochs=1,evaluation=[test_metrics]" / "run.json"
     ).is_file()
+    reported = subprocess.run(
+        [installed / "bin" / "vae-report"], cwd=empty, env=environment, capture_output=True, text=True
+    )
+    assert reported.returncode == 0, reported.stderr
+    assert (empty / "outputs" / "report" / "index.html").stat().st_size > 4_000_000

@@ -131,7 +131,7 @@ for (const part of all(".part")) {
   })));
   all(`input[name="${part.id}-y"]`, part).forEach((input) => input.addEventListener("change", () => apply((chart) =>
     Plotly.relayout(chart, { "yaxis.type": chosen("y"), "yaxis.autorange": true }))));
-  all(".trace", part).forEach((box) => box.addEventListener("change", () => apply((chart) => {
+  all(".run-toggle", part).forEach((box) => box.addEventListener("change", () => apply((chart) => {
     const traces = chart.data.flatMap((trace, place) => (trace.meta === box.value ? [place] : []));
     return traces.length ? Plotly.restyle(chart, { visible: box.checked }, traces) : null;
   })));
@@ -191,7 +191,7 @@ const dimension = (name, kl) => `z${name}${kl === undefined || kl === null ? "" 
 function explorer(root) {
   const part = root.closest(".part"), { runs, originals, classes } = DATA[part.dataset.part].explorer;
   const slider = one(".run-slider", root), first = one(".first", root), second = one(".second", root);
-  const plane = one(".slice", root), map = one(".map", root), nearest = one(".point", root);
+  const plane = one(".slice", root), map = one(".map", root), nearest = one(".image-slider", root);
   let run = runs[0], method = null;
 
   function showDecoded() {
