@@ -5,6 +5,7 @@ import difflib
 import io
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -436,6 +437,27 @@ def parallel(
         yield f"{label}: {shown}; {cores} at once are {rates['parallel'] / rates['serial']:.2f} times as fast"
 
 
+def report(samples: Path, folder: Path, runs: int = 100, epochs: int = 3) -> Iterator[str]:
+    """vae-report on copies of two real runs, each with another seed, so that all are read and shown."""
+    out = folder / "reported"
+    for dataset, source in (("eyes", EYES), ("tibetan_mnist", DIGITS)):
+        arguments = [
+            *on(dataset, samples / source, folder),
+            f"epochs={epochs}",
+            f"output_dir={folder / 'one'}",
+        ]
+        python("from vaelab.cli import train; train()", *arguments)
+    for original in (path.parent for path in (folder / "one").rglob("run.json")):
+        config = (original / "config.yaml").read_text()
+        for seed in range(runs // 2):
+            run = out / original.parts[-3] / f"seed={seed}"
+            shutil.copytree(original, run, ignore=shutil.ignore_patterns("*.safetensors", "figures"))
+            (run / "config.yaml").write_text(config.replace("seed: 0\n", f"seed: {seed}\n", 1))
+    seconds = timed(partial(python, "from vaelab.cli import report; report()", f"output_dir={out}"))
+    size = (out / "report" / "index.html").stat().st_size / 1e6
+    yield f"{runs} runs: {at_most(seconds, 10, 's')}; a page of {at_most(size, 20, 'MB')}"
+
+
 def networks(samples: Path, folder: Path, counts: tuple[int, int]) -> dict[str, list[str]]:
     """The overrides of three networks on real images of their size."""
     color = on("anime", anime_jpegs(samples, folder, counts[0]), folder)
@@ -466,6 +488,7 @@ BENCHES: dict[str, Bench] = {
     "precision": precision,
     "ensemble": ensemble,
     "parallel": parallel,
+    "report": report,
 }
 
 # ---- the command

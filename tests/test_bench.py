@@ -97,6 +97,7 @@ def test_psnr_and_ssim_agree_with_the_loop_over_scikit_image(
         ("batch_size", {"sizes": (256, 512), "rounds": 1}),
         ("precision", {"counts": (TINY, TINY), "rounds": 1, "batch_size": 8}),
         ("ensemble", {"counts": (200, 200), "rounds": 1, "weights": (0, 1)}),
+        ("report", {"runs": 4, "epochs": 1}),
     ],
 )
 def test_every_bench_reports(

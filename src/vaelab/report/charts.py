@@ -11,8 +11,8 @@ from plotly.colors import sample_colorscale
 
 from vaelab.report.records import Line, Record, Section
 
-# Dark to light orders λ for every eye, also in gray; the palest part would not be seen on white.
-SCALE, DARKEST, PALEST = "Viridis", 0.0, 0.85
+# Dark to light orders λ for every eye, also in gray; its ends would not be seen on a dark page and on paper.
+SCALE, DARKEST, PALEST = "Viridis", 0.25, 0.88
 WITHOUT_KL = "#8a8a8a"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
@@ -105,7 +105,7 @@ def _along_weight(
             x=[record.metric("kl")],
             y=[record.metric("reconstruction")],
             mode="markers+text",
-            text=[f"{section.weight(record):.3g}" if not named else ""],
+            text=[_weight(section, record)],
             textposition="top right",
             marker={
                 "color": shade[record.name],
@@ -115,6 +115,7 @@ def _along_weight(
             },
             name=_text(label),
             meta=record.name,
+            showlegend=False,
             hovertemplate=f"{_text(label)}<br>rate %{{x:.2f}}<br>distortion %{{y:.2f}}"
             f"<br>−ELBO {-record.metric('elbo'):.2f}<extra></extra>",
         )
@@ -309,8 +310,14 @@ def _kl(record: Record) -> np.ndarray:
 
 def _spread(records: Sequence[Record], metric: str) -> tuple[float, float]:
     """Mean and standard deviation over seeds, 0 with one seed."""
-    values = [record.metric(metric) for record in records]
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+    values = [v for record in records if math.isfinite(v := record.metric(metric))]
+    mean = statistics.fmean(values) if values else math.nan
+    return mean, statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def _weight(section: Section, record: Record) -> str:
+    weight = section.weight(record)
+    return "" if weight is None else f"{weight:.3g}"
 
 
 def _axes(figure: Chart, x: str, y: str) -> None:

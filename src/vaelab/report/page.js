@@ -237,6 +237,8 @@ function explorer(root) {
       update();
     });
   }
+  if (innerWidth < 700) one(".strips-box", root).open = false;
+
   function showMethods() {
     const methods = Object.keys(run.maps), box = one(".methods", root);
     method = methods.includes(method) ? method : methods[0];
@@ -262,7 +264,7 @@ function explorer(root) {
         marker: { size: 8, color: palette[place % palette.length], symbol: symbols[place % symbols.length] }, hoverinfo: "none" };
     });
     traces.push({ type: "scatter", mode: "markers", x: [], y: [], showlegend: false, hoverinfo: "skip", marker: { size: 18, symbol: "circle-open", color: "#ff7a00", line: { width: 3 } } });
-    const layout = { margin: { l: 44, r: 8, t: 8, b: 36 }, showlegend: groups[0] !== null, legend: { orientation: "h", y: -0.15 },
+    const layout = { margin: { l: 44, r: 8, t: 8, b: 40 }, showlegend: groups[0] !== null, legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
       xaxis: { title: { text: `${method} 1` }, zeroline: false }, yaxis: { title: { text: `${method} 2` }, zeroline: false } };
     map.drawn = Plotly.react(map, traces, layout, CONFIG).then(() => Plotly.relayout(map, themed()));
     map.drawn.then(() => {
