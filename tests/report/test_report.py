@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def written(folder: Path) -> report.Written:
 def data_of(text: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text)
     assert found
-    return dict(json.loads(found[1]))
+    return dict(json.loads(found[1], parse_constant=pytest.fail))
 
 
 def decoded(uri: str) -> np.ndarray:
@@ -186,14 +187,62 @@ def test_many_runs_stay_under_the_limit(run: Make, tmp_path: Path, monkeypatch: 
         folder = run(f"run-{seed}", 1.0, seed=seed, metrics=measured(-120.0, 30.0, 22.0, 0.96, 3))
         file = folder / "arrays" / "atlas.npz"
         with np.load(file) as stored:
-            grainy = {"slice": rng.random((15, 15, 28, 28, 3), np.float32)}
-            np.savez(file, **(dict(stored) | grainy))
+            grainy = dict(stored)
+        grainy |= {"slice": rng.random((15, 15, 28, 28, 3), np.float32), "slice_value": np.zeros((2, 15))}
+        for name, axes in (("strip", (2, 3)), ("original", (16,)), ("reconstruction", (16,))):
+            grainy[name] = rng.random((*axes, 28, 28, 3), np.float32)
+        np.savez(file, **grainy)
     whole = written(tmp_path / "outputs").page.stat().st_size
     limit = whole - 2_000_000
     monkeypatch.setattr(page, "LARGEST", limit)
     done = written(tmp_path / "outputs")
     assert done.page.stat().st_size <= limit
     assert "of their size" in Elements(done.page.read_text()).text
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "change"),
+    [
+        ("atlas", "slice_value", lambda a: a[:, :2]),
+        ("atlas", "reconstruction", lambda a: a[:3]),
+        ("atlas", "strip", lambda a: a[..., None]),
+        ("prior_samples", "image", lambda a: a.astype(str)),
+        ("interpolations", "index", lambda a: a[0]),
+        ("kl_per_dimension", "kl", lambda a: np.array(3.0)),
+        ("latent_space_tsne", "index", lambda a: a + 0.5),
+        ("reconstructions", "reconstruction", lambda a: np.concatenate([a] * 2, -1)),
+    ],
+)
+def test_arrays_of_another_shape_are_damage(
+    name: str, key: str, change: Callable[[np.ndarray], np.ndarray], sweep: Path
+) -> None:
+    file = sweep / "vae" / "one" / "arrays" / f"{name}.npz"
+    with np.load(file) as stored:
+        changed = dict(stored) | {key: change(stored[key])}
+    np.savez(file, **changed)
+    done = written(sweep)
+    ((run, problem),) = done.problems
+    assert (run, problem.split(":")[0]) == ("vae/one", f"arrays/{name}.npz is damaged")
+
+
+def test_what_is_no_number_becomes_nothing_and_the_page_can_be_read(sweep: Path) -> None:
+    odd = (
+        ("latent_space", "embedding"),
+        ("atlas", "slice_value"),
+        ("kl_per_dimension", "aggregate_variance"),
+    )
+    for name, key in odd:
+        file = sweep / "vae" / "one" / "arrays" / f"{name}.npz"
+        with np.load(file) as stored:
+            changed = dict(stored) | {key: np.full_like(stored[key], np.nan)}
+        np.savez(file, **changed)
+    (sweep / "vae" / "one" / "evaluation" / "metrics.json").write_text(
+        '{"elbo": NaN, "psnr": 1e400, "ssim": 0.5}'
+    )
+    data = data_of(written(sweep).page.read_text())["part-0"]
+    run = next(r for r in data["explorer"]["runs"] if r["run"] == "vae/one")
+    assert run["maps"]["PCA"]["x"] == [None] * 16
+    assert data["runs"]["vae/one"]["metrics"] == {"ssim": "0.5"}
 
 
 def test_charts_are_figures_that_plotly_accepts(sweep: Path, run: Make) -> None:

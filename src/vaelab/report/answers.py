@@ -47,10 +47,11 @@ def across_lines(section: Section) -> list[str]:
         if vae is None or other is None:
             continue
         difference = other.metric(metric) - vae.metric(metric)
+        gap = f"{abs(difference):.{digits}f}"
+        compared = f"{gap}{unit} {'more' if difference > 0 else 'less'} than" if float(gap) else "as much as"
         sentences.append(
             f"{metric.upper()}: {section.labels[other.name]} reaches {other.metric(metric):.{digits}f}{unit},"
-            f" {abs(difference):.{digits}f}{unit} {'more' if difference >= 0 else 'less'} than the best VAE"
-            f" ({section.labels[vae.name]}: {vae.metric(metric):.{digits}f}{unit})."
+            f" {compared} the best VAE ({section.labels[vae.name]}: {vae.metric(metric):.{digits}f}{unit})."
         )
     return sentences
 
@@ -238,11 +239,9 @@ def _without_prior(line: Line) -> list[str]:
     sentences = []
     if best.weight != 0:
         cost = best.value - next(mean.value for mean in ranked if mean.weight == 0)
-        rate = next(mean.value for mean in _means(line, "kl") if mean.weight == 0)
-        sentences.append(
-            f"λ = 0 costs {cost:.2f} nats of ELBO against λ = {best.weight:g}: nothing holds its KL down, which is"
-            f" {_nats(rate)} nats."
-        )
+        rate = [mean.value for mean in _means(line, "kl") if mean.weight == 0]
+        reason = f": nothing holds its KL down, which is {_nats(rate[0])} nats" if rate else ""
+        sentences.append(f"λ = 0 costs {cost:.2f} nats of ELBO against λ = {best.weight:g}{reason}.")
     deviation = aggregate_deviation(zero)
     if math.isfinite(deviation):
         sentences.append(

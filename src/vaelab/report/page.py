@@ -57,7 +57,7 @@ def _render(
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     environment.filters |= {"amount": amount, "tied": tied}
-    data = {part["id"]: part["data"] for part in parts}
+    data = finite({part["id"]: part["data"] for part in parts})
     return environment.get_template("page.html.j2").render(
         parts=parts,
         collection=collection,
@@ -256,6 +256,15 @@ def amount(value: Any) -> str:
     if float(value).is_integer():
         return f"{int(value):,}" if abs(value) >= 10_000 else f"{int(value)}"
     return f"{value:,.2f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
+def finite(values: Any) -> Any:
+    """Nested lists and dictionaries without infinities and NaN, which JSON does not know."""
+    if isinstance(values, dict):
+        return {key: finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def tied(text: str) -> str:

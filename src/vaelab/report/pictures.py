@@ -61,11 +61,6 @@ def in_rows(images: Array, columns: int) -> Array:
     return filled.reshape(rows, columns, *images.shape[1:])
 
 
-def is_images(array: Array, axes: int) -> bool:
-    """Whether an array holds images along so many axes, in a form that can be shown."""
-    return array.ndim == axes + 3 and array.shape[-1] in (1, 3) and array.size > 0 and array.dtype.kind == "f"
-
-
 def _uri(picture: Image.Image) -> str:
     stream = io.BytesIO()
     picture.save(stream, "WEBP", quality=QUALITY, method=2)

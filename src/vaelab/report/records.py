@@ -3,21 +3,19 @@
 import glob
 import math
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from vaelab import UsageError
+from vaelab.report import arrays
+from vaelab.report.arrays import Array
 from vaelab.run import Row, Run
 
-Array = np.ndarray
 # What makes two runs points of one line along λ: all of the configuration but this.
 ALONG_A_LINE = (
     "kl_weight",
@@ -28,15 +26,6 @@ ALONG_A_LINE = (
     "snapshot_epochs",
     "evaluation",
     "trainer",
-)
-DAMAGED_ARRAYS = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
 )
 
 
@@ -70,7 +59,8 @@ class Record:
     @property
     def sizes(self) -> dict[str, int]:
         """Images per split."""
-        return dict(self.info["dataset"].get("sizes", {}))
+        sizes = self.info["dataset"].get("sizes") or {}
+        return {str(split): int(size) for split, size in sizes.items() if number(size) is not None}
 
     @property
     def classes(self) -> list[str]:
@@ -152,10 +142,8 @@ class Record:
         if not file.is_file():
             return {}
         try:
-            # Opened here, for numpy leaves a file open that is no archive.
-            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as opened:
-                return {key: opened[key] for key in keys} if set(keys) <= set(opened.files) else {}
-        except DAMAGED_ARRAYS:
+            return arrays.read(file, *keys)
+        except arrays.DAMAGED:
             problem = f"arrays/{name}.npz is damaged: vae-evaluate run='{self.folder}' writes it again"
             if problem not in self.problems:
                 self.problems.append(problem)
@@ -384,6 +372,9 @@ def flatten(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 def number(value: Any) -> float | None:
     """A finite number, or None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number of more than 308 digits
+        return None

@@ -1,6 +1,6 @@
 """What the page shows of each run's arrays: strips to compare, sheets to explore, points of the latent map."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.report.pictures import Sheet, in_bytes, in_rows, is_images, sheet
+from vaelab.report.pictures import Sheet, in_bytes, in_rows, sheet
 from vaelab.report.records import Array, Record, Section
 
 PROBES = 12  # images of one row of the λ matrix
@@ -80,67 +80,56 @@ def _bytes(section: Section, record: Record) -> int:
 
 # ---- the λ matrix
 
-Found = tuple[
-    Array, tuple[str, ...], Any
-]  # images (N, H, W, C), what each is, and what must be equal in a column
+# Images (N, H, W, C), what each is, and what must be equal in a column.
+Found = tuple[Array, tuple[str, ...], Any]
 
 
 def _strips(section: Section, scale: float, record: Record) -> dict[str, tuple[Strip, Any]]:
     """Each kind of row that a run has, with the key that rows of one matrix share."""
-    sources: dict[str, Callable[[Record], Found | None]] = {
-        "originals": _originals,
-        "reconstructions": _reconstructions,
-        "prior_samples": partial(_samples, key="image"),
-        "fitted": partial(_samples, key="aggregate_image"),
-        **{f"interpolations-{pair}": partial(_interpolation, pair=pair) for pair in range(PAIRS)},
-    }
     label = section.labels[record.name]
     strips = {}
-    for kind, source in sources.items():
-        found = source(record)
-        if found is not None:
-            images, columns, key = found
-            picture = sheet(images[None], scale)
-            strips[kind] = (Strip(record.name, label, in_bytes(images), picture, columns), key)
+    for kind, (images, columns, key) in {
+        **_test_images(record),
+        **_samples(record),
+        **_pairs(record),
+    }.items():
+        strip = Strip(record.name, label, in_bytes(images), sheet(images[None], scale), columns)
+        strips[kind] = (strip, (key, images.shape))
     return strips
 
 
-def _originals(record: Record) -> Found | None:
-    return _test_images(record, "original")
+def _test_images(record: Record) -> dict[str, Found]:
+    stored = record.arrays("reconstructions", "original", "reconstruction", "index")
+    if not stored:
+        return {}
+    index = tuple(stored["index"][:PROBES].tolist())
+    columns = tuple(f"test image {i}" for i in index)
+    kinds = {"originals": "original", "reconstructions": "reconstruction"}
+    return {kind: (stored[name][:PROBES], columns, index) for kind, name in kinds.items()}
 
 
-def _reconstructions(record: Record) -> Found | None:
-    return _test_images(record, "reconstruction")
+def _samples(record: Record) -> dict[str, Found]:
+    found = {}
+    for kind, name in {"prior_samples": "image", "fitted": "aggregate_image"}.items():
+        stored = record.arrays("prior_samples", name, "z")
+        if stored:
+            images, z = stored[name][:PROBES], stored["z"][:PROBES]
+            columns = tuple(f"sample {i + 1}" for i in range(len(images)))
+            found[kind] = (images, columns, (z.shape, np.float32(z).tobytes()))
+    return found
 
 
-def _test_images(record: Record, which: str) -> Found | None:
-    stored = record.arrays("reconstructions", which, "index")
-    if not stored or not is_images(stored[which], 1):
-        return None
-    index = stored["index"][:PROBES].tolist()
-    return stored[which][:PROBES], tuple(f"test image {i}" for i in index), tuple(index)
-
-
-def _samples(record: Record, key: str) -> Found | None:
-    stored = record.arrays("prior_samples", key, "z")
-    if not stored or not is_images(stored[key], 1):
-        return None
-    images = stored[key][:PROBES]
-    z = stored["z"][:PROBES]
-    return images, tuple(f"sample {i + 1}" for i in range(len(images))), (z.shape, round(float(z.sum()), 4))
-
-
-def _interpolation(record: Record, pair: int) -> Found | None:
+def _pairs(record: Record) -> dict[str, Found]:
     stored = record.arrays("interpolations", "image", "index")
-    if not stored or not is_images(stored["image"], 2) or pair >= len(stored["image"]):
-        return None
-    images, index = stored["image"][pair], stored["index"][pair].tolist()
-    steps = np.linspace(0, 1, len(images))
-    return (
-        images,
-        tuple(f"t = {t:.2g} between test images {index[0]} and {index[1]}" for t in steps),
-        tuple(index),
-    )
+    found = {}
+    for pair, (images, index) in enumerate(
+        zip(*(stored.get(k, ())[:PAIRS] for k in ("image", "index")), strict=True)
+    ):
+        first, last = index.tolist()
+        steps = np.linspace(0, 1, len(images))
+        columns = tuple(f"t = {t:.2g} between test images {first} and {last}" for t in steps)
+        found[f"interpolations-{pair}"] = (images, columns, (first, last))
+    return found
 
 
 def _matrices(section: Section, strips: list[dict[str, tuple[Strip, Any]]]) -> Iterable[Matrix]:
@@ -169,7 +158,7 @@ def _beside_fitted(rows: list[tuple[Strip, dict[str, tuple[Strip, Any]]]]) -> li
     shown = []
     for strip, found in rows:
         shown.append(strip)
-        if "fitted" in found:
+        if "fitted" in found and found["fitted"][1] == found["prior_samples"][1]:
             fitted = found["fitted"][0]
             shown.append(replace(fitted, label=f"{strip.label}, fitted Gaussian"))
     return shown
@@ -185,7 +174,7 @@ def _explorable(section: Section, scale: float, record: Record) -> dict[str, Any
         *("slice", "slice_dimension", "slice_value", "strip", "strip_dimension", "strip_value"),
         *("index", "reconstruction"),
     )
-    if not stored or not is_images(stored["slice"], 2):
+    if not stored:
         return None
     kl = record.arrays("atlas", "strip_kl", "slice_kl")
     found: dict[str, Any] = {
@@ -203,7 +192,7 @@ def _explorable(section: Section, scale: float, record: Record) -> dict[str, Any
         "reconstructions": sheet(in_rows(stored["reconstruction"], MAP_COLUMNS), scale).as_json(),
         "maps": _maps(record, stored["index"]),
     }
-    if is_images(stored["strip"], 2):
+    if len(stored["strip"]):
         found["strips"] = sheet(stored["strip"], scale).as_json()
     return found
 
@@ -213,14 +202,14 @@ def _maps(record: Record, index: Array) -> dict[str, Any]:
     maps = {}
     for name, method in METHODS.items():
         stored = record.arrays(name, "embedding", "index")
-        if not stored or stored["embedding"].ndim != 2:
+        if not stored:
             continue
         order = np.argsort(stored["index"])
         place = np.searchsorted(stored["index"], index, sorter=order).clip(max=len(order) - 1)
         rows = order[place]
         there = stored["index"][rows] == index  # a map may have fewer images than the atlas
         points = stored["embedding"][rows].astype(np.float64)
-        labels = record.arrays(name, "label").get("label")
+        labels = record.arrays(name, "label", "index").get("label")
         maps[method] = {
             "at": np.flatnonzero(there).tolist(),
             "x": _rounded(points[there, 0]),
@@ -234,13 +223,16 @@ def _explorer(section: Section, found: list[dict[str, Any]], scale: float) -> di
     """The runs that can be explored; the original images are kept once for all runs that show the same."""
     by_name = {record.name: record for record in section.records}
     kept: dict[tuple[int, ...], dict[str, object]] = {}
+    runs = []
     for run in found:
         index = tuple(run["index"])
         if index not in kept:
-            original = by_name[run["run"]].arrays("atlas", "original")["original"]
-            kept[index] = sheet(in_rows(original, MAP_COLUMNS), scale).as_json()
-        run["originals"] = list(kept).index(index)
-    return {"runs": found, "originals": list(kept.values()), "classes": section.records[0].classes}
+            stored = by_name[run["run"]].arrays("atlas", "original", "index")
+            if not stored:
+                continue
+            kept[index] = sheet(in_rows(stored["original"], MAP_COLUMNS), scale).as_json()
+        runs.append(run | {"originals": list(kept).index(index)})
+    return {"runs": runs, "originals": list(kept.values()), "classes": section.records[0].classes}
 
 
 def _rounded(values: Array) -> Any:
