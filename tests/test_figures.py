@@ -111,6 +111,31 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "plane of an autoencoder": lambda: figures.plane(
         pictures(4).reshape(2, 2, 12, 12, 1), np.array([0, 1]), np.array([[-1, 1], [0, 1]]), None, LONG
     ),
+    "rate-distortion": lambda: figures.rate_distortion(
+        {
+            name: (
+                np.array([0, 1, 1, 100.0]),
+                np.array([300, 60, 61, 0.0]),
+                np.array([90, 95, 96, 330.0]) + up,
+            )
+            for name, up in (("conv_vae latent_dim=8", 0), ("fc_vae", 60))
+        },
+        {"conv_ae": 85.0},
+        "β_eff",
+        LONG,
+    ),
+    "curves of 12 runs": lambda: figures.run_curves(
+        {
+            label: {
+                f"conv_vae latent_dim=8 · λ = {n}": (np.arange(1, 4), np.arange(3) * n) for n in range(12)
+            }
+            for label in ("−ELBO\n(nats per image)", "KL\n(nats per image)", "validation PSNR\n(dB)")
+        },
+        LONG,
+    ),
+    "rows of images": lambda: figures.image_rows(
+        [(f"conv_vae latent_dim=8 · λ = {n}, fitted Gaussian", pictures(12, 3)) for n in range(5)], LONG
+    ),
     "scatter, no labels": lambda: figures.scatter(POINTS, ("z0", "z1"), None, (), LONG),
     "scatter, 12 classes": lambda: figures.scatter(POINTS, ("z0", "z1"), LABELS, NAMES, LONG),
     "scatter, 40 classes": lambda: figures.scatter(POINTS, ("z0", "z1"), np.arange(300) % 40, NAMES, LONG),

@@ -32,6 +32,7 @@ WIDTH = 7.0  # inches
 TITLE, TEXT, SMALL = 10.0, 8.5, 7.5  # points
 GLYPH = 0.55  # a character's mean width in units of the font size
 LEGEND_ROWS = 24
+LEGEND_TEXT = 48  # characters of a run's name
 BARS = 64  # more dimensions are drawn as one outline
 
 
@@ -133,8 +134,10 @@ def rate_distortion(
     for place, (label, (weight, rate, distortion)) in enumerate(lines.items()):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
         ax.plot(rate, distortion, label=label, markersize=5, linewidth=1.2, color=colour, marker=marker)
-        for w, x, y in zip(weight, rate, distortion, strict=True):
-            ax.annotate(f"{w:.3g}", (x, y), (4, 4), textcoords="offset points", fontsize=SMALL)
+        for w in np.unique(weight[np.isfinite(weight)]):
+            first = np.flatnonzero(weight == w)[0]  # of its seeds
+            at = (rate[first], distortion[first])
+            ax.annotate(f"{w:.3g}", at, (4, 4), textcoords="offset points", fontsize=SMALL)
     for place, (label, height) in enumerate(flat.items()):
         dashes = ("--", ":", "-.")[place % 3]
         ax.axhline(height, color=GRAY, linestyle=dashes, linewidth=1.2, label=f"{label} (no rate)")
@@ -155,7 +158,8 @@ def run_curves(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], title: s
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     shades = dict(zip(names, colormaps["viridis"](np.linspace(0, 0.85, len(names))), strict=True))
     rows = -(-len(panels) // 2)
-    columns = min(len(names), 4)
+    longest = max(len(textwrap.shorten(name, LEGEND_TEXT)) for name in names)
+    columns = max(1, min(len(names), int(WIDTH * 72 / (longest * SMALL * GLYPH + 4 * SMALL))))
     figure = _figure(WIDTH, 2.2 * rows + 0.25 * -(-len(names) // columns), title)
     axes = iter(figure.subplots(rows, 2, squeeze=False).flat)
     for label, curves in panels.items():
@@ -168,7 +172,9 @@ def run_curves(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], title: s
         _open(ax)
     for ax in axes:  # those that are left
         ax.axis("off")
-    handles = [Line2D([], [], color=shades[name], label=textwrap.shorten(name, 40)) for name in names]
+    handles = [
+        Line2D([], [], color=shades[name], label=textwrap.shorten(name, LEGEND_TEXT)) for name in names
+    ]
     figure.legend(handles=handles, fontsize=SMALL, frameon=False, loc="outside lower center", ncols=columns)
     return figure
 

@@ -62,8 +62,8 @@ def test_samples_are_compared_by_their_distance_to_test_images(run: Make, tmp_pa
     last = paragraph(tmp_path / "outputs")[-1]
     # Nearest to 0.5 and to 1 is 0.7: squared 0.04 and 0.09.
     assert last == (
-        "Mean squared error per pixel between a prior sample and the nearest test image: 0.0400 at λ = 0, 0.0000 there"
-        " for samples of a Gaussian fitted to the aggregate posterior, 0.0900 at λ = 1."
+        "Mean squared error per pixel between a prior sample and the nearest test image (of those in the map):"
+        " 0.0400 at λ = 0, 0.0000 there for samples of a Gaussian fitted to the aggregate posterior, 0.0900 at λ = 1."
     )
 
 

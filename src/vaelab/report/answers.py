@@ -11,6 +11,7 @@ import numpy as np
 from vaelab.report.records import Collection, Line, Record, Section
 from vaelab.report.table import references
 
+UNLIKE = math.log(1.5)  # of the ratio of two standard deviations, from which they are called unlike
 SAMPLES = 64  # of the prior, whose nearest test image is looked for
 
 
@@ -237,16 +238,18 @@ def _without_prior(line: Line) -> list[str]:
         return []
     best = ranked[0]
     sentences = []
-    if best.weight != 0:
-        cost = best.value - next(mean.value for mean in ranked if mean.weight == 0)
+    at_zero = [mean.value for mean in ranked if mean.weight == 0]
+    if best.weight != 0 and at_zero:
+        cost = best.value - at_zero[0]
         rate = [mean.value for mean in _means(line, "kl") if mean.weight == 0]
         reason = f": nothing holds its KL down, which is {_nats(rate[0])} nats" if rate else ""
         sentences.append(f"λ = 0 costs {cost:.2f} nats of ELBO against λ = {best.weight:g}{reason}.")
     deviation = aggregate_deviation(zero)
-    if math.isfinite(deviation):
+    if math.isfinite(deviation) and deviation > 0:
+        unlike = ", so samples of the prior are not like them" if abs(math.log(deviation)) > UNLIKE else ""
         sentences.append(
             f"At λ = 0 the codes of test images have a standard deviation of {deviation:.2f} per dimension, where the"
-            " prior has 1, so samples of the prior are not like them."
+            f" prior has 1{unlike}."
         )
     return sentences + _samples(line, zero, best.weight)
 
@@ -259,9 +262,9 @@ def _samples(line: Line, zero: Record, best: float) -> list[str]:
     if best == 0 or not all(map(math.isfinite, (plain, fitted, at_best))):
         return []
     return [
-        f"Mean squared error per pixel between a prior sample and the nearest test image: {plain:.4f} at λ = 0,"
-        f" {fitted:.4f} there for samples of a Gaussian fitted to the aggregate posterior, {at_best:.4f} at"
-        f" λ = {best:g}."
+        "Mean squared error per pixel between a prior sample and the nearest test image (of those in the map):"
+        f" {plain:.4f} at λ = 0, {fitted:.4f} there for samples of a Gaussian fitted to the aggregate posterior,"
+        f" {at_best:.4f} at λ = {best:g}."
     ]
 
 

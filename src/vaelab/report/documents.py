@@ -80,12 +80,17 @@ def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]
             yield matrix.id, caption, figures.image_rows(rows, caption)
 
 
-def _few(section: Section, matrix: Matrix) -> list[Strip]:
-    """The strips of one run for each λ of each line, for a page has no room for every seed."""
+def _first_seeds(section: Section) -> set[str]:
+    """The names of one run for each λ of each line, for a figure on paper has no room for every seed."""
     first = {
         (place, r.kl_weight): r.name for place, line in enumerate(section.lines) for r in line.records[::-1]
     }
-    return [strip for strip in matrix.strips if strip.run in ("", *first.values())][:MOST_ROWS]
+    return set(first.values())
+
+
+def _few(section: Section, matrix: Matrix) -> list[Strip]:
+    shown = {"", *_first_seeds(section)}  # the original images have no name of a run
+    return [strip for strip in matrix.strips if strip.run in shown][:MOST_ROWS]
 
 
 def _plane(section: Section, convention: tuple[object, ...]) -> Figure | None:
@@ -112,7 +117,8 @@ def _plane(section: Section, convention: tuple[object, ...]) -> Figure | None:
 
 def _curves(section: Section, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     sign = -1 if column == "elbo" else 1
-    found = {section.labels[r.name]: r.curve(column, "val") for r in section.records}
+    shown = _first_seeds(section)
+    found = {section.labels[r.name]: r.curve(column, "val") for r in section.records if r.name in shown}
     return {label: (np.array(x), sign * np.array(y)) for label, (x, _, y) in found.items() if y}
 
 

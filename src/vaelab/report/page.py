@@ -252,7 +252,7 @@ def amount(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if abs(value) >= 1e10:
-        return f"{value:.4g}"
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
     if float(value).is_integer():
         return f"{int(value):,}" if abs(value) >= 10_000 else f"{int(value)}"
     return f"{value:,.2f}" if abs(value) >= 100 else f"{value:.4g}"
