@@ -14,11 +14,12 @@ from plotly.offline import get_plotlyjs
 
 from vaelab import __version__
 from vaelab.report import answers, charts
-from vaelab.report.records import Collection, Record, Section, flatten
+from vaelab.report.records import Collection, Record, Section, flatten, number
 from vaelab.report.shown import Shown, scale_for, show
 from vaelab.report.table import SHOWN, references
 
 LARGEST = 20_000_000  # bytes of the page
+DECIMALS = {"elbo": 2, "reconstruction": 2, "psnr": 2, "ssim": 3, "seconds": 1}  # of the table's columns
 SMALLEST = 0.1  # images are not reduced further
 HERE = Path(__file__).parent
 
@@ -240,9 +241,17 @@ def _columns(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _rows(table: pd.DataFrame) -> list[list[dict[str, Any]]]:
     """Each cell as it is shown, with its whole value for sorting and copying."""
     return [
-        [{"text": amount(value), "value": "" if pd.isna(value) else value} for value in row]
+        [
+            {"text": _cell(name, value), "value": "" if pd.isna(value) else value}
+            for name, value in zip(table.columns, row, strict=True)
+        ]
         for row in table.itertuples(index=False)
     ]
+
+
+def _cell(column: str, value: Any) -> str:
+    decimals = DECIMALS.get(column.removesuffix(" (reported)"))
+    return amount(value) if decimals is None or number(value) is None else f"{value:,.{decimals}f}"
 
 
 def amount(value: Any) -> str:
