@@ -387,13 +387,26 @@ def test_the_atlas_is_what_plain_decoding_gives(kind: str, make: Make) -> None:
         first, second = informative.argsort(descending=True)[:2].tolist()
         assert arrays["slice_dimension"].tolist() == [first, second]
         assert (arrays["slice"].shape[:2], arrays["strip"].shape[:2]) == ((5, 5), (4, 3))
-        assert np.all(variance.numpy()[arrays["strip_dimension"]] > 0.01)
-        low = means[:, first].mean() - 3 * spread[first].sqrt()
-        assert arrays["slice_value"][0, 0] == pytest.approx(float(low), rel=1e-4, abs=1e-5)
+        active = [d for d in informative.argsort(descending=True).tolist() if variance[d] > 0.01]
+        assert arrays["strip_dimension"].tolist() == active[:4]
+        for part in ("slice", "strip"):
+            moved, value = arrays[f"{part}_dimension"], arrays[f"{part}_value"]
+            centre, reach = means.mean(0)[moved], 3 * spread.sqrt()[moved]
+            expected = torch.stack((centre - reach, centre, centre + reach), 1)
+            np.testing.assert_allclose(value[:, [0, value.shape[1] // 2, -1]], expected, rtol=1e-4, atol=1e-5)
+            if kind != "ae":
+                np.testing.assert_allclose(arrays[f"{part}_kl"], informative[moved], rtol=1e-4)
         z = means[0].clone()
         z[first], z[second] = (float(v) for v in (arrays["slice_value"][0, 1], arrays["slice_value"][1, 4]))
         expected = model.decode(z.view(1, *posterior.mean.shape[1:]))[0].movedim(0, -1)
         np.testing.assert_allclose(arrays["slice"][1, 4], expected, atol=0.5 / 255 + 1e-5)
+        middle = means[:1].repeat(5, 1)
+        middle[:, first], middle[:, second] = (
+            means[:, first].mean(),
+            torch.from_numpy(arrays["slice_value"][1]),
+        )
+        expected = model.decode(middle.view(5, *posterior.mean.shape[1:])).movedim(1, -1)
+        np.testing.assert_allclose(arrays["slice"][2], expected, atol=0.5 / 255 + 1e-4)
         z = means[0].clone()
         z[arrays["strip_dimension"][1]] = float(arrays["strip_value"][1, 2])
         expected = model.decode(z.view(1, *posterior.mean.shape[1:]))[0].movedim(0, -1)
@@ -401,7 +414,12 @@ def test_the_atlas_is_what_plain_decoding_gives(kind: str, make: Make) -> None:
         again = model.decode(posterior.mean).movedim(1, -1)[arrays["index"] - 80]
         np.testing.assert_allclose(arrays["reconstruction"], again, atol=0.5 / 255 + 1e-5)
     assert ("slice_kl" in arrays) == (kind != "ae")
+    assert ("strip_kl" in arrays) == (kind != "ae")
     assert arrays["start"] == 80
+    assert arrays["index"].tolist() == (80 + np.linspace(0, 42, 20).round()).astype(int).tolist()
+    np.testing.assert_allclose(
+        arrays["original"], images(context.batches("test"))[arrays["index"] - 80], atol=0.5 / 255 + 1e-5
+    )
     for name in ("slice", "strip", "original", "reconstruction"):
         assert_images(arrays[name], arrays[name].shape)
         np.testing.assert_allclose(arrays[name] * 255, (arrays[name] * 255).round(), atol=1e-4)

@@ -111,5 +111,5 @@ def decode(model: Any, z: Tensor, shape: Sequence[int]) -> np.ndarray:
 
 
 def in_bytes(images: np.ndarray) -> np.ndarray:
-    """Images in [0, 1] rounded to multiples of 1/255: they are only looked at, and take a fifth of the disk so."""
+    """Images in [0, 1] rounded to multiples of 1/255: they are only looked at, and so take less disk."""
     return (images * 255).round() / np.float32(255)

@@ -64,8 +64,6 @@ const seen = new IntersectionObserver((entries) => {
   for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
 }, { rootMargin: "400px" });
 all(".chart[data-chart]").forEach((chart) => seen.observe(chart));
-addEventListener("beforeprint", () => all(".chart[data-chart]").forEach(draw));
-
 const themeButton = one("#theme");
 function setTheme(name) {
   document.documentElement.dataset.theme = name;
@@ -74,6 +72,15 @@ function setTheme(name) {
   for (const chart of all(".chart")) if (chart.drawn) chart.drawn.then(() => Plotly.relayout(chart, themed()));
 }
 themeButton.addEventListener("click", () => setTheme(dark() ? "light" : "dark"));
+
+// Paper is white, whatever the screen is, and shows all charts, also those not yet scrolled to.
+let onScreen = "light";
+addEventListener("beforeprint", () => {
+  onScreen = document.documentElement.dataset.theme;
+  setTheme("light");
+  all(".chart[data-chart]").forEach(draw);
+});
+addEventListener("afterprint", () => setTheme(onScreen));
 setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 
 // ---- the rate-distortion plane: the run that is pointed at, with its numbers and pictures

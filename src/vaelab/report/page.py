@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from plotly.offline import get_plotlyjs
 
 from vaelab import __version__
@@ -231,7 +232,7 @@ def _columns(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "numeric": pd.api.types.is_numeric_dtype(table[name]),
+            "numeric": is_numeric_dtype(table[name]) and not is_bool_dtype(table[name]),
             "shown": name.removesuffix(" (reported)") in SHOWN,
         }
         for name in table.columns
