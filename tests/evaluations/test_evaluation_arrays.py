@@ -435,6 +435,20 @@ def test_the_atlas_orders_strips_by_their_kl_whatever_the_batches(make: Make) ->
         np.testing.assert_allclose(array, other[key], atol=1 / 255 + 1e-5, rtol=1e-4)
 
 
+def test_a_dimension_far_from_the_prior_that_never_varies_is_not_shown(make: Make) -> None:
+    context = make()
+    strengthen(context)
+    last: Any = context.model.encoder[-1][-1]  # type: ignore[index]
+    with torch.no_grad():
+        last.weight[2], last.bias[2] = 0, 5  # the mean of z2: KL 12.5 nats and more, variance 0
+    arrays, kl = ATLAS(context).arrays, KL(context).arrays["kl"]
+    order = np.argsort(-kl)
+    assert order[0] == 2
+    assert arrays["slice_dimension"].tolist() == order[1:3].tolist()
+    assert arrays["strip_dimension"].tolist() == order[1:5].tolist()
+    np.testing.assert_array_equal(arrays["strip_kl"], kl[order[1:5]])
+
+
 def test_the_atlas_of_a_collapsed_posterior_has_no_strip(make: Make) -> None:
     context = make(tests=7)
     for parameter in context.model.encoder.parameters():  # type: ignore[union-attr]

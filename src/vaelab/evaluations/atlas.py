@@ -52,7 +52,9 @@ class Atlas:
         model: Any = context.model
         found = moments(context)
         order = torch.argsort(found.information, descending=True, stable=True)
-        plane, strips = order[:2], order[found.active[order]][: self.dimensions]
+        active, inactive = order[found.active[order]], order[~found.active[order]]
+        # A posterior may be far from the prior and yet the same for every image: such a dimension shows nothing.
+        plane, strips = torch.cat((active, inactive))[:2], active[: self.dimensions]
         slice_value, strip_value = reach(found, plane, self.steps), reach(found, strips, self.strip_steps)
         start, some = spread_images(context, "test", 1), spread_images(context, "test", self.images)
         code = model.encode(start.images).mean[0]
