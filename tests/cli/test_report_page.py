@@ -33,7 +33,7 @@ CURVES = ".chart[data-chart^=curve]"
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def reported(vae: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which a sweep of three λ, an autoencoder and their report were made."""
     cwd = tmp_path_factory.mktemp("reported")
@@ -46,7 +46,7 @@ def reported(vae: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
