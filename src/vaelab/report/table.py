@@ -66,15 +66,16 @@ def reported(record: Record) -> dict[str, float]:
 
 def references(record: Record) -> list[dict[str, Any]]:
     """The entries of `reported:` whose conditions this run meets."""
-    entries = record.config.get("reported") or []
+    entries = record.config.get("reported")
     flat = flatten(record.config)
     return [
         entry
-        for entry in entries
+        for entry in (entries if isinstance(entries, list) else [])
         if isinstance(entry, dict)
         and isinstance(entry.get("metric"), str)
         and number(entry.get("value")) is not None
-        and all(flat.get(key) == value for key, value in (entry.get("when") or {}).items())
+        and isinstance(when := entry.get("when") or {}, dict)
+        and all(flat.get(key) == value for key, value in when.items())
     ]
 
 
