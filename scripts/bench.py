@@ -85,7 +85,7 @@ class Training:
         self.cfg = composed(*overrides)
         with quiet():
             self.job = job.prepare(self.cfg)
-        optimizers = build.optimizers(self.cfg, [*self.job.network.parameters()])
+        optimizers = build.optimizers(self.cfg, self.job.network.players())
         self.model, self.optimizers = build.setup(
             self.job.engine, self.job.network, optimizers, self.job.hardware.compile
         )
@@ -100,7 +100,7 @@ class Training:
     def __call__(self) -> None:
         self.epoch += 1
         self.plan.seed(self.epoch)
-        (self.means,), _, self.step = train_epoch(
+        trained = train_epoch(
             self.job.engine,
             self.model,
             self.criterion,
@@ -111,6 +111,7 @@ class Training:
             self.epoch,
             self.step,
         )
+        (self.means,), self.step = trained.means, trained.step
 
 
 class Together:
@@ -129,7 +130,8 @@ class Together:
         built = self.built
         built.plan.seed(self.epoch)
         parts = (built.model, built.criterion, built.optimizers, built.batches, built.plan)
-        _, _, self.step = train_epoch(self.engine, *parts, tqdm(disable=True), self.epoch, self.step)
+        trained = train_epoch(self.engine, *parts, tqdm(disable=True), self.epoch, self.step)
+        self.step = trained.step
 
 
 class PictureFiles(Dataset[Tensor]):

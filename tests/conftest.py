@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# The tests of several files run side by side; more threads than cores would wait on each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

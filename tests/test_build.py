@@ -16,7 +16,7 @@ def test_compiled_methods_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         cfg = compose("train", ["trainer.precision=fp32", "trainer.device=cpu"])
     network = build.model(cfg, (1, 16, 16))
-    optimizers = build.optimizers(cfg, [*network.parameters()])
+    optimizers = build.optimizers(cfg, network.players())
     model, _ = build.setup(build.fabric(build.hardware(cfg)), network, optimizers, compiled=True)
     images = torch.rand(2, 1, 16, 16)
     mean = model.encode(images).mean.detach()
@@ -33,7 +33,7 @@ def test_training_runs_in_the_chosen_precision_and_evaluation_in_float32(
     network = build.model(cfg, (1, 16, 16))
     chosen = build.hardware(cfg)
     model, _ = build.setup(
-        build.fabric(chosen), network, build.optimizers(cfg, [*network.parameters()]), compiled=False
+        build.fabric(chosen), network, build.optimizers(cfg, network.players()), compiled=False
     )
     seen: list[torch.dtype] = []
     for module in network.modules():

@@ -34,22 +34,25 @@ def test_every_combination_composes_and_fits_what_it_builds(model: str, dataset:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_model_brings_the_loss_and_evaluations_that_fit(model: str) -> None:
     cfg = composed(f"model={model}")
-    network = build.model(cfg, (1, 32, 32))
+    network = build.model(cfg, (1, 32, 32), classes=3)
     criterion = build.loss(cfg, network)
-    assert build.needs_posterior(criterion) == model.endswith("vae")
-    assert ("prior_samples" in build.evaluations(cfg, network)) == model.endswith("vae")
+    assert (criterion.needs == "posterior") == model.endswith("vae")
+    assert (criterion.needs == "generator") == model.endswith("gan")
+    evaluations = build.evaluations(cfg, network)
+    assert ("prior_samples" in evaluations) == model.endswith("vae")
+    assert ("z_interpolations" in evaluations) == model.endswith("gan")
 
 
 def test_optimizers_are_built() -> None:
     for choice in ("adam", "adamw"):
         cfg = composed(f"optimizer={choice}", "lr=0.5")
-        (optimizer,) = build.optimizers(cfg, [*build.model(cfg, (1, 8, 8)).parameters()]).values()
+        (optimizer,) = build.optimizers(cfg, build.model(cfg, (1, 8, 8)).players()).values()
         assert optimizer.param_groups[0]["lr"] == 0.5
 
 
 def test_the_way_of_the_kl_weight() -> None:
     """One default, one interpolation, one field: nothing copies the value."""
-    files = [*config.CONF.rglob("*.yaml")]
+    files = [file for file in config.CONF.rglob("*.yaml") if file.parent.name != "experiment"]
     lines = [line.split("#")[0].strip() for file in files for line in file.read_text().splitlines()]
     settings = [line for line in lines if line.startswith("kl_weight:")]
     assert sorted(settings) == ["kl_weight: ${kl_weight}", "kl_weight: 1.0"]
@@ -92,7 +95,10 @@ def test_what_does_not_fit_the_schema_is_refused(override: str, message: str) ->
         ("+model.image_shape=[1,2,3]", "there is no key model.image_shape"),
         ("model.channels=many", "model.channels=many is not a whole number"),
         ("~model.channels", "model.channels is missing"),
-        ("loss.reduction=men", "loss.reduction=men is not one of sum, mean (did you mean mean?)"),
+        (
+            "loss.reduction=men",
+            "loss.reduction=men is not one of sum, mean, mean_signed (did you mean mean?)",
+        ),
         ("loss.likelihood=bernouli", "(did you mean bernoulli?)"),
         ("model._target_=os.system", "model._target_=os.system is refused"),
         ("model._target_=vaelab.models.gan_of_the_future", "does not exist"),
@@ -119,6 +125,13 @@ def test_what_does_not_fit_its_group_is_refused(override: str, message: str) -> 
         (["model=conv_ae", "loss=elbo"], "loss=elbo needs a posterior"),
         (["model=conv_vae", "loss=reconstruction"], "use kl_weight=0"),
         (["model=conv_ae", "evaluation=[prior_samples]"], "evaluation=prior_samples needs a posterior"),
+        (["model=conv_vae", "loss=adversarial"], "loss=adversarial needs a generator"),
+        (["model=dcgan", "loss=elbo"], "loss=elbo needs a posterior"),
+        (["model=dcgan", "evaluation=[vae]"], "needs an encoder, which this model (GAN) has not"),
+        (["model=dcgan", "evaluation=[class_pairs]"], "evaluation=class_pairs needs classes to ask for"),
+        (["model=dcgan", "model.ema=1.0"], "ema=1.0 is not between 0 and 1"),
+        (["model=dcgan", "loss.label_flips=0.5"], "label_flips=0.5 is not from 0 to below 0.5"),
+        (["model=dcgan", "loss.r1=-1.0"], "r1=-1.0 is not 0 or more"),
         (["latent_dim=513"], "latent_dim=513 is not from 2 to 512"),
         (["model.hidden=-3"], "model: "),
     ],

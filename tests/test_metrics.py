@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
@@ -101,3 +102,40 @@ def test_gaussian_kl_agrees_with_torch_distributions() -> None:
     expected = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0))
     torch.testing.assert_close(metrics.gaussian_kl(mean, log_variance), expected)
     assert metrics.gaussian_kl(torch.zeros(3), torch.zeros(3)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ms_ssim_agrees_with_torchmetrics(channels: int) -> None:
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as reference
+
+    torch.manual_seed(0)
+    x = F.avg_pool2d(torch.rand(3, channels, 192, 192), 5, 1, 2)
+    y = (x + 0.1 * torch.rand_like(x)).clamp(0, 1)
+    expected = reference(y, x, data_range=1.0, reduction="none", normalize="relu")
+    torch.testing.assert_close(metrics.ms_ssim(x, y), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (28, 28), (50, 50), (64, 31)])
+def test_ms_ssim_takes_small_images(size: tuple[int, int]) -> None:
+    x = torch.rand(4, 3, *size)
+    torch.testing.assert_close(metrics.ms_ssim(x, x), torch.ones(4))
+    assert (metrics.ms_ssim(x, 1 - x) == 0).all()  # structure against its negative
+
+
+def test_ms_ssim_of_flat_images_is_their_luminance() -> None:
+    a, b = torch.full((1, 1, 64, 64), 0.3), torch.full((1, 1, 64, 64), 0.6)
+    luminance = (2 * 0.3 * 0.6 + 1e-4) / (0.3**2 + 0.6**2 + 1e-4)
+    assert metrics.ms_ssim(a, b).item() == pytest.approx(luminance**0.1333, rel=1e-4)
+
+
+def test_sharpness_agrees_with_scipy_and_falls_with_blur() -> None:
+    from scipy.ndimage import gaussian_filter, laplace
+
+    image = np.random.default_rng(0).random((20, 24))
+    expected = laplace(image)[1:-1, 1:-1].var()
+    assert metrics.sharpness(torch.from_numpy(image)[None]).item() == pytest.approx(expected, rel=1e-4)
+    blurred = torch.from_numpy(gaussian_filter(image, 1))[None]
+    assert metrics.sharpness(blurred).item() < 0.1 * expected
+    colour = torch.from_numpy(image).expand(3, -1, -1)  # gray in three channels
+    assert metrics.sharpness(colour).item() == pytest.approx(expected, rel=1e-3)
+    assert metrics.sharpness(torch.rand(2, 5, 3, 9, 9)).shape == (2, 5)

@@ -36,11 +36,10 @@ def trained(folder: Path, images: ImageSet, epochs: int, clip: float | None = No
         cfg = compose("train", ["trainer.device=cpu", "trainer.precision=fp32", *overrides])
     network = build.model(cfg, images.image_shape)
     engine = build.fabric(build.hardware(cfg))
-    model, optimizers = build.setup(
-        engine, network, build.optimizers(cfg, [*network.parameters()]), compiled=False
-    )
-    bound = partial(jobs.clip_gradients, engine, model, optimizers["model"], clip or 0.0)
-    plan = Plan(epochs, partial(seed_all, cfg.seed), bound if clip else None, None, measure)
+    model, optimizers = build.setup(engine, network, build.optimizers(cfg, network.players()), compiled=False)
+    bound = partial(jobs.clip_gradients, engine, model, optimizers, clip or 0.0)
+    measured = measure if "encoder" in network.offers else lambda model, batch: {}
+    plan = Plan(epochs, partial(seed_all, cfg.seed), bound if clip else None, None, measured, cfg.log_every)
     loaders = build.loaders(cfg, images, CPU)
     run = Run(folder)
     folder.mkdir(exist_ok=True)
@@ -126,3 +125,49 @@ def test_a_lost_loss_names_its_step_and_keeps_the_last_good_checkpoint(
         # The first step of the second epoch throws the weights away, the next one sees it.
         trained(tmp_path, images, 2, batch_size=16, **{"optimizer.weight_decay": 1e38, "optimizer": "adamw"})
     assert (tmp_path / "checkpoints" / "last.safetensors").read_bytes() == good
+
+
+GAN = {"model": "dcgan", "model.generator_maps": 2, "model.discriminator_maps": 2, "batch_size": 16}
+
+
+@pytest.mark.parametrize("norm", ["batch", "spectral"])
+def test_a_gan_that_was_stopped_goes_on_bit_for_bit(images: ImageSet, tmp_path: Path, norm: str) -> None:
+    settings = GAN | {"model.discriminator_norm": norm, "loss.r1": 0.5, "loss.augment": "[color,cutout]"}
+    whole = trained(tmp_path / "whole", images, 3, **settings)
+    trained(tmp_path / "parts", images, 1, **settings)
+    parts = trained(tmp_path / "parts", images, 3, **settings)
+    assert (whole.folder / "model.safetensors").read_bytes() == (
+        parts.folder / "model.safetensors"
+    ).read_bytes()
+    names = {name.split(".")[0] for name in whole.load_weights()}
+    assert names == {"generator", "discriminator", "average", "averaged"}
+    numbers = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in r.history] for r in (whole, parts)
+    ]
+    assert numbers[0] == numbers[1]
+
+
+def test_both_players_are_clipped_and_named(images: ImageSet, tmp_path: Path) -> None:
+    run = trained(tmp_path, images, 1, clip=1e-3, **GAN)
+    row = run.history[0]
+    assert {"loss_discriminator", "loss_generator", "accuracy_real", "accuracy_fake"} <= set(row)
+    assert not {"loss", "mse", "psnr"} & set(row)
+
+
+def test_steps_inside_an_epoch_are_kept_and_change_nothing(images: ImageSet, tmp_path: Path) -> None:
+    plain = trained(tmp_path / "plain", images, 2, batch_size=16)
+    kept = trained(tmp_path / "kept", images, 2, batch_size=16, log_every=3)
+    weights = [(run.folder / "model.safetensors").read_bytes() for run in (plain, kept)]
+    assert weights[0] == weights[1]
+    inside = [row for row in kept.history if row["split"] == "steps"]
+    assert [row["step"] for row in inside] == [3, 6]  # of four steps an epoch; the second window begins anew
+    every = trained(tmp_path / "every", images, 1, batch_size=16, log_every=1)
+    single = [row["loss"] for row in every.history if row["split"] == "steps"]
+    assert inside[0]["loss"] == pytest.approx(np.mean(single[:3]), rel=1e-6)
+    means = [row["loss"] for row in every.history if row["split"] == "train"]
+    assert means == pytest.approx([np.mean(single)], rel=1e-6)
+
+
+def test_a_lost_game_stops(images: ImageSet, tmp_path: Path) -> None:
+    with pytest.raises(NotFinite, match="the loss is not finite"):
+        trained(tmp_path, images, 2, **GAN, lr=1e38)

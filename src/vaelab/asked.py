@@ -67,5 +67,6 @@ def ask(
 def make_paths_absolute(cfg: DictConfig) -> None:
     """So that a run folder says where its data are, wherever it is read from."""
     cfg.data_dir = str(Path(cfg.data_dir).expanduser().absolute())
-    if cfg.dataset.path not in (None, "embedded"):
-        cfg.dataset.path = str(Path(cfg.dataset.path).expanduser().absolute())
+    for key in ("path", "attributes"):
+        if cfg.dataset.get(key) not in (None, "embedded"):
+            cfg.dataset[key] = str(Path(cfg.dataset[key]).expanduser().absolute())

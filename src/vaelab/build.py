@@ -1,5 +1,6 @@
 """Configuration to objects: the only place that instantiates, and only vaelab's own classes and torch's optimizers."""
 
+import inspect
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +23,17 @@ ALLOWED = ("vaelab.", "torch.optim.")
 EVALUATION_BATCH = 256  # images at least: small training batches would make evaluations slow
 
 # What the program itself passes to each group's target.
-GIVEN = {"model": ("image_shape",), "optimizer": ("params",)}
+GIVEN = {"model": ("image_shape", "classes"), "optimizer": ("params",)}
 GROUPS = ("dataset", "model", "loss", "optimizer")
+
+# What losses and evaluations may need of a model, in words.
+NEEDED = {
+    "encoder": "an encoder",
+    "posterior": "a posterior",
+    "generator": "a generator",
+    "classes": "classes to ask for",
+}
+Network = models.EncoderDecoder | models.GAN
 
 
 def check(cfg: DictConfig) -> None:
@@ -90,7 +100,7 @@ def _build(node: DictConfig, path: str, **given: Any) -> Any:
 def rehearse(cfg: DictConfig) -> None:
     """Builds all but the data, without memory, for images of a common size: refuses what fits no data at all."""
     with torch.device("meta"):
-        network = model(cfg, (1, 32, 32))
+        network = model(cfg, (1, 32, 32), classes=2)
     loss(cfg, network)
     evaluations(cfg, network)
 
@@ -102,53 +112,61 @@ def dataset(cfg: DictConfig) -> ImageSet:
     return images
 
 
-def model(cfg: DictConfig, image_shape: tuple[int, int, int]) -> nn.Module:
-    """The network for images (C, H, W), with weights that follow from the seed."""
+def model(cfg: DictConfig, image_shape: tuple[int, int, int], classes: int = 0) -> Network:
+    """The network for images (C, H, W) of so many classes (0: unlabelled), with weights that follow from the seed."""
     torch.manual_seed(cfg.seed)
-    network = _build(cfg.model, "model", image_shape=image_shape)
-    assert isinstance(network, nn.Module)
+    facts = {"image_shape": image_shape, "classes": classes}
+    wanted = inspect.signature(_target(cfg.model, "model")).parameters
+    network = _build(cfg.model, "model", **{name: fact for name, fact in facts.items() if name in wanted})
+    assert isinstance(network, models.EncoderDecoder | models.GAN)
     return network
 
 
-def loss(cfg: DictConfig, network: nn.Module) -> Loss:
+def loss(cfg: DictConfig, network: Network) -> Loss:
     """The loss; raises UsageError where it does not fit the network."""
     built = _build(cfg.loss, "loss")
     assert isinstance(built, Loss)
-    _refuse_misfit(f"loss={_name(built)}", needs_posterior(built), network, other="loss=reconstruction")
-    if isinstance(network, models.VAE) and not needs_posterior(built):
+    _refuse_misfit(f"loss={type(built).__name__.lower()}", built, network)
+    if "posterior" in network.offers and built.needs != "posterior":
         raise UsageError(
             "loss=reconstruction leaves the posterior of a VAE without a meaning: use kl_weight=0"
         )
     return built
 
 
-def evaluations(cfg: DictConfig, network: nn.Module) -> dict[str, Any]:
-    """The evaluations by name; raises UsageError where one needs a posterior that the network lacks."""
+def evaluations(cfg: DictConfig, network: Network) -> dict[str, Any]:
+    """The evaluations by name; raises UsageError where one needs what the network does not offer."""
     built = {name: _build(node, f"evaluation.{name}") for name, node in (cfg.get("evaluation") or {}).items()}
     for name, evaluation in built.items():
-        _refuse_misfit(
-            f"evaluation={name}", needs_posterior(evaluation), network, other="evaluation=[autoencoder]"
-        )
+        _refuse_misfit(f"evaluation={name}", evaluation, network)
     return {str(name): evaluation for name, evaluation in built.items()}
 
 
-def needs_posterior(built: Any) -> bool:
-    """Whether a loss or an evaluation reads a log variance or a prior, which only a VAE has."""
-    return bool(getattr(built, "needs_posterior", False))
+def _refuse_misfit(what: str, built: Any, network: Network) -> None:
+    needs = getattr(built, "needs", None)
+    if needs is not None and needs not in network.offers:
+        model = type(network).__name__
+        raise UsageError(
+            f"{what} needs {NEEDED[needs]}, which this model ({model}) has not: {_fitting(network)}"
+        )
 
 
-def _refuse_misfit(what: str, needed: bool, network: nn.Module, other: str) -> None:
-    if needed and not isinstance(network, models.VAE):
-        raise UsageError(f"{what} needs a posterior, which an autoencoder has not: use {other} or a VAE")
+def _fitting(network: Network) -> str:
+    if "generator" in network.offers:
+        return "use loss=adversarial and evaluation=[gan]" + (
+            " or [acgan]" if "classes" in network.offers else ""
+        )
+    if "posterior" in network.offers:
+        return "use loss=elbo and evaluation=[vae]"
+    return "use loss=reconstruction and evaluation=[autoencoder], or a VAE"
 
 
-def _name(built: Any) -> str:
-    return type(built).__name__.lower()
-
-
-def optimizers(cfg: DictConfig, parameters: Sequence[Any]) -> dict[str, Optimizer]:
-    """The optimizer of each player, for parameters or for groups of them with settings of their own."""
-    return {"model": _build(cfg.optimizer, "optimizer", params=list(parameters))}
+def optimizers(cfg: DictConfig, players: Mapping[str, Sequence[Any]]) -> dict[str, Optimizer]:
+    """The optimizer of each player, for its parameters or for groups of them with settings of their own."""
+    return {
+        player: _build(cfg.optimizer, "optimizer", params=list(parameters))
+        for player, parameters in players.items()
+    }
 
 
 def loaders(cfg: DictConfig, images: ImageSet, device: torch.device) -> tuple[Loader, Loader]:
@@ -218,14 +236,14 @@ def fabric(chosen: Hardware) -> Fabric:
 
 
 def setup(
-    engine: Fabric, network: nn.Module, built: Mapping[str, Optimizer], compiled: bool
+    engine: Fabric, network: Network | models.Ensemble, built: Mapping[str, Optimizer], compiled: bool
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The network and its optimizers under Fabric; encode and decode run in the chosen precision."""
+    """The network and its optimizers under Fabric; the network's methods run in the chosen precision."""
     # The layout of the loader's batches there; an ensemble's weights have an axis too many for it.
     if engine.device.type == "cuda" and not isinstance(network, models.Ensemble):
         network.to(memory_format=torch.channels_last)
     wrapped = engine.setup_module(network)
-    for method in ("encode", "decode"):
+    for method in network.methods:
         wrapped.mark_forward_method(method)
         # Past Fabric's own __setattr__, which would give the method to the network that evaluations use in float32.
         call = torch.compile(getattr(wrapped, method)) if compiled else getattr(wrapped, method)

@@ -16,7 +16,7 @@ import hydra
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab import UsageError, config
@@ -27,7 +27,8 @@ from vaelab.workers import portable
 if TYPE_CHECKING:
     from vaelab.data import ImageSet
 
-PATHS = ("run", "runs", "source", "dataset.path", "data_dir", "output_dir")  # keys whose value is a path
+# Keys whose value is a path.
+PATHS = ("run", "runs", "source", "dataset.path", "dataset.attributes", "data_dir", "output_dir")
 # Options of Hydra's with which a command does no runs, or that say themselves how it does them.
 NO_RUNS = r"--(help|hydra-help|version|cfg|info|shell-completion|run|multirun)|-(h|c|i|sc|r|m)$"
 CONTACT_SHEET = 64  # images, spread evenly over the data set
@@ -163,6 +164,7 @@ def command(name: str, verb: Callable[[DictConfig], Any]) -> NoReturn:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.argv = [f"vae-{name}", *map(quote_path, sys.argv[1:])]
+    OmegaConf.register_new_resolver("vaelab.experiments", config.experiments)  # for --help
 
     @hydra.main(version_base="1.3", config_path=str(config.CONF), config_name=name)
     def task(cfg: DictConfig) -> Any:

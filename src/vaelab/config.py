@@ -91,6 +91,7 @@ class Train:
     lr: Annotated[float, Above(0)]
     seed: Annotated[int, AtLeast(0)]
     snapshot_epochs: list[Count]
+    log_every: Count | None
     dpi: Count
     reported: list[Reported]
     data_dir: str
@@ -172,8 +173,18 @@ def known_keys(config_name: str) -> list[str]:
         keys |= set(_load(CONF / f"{base}.yaml"))
     for file in CONF.glob("*/*.yaml"):
         group, values = file.parent.name, _load(file)
+        if group == "experiment":  # has no keys of its own
+            continue
         keys |= {group, *(f"{group}.{key}" for key in values.get(group) or values)}
     return sorted(key for key in keys if not key.endswith(("_target_", "defaults")))
+
+
+def experiments() -> str:
+    """The named experiments, one line each: the name and what its file says of itself."""
+    files = sorted((CONF / "experiment").glob("*.yaml"))
+    width = max(len(file.stem) for file in files)
+    said = {file.stem: file.read_text().splitlines()[1].removeprefix("# ") for file in files}
+    return "\n".join(f"{name:<{width}}  {line}" for name, line in said.items())
 
 
 def _load(file: Path) -> dict[str, Any]:

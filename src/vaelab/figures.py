@@ -24,6 +24,7 @@ ORANGE, SKY, BLACK, GRAY = "#E69F00", "#56B4E9", "#000000", "#999999"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = "os^Dv*XP<>hp"
 STYLE: dict[str, dict[str, Any]] = {
+    "steps": {"color": GRAY, "linestyle": "-", "alpha": 0.5},
     "train": {"color": SKY, "linestyle": "--"},
     "val": {"color": BLUE, "linestyle": "-"},
 }
@@ -66,7 +67,8 @@ def learning_curve(panels: Mapping[str, Curves], title: str) -> Figure:
     axes = figure.subplots(-(-count // columns), columns, sharex=True, squeeze=False).flat
     for ax, (label, curves) in zip(axes, panels.items(), strict=False):
         for split, (epoch, value) in curves.items():
-            ax.plot(epoch, value, label=split, linewidth=1.6, **_marker(len(epoch)), **STYLE[split])
+            wide = 0.8 if split == "steps" else 1.6
+            ax.plot(epoch, value, label=split, linewidth=wide, **_marker(len(epoch)), **STYLE[split])
         ax.set_ylabel(label, fontsize=TEXT)
         ax.tick_params(labelsize=SMALL, labelbottom=True)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
@@ -179,6 +181,65 @@ def run_curves(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], title: s
     return figure
 
 
+def game_curves(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], title: str) -> Figure:
+    """One panel for each quantity (axis label -> line -> (step, value)), over a shared axis of steps."""
+    figure = _figure(WIDTH, 2.4 * -(-len(panels) // 2), title)
+    axes = figure.subplots(-(-len(panels) // 2), min(2, len(panels)), sharex=True, squeeze=False).flat
+    for ax, (label, lines) in zip(axes, panels.items(), strict=False):
+        for colour, (name, (step, value)) in zip(COLOURS, lines.items(), strict=False):
+            ax.plot(step, value, label=name, color=colour, linewidth=1.2, **_marker(len(step)))
+        if "accuracy" in label:
+            ax.set_ylim(-0.03, 1.03)
+        ax.set_ylabel(label, fontsize=TEXT)
+        ax.set_xlabel("step", fontsize=TEXT)
+        ax.tick_params(labelsize=SMALL, labelbottom=True)
+        _open(ax)
+        ax.legend(fontsize=SMALL, frameon=False)
+    return figure
+
+
+def noise_paths(images: Array, title: str) -> Figure:
+    """Images (pair, step, H, W, C) generated on the way from one noise vector to another."""
+    figure, (ax,) = _image_figure([images], title, around=0.5)
+    _, columns = _draw_grid(ax, images)
+    _label_columns(ax, columns, [f"{t:.2g}" for t in np.linspace(0, 1, images.shape[1])])
+    ax.set_xlabel("place t between two noise vectors", fontsize=TEXT)
+    return figure
+
+
+def latent_edits(
+    original: Array, reconstruction: Array, edits: Array, differences: Array, names: Sequence[str], title: str
+) -> Figure:
+    """Images (N, H, W, C), their reconstructions and edits (N, edit, H, W, C), each above its difference.
+
+    `differences` (N, 1 + edit, H, W, C) are shown as far as the largest goes to white.
+    """
+    shown = np.concatenate((original[:, None], reconstruction[:, None], edits), axis=1)
+    gain = 1 / max(float(differences.max()), 1e-6)
+    below = np.concatenate((np.ones_like(original[:, None]), gain * differences), axis=1)
+    grid = np.stack((shown, below), axis=1).reshape(-1, *shown.shape[1:])
+    figure, (ax,) = _image_figure([grid], title, wide_rows=_every(2, len(grid)), around=0.5, beside=0.8)
+    rows, columns = _draw_grid(ax, grid, wide_rows=_every(2, len(grid)))
+    _label_rows(ax, rows, ["", f"difference\n× {gain:.2g}"] * len(original))
+    _label_columns(ax, columns, ["original", "reconstruction", *names])
+    return figure
+
+
+def perturbed(original: Array, copies: Array, names: Sequence[str], title: str, blocks: int = 2) -> Figure:
+    """Images (N, H, W, C), each with its copies (N, copy, H, W, C) at its right, in blocks side by side."""
+    grid = np.concatenate((original[:, None], copies), axis=1)
+    height = -(-len(grid) // blocks)
+    padded = np.concatenate((grid, np.ones((blocks * height - len(grid), *grid.shape[1:]), grid.dtype)))
+    parts = list(padded.reshape(blocks, height, *grid.shape[1:]))
+    figure, axes = _image_figure(parts, title, wide_columns=(1,), beside=0.4, around=0.4)
+    for number, (ax, part) in enumerate(zip(axes, parts, strict=True)):
+        rows, columns = _draw_grid(ax, part, wide_columns=(1,))
+        own = names[number * height : (number + 1) * height]
+        _label_rows(ax, rows[: len(own)], own)
+        _label_columns(ax, np.array([columns[0], columns[1:].mean()]), ["original", "from code + noise"])
+    return figure
+
+
 def image_rows(rows: Sequence[tuple[str, Array]], title: str) -> Figure:
     """Rows of images (N, H, W, C), each named at its left."""
     grid = np.stack([images for _, images in rows])
@@ -187,6 +248,70 @@ def image_rows(rows: Sequence[tuple[str, Array]], title: str) -> Figure:
     figure, (ax,) = _image_figure([grid], title, beside=0.2 + longest * SMALL * GLYPH / 72)
     centres, _ = _draw_grid(ax, grid)
     _label_rows(ax, centres, names)
+    return figure
+
+
+def histograms(values: Mapping[str, Array], label: str, title: str, log: bool = False) -> Figure:
+    """Distributions of values (N,) of each name, on one axis."""
+    figure = _figure(WIDTH * 0.7, 2.8, title)
+    ax = figure.subplots()
+    every = np.concatenate([*values.values()])
+    low, high = float(every.min()), float(every.max())
+    if log:
+        low, high = max(low, 1e-8), max(high, 2e-8)
+    bins = list(np.geomspace(low, high, 41) if log else np.linspace(low, high + 1e-9, 41))
+    for colour, (name, numbers) in zip(COLOURS, values.items(), strict=False):
+        shown = numbers.clip(low, high)
+        ax.hist(shown, bins, label=name, color=colour, alpha=0.25)
+        ax.hist(shown, bins, color=colour, histtype="step", linewidth=1.4)
+        ax.axvline(float(numbers.mean()), color=colour, linestyle="--", linewidth=1.2)
+    if log:
+        ax.set_xscale("log")
+    ax.set_xlabel(f"{label}; dashed: the mean", fontsize=TEXT)
+    ax.set_ylabel("count", fontsize=TEXT)
+    ax.tick_params(labelsize=SMALL, which="both")
+    _open(ax)
+    ax.legend(fontsize=SMALL, frameon=False)
+    return figure
+
+
+def neighbours(images: Array, nearest: Array, distance: Array, title: str, blocks: int = 2) -> Figure:
+    """Images (N, H, W, C), each with its nearest ones (N, k, H, W, C) and the distance (N, k) under each."""
+    grid = np.concatenate((images[:, None], nearest), axis=1)
+    height = -(-len(grid) // blocks)
+    columns = grid.shape[1]
+    figure = _figure(WIDTH, 0.4 + height * (WIDTH / blocks / columns + 0.1), title)
+    axes = figure.subplots(height, blocks * columns, squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for number, row in enumerate(grid):
+        for place, image in enumerate(row):
+            ax = axes[number % height, number // height * columns + place]
+            pixels = image[..., 0] if image.shape[-1] == 1 else image
+            ax.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            ax.set_title(f"{distance[number, place - 1]:.3f}" if place else "sample", fontsize=SMALL, pad=2)
+    return figure
+
+
+def confusions(tables: Mapping[str, Array], classes: Sequence[str], title: str) -> Figure:
+    """Counts (K, K) side by side as shares of a row: rows are the classes wanted, columns what a classifier said."""
+    many = len(classes) > 5
+    figure = _figure(WIDTH, 4.2 if many else 3.2, title)
+    axes = figure.subplots(1, len(tables), squeeze=False)[0]
+    for ax, (name, table) in zip(axes, tables.items(), strict=True):
+        shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+        ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), share in np.ndenumerate(shares):
+            colour = "white" if share > 0.6 else "black"
+            ax.text(
+                column, row, f"{share:.0%}"[:-1], color=colour, ha="center", va="center",
+                fontsize=SMALL - 1.5 if many else SMALL,
+            )  # fmt: skip
+        ax.set_xticks(range(len(classes)), classes, fontsize=SMALL, rotation=60 if many else 0)
+        ax.set_yticks(range(len(classes)), classes, fontsize=SMALL, rotation=0)
+        ax.set_xlabel("the classifier says (% of the row)", fontsize=TEXT)
+        ax.set_ylabel("asked for" if "generated" in name else "label", fontsize=TEXT)
+        ax.set_title(name, fontsize=TEXT)
     return figure
 
 

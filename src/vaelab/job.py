@@ -33,7 +33,7 @@ class Job:
     engine: Fabric
     images: ImageSet
     loaders: tuple[Loader, Loader]  # train and val
-    network: nn.Module
+    network: build.Network
     criterion: Loss
     evaluations: dict[str, Any]
 
@@ -62,7 +62,7 @@ def prepare(cfg: DictConfig, like: Job | None = None) -> Job:
     hardware = like.hardware if like else build.hardware(cfg)
     build.rehearse(cfg)
     images = like.images if like else build.dataset(cfg)
-    network = build.model(cfg, images.image_shape)
+    network = build.model(cfg, images.image_shape, len(images.classes))
     criterion = build.loss(cfg, network)
     evaluations = build.evaluations(cfg, network)
     engine = like.engine if like else build.fabric(hardware)
@@ -81,28 +81,36 @@ def train(job: Job, run: Run) -> None:
     cfg, engine = job.cfg, job.engine
     reset_peak_memory(job)
     model, optimizers = build.setup(
-        engine, job.network, build.optimizers(cfg, [*job.network.parameters()]), job.hardware.compile
+        engine, job.network, build.optimizers(cfg, job.network.players()), job.hardware.compile
     )
     criterion = job.criterion.to(engine.device)
     member = Member.alone(run, model, criterion, optimizers, partial(draw_snapshot, job, run))
-    clip = partial(clip_gradients, engine, model, optimizers["model"], cfg.trainer.gradient_clip)
-    planned = plan(cfg, partial(seed_all, cfg.seed), clip)
+    clip = partial(clip_gradients, engine, model, optimizers, cfg.trainer.gradient_clip)
+    planned = plan(job, partial(seed_all, cfg.seed), clip)
     fit(engine, model, criterion, optimizers, *job.loaders, [member], planned)
     if member.error:
         raise member.error
     run.save_weights(weights(job.network, criterion))
 
 
-def plan(cfg: DictConfig, seed: Callable[[int], None], clip: Callable[[], None]) -> Plan:
+def plan(job: Job, seed: Callable[[int], None], clip: Callable[[str], None]) -> Plan:
     """How fit() trains this configuration."""
+    trainer = job.cfg.trainer
     return Plan(
-        cfg.epochs, seed, clip if cfg.trainer.gradient_clip else None, cfg.trainer.max_seconds, measure
+        epochs=job.cfg.epochs,
+        seed=seed,
+        clip=clip if trainer.gradient_clip else None,
+        max_seconds=trainer.max_seconds,
+        measure=measure if "encoder" in job.network.offers else lambda model, batch: {},
+        log_every=job.cfg.log_every,
     )
 
 
-def clip_gradients(engine: Fabric, model: nn.Module, optimizer: Any, max_norm: float) -> None:
-    """Scales the gradients to the largest norm; the loss says itself when it is not finite."""
-    engine.clip_gradients(model, optimizer, max_norm=max_norm, error_if_nonfinite=False)
+def clip_gradients(
+    engine: Fabric, model: nn.Module, optimizers: Mapping[str, Any], max_norm: float, player: str
+) -> None:
+    """Scales a player's gradients to the largest norm; the loss says itself when it is not finite."""
+    engine.clip_gradients(model, optimizers[player], max_norm=max_norm, error_if_nonfinite=False)
 
 
 def finish(job: Job, run: Run) -> None:
@@ -138,8 +146,10 @@ def evaluate(run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int) 
 
 
 def keep(run: Run, name: str, result: Any, dpi: int) -> None:
-    """Writes arrays/<name>.npz and figures/<name>.png."""
+    """Writes arrays/<name>.npz, what is asked for as .npy beside it, and figures/<name>.png."""
     run.write_arrays(name, result.arrays)
+    for other, array in result.plain.items():
+        run.write_array(other, array)
     if result.figure is not None:
         figures.save(result.figure, run.folder / "figures" / f"{name}.png", dpi)
 
@@ -155,7 +165,7 @@ def context(
 ) -> Context:
     """What evaluations read: the network in evaluation mode and float32, the splits, the history, a title."""
     criterion.epoch = float(epoch)  # what a schedule of the KL weight reads
-    weighted = [f"λ = {criterion.kl_weight:g}"] if build.needs_posterior(criterion) else []
+    weighted = [f"λ = {criterion.kl_weight:g}"] if criterion.needs == "posterior" else []
     architecture = str(cfg.model._target_).rpartition(".")[2]
     return Context(
         model=network.eval(),
@@ -194,10 +204,11 @@ def measured(job: Job, run: Run) -> dict[str, Any]:
     """What run.json says once the run is trained."""
     rows = run.history
     epochs = [row["seconds"] for row in rows if row["split"] == "train"]
+    seconds = sum(row["seconds"] for row in rows if "seconds" in row)  # rows inside an epoch have none
     per_epoch = job.images.sizes()["train"] // job.cfg.batch_size * job.cfg.batch_size
     return {
         "beta_eff": beta_eff(job),
-        "seconds": sum(row["seconds"] for row in rows),
+        "seconds": seconds,
         # The first epoch warms caches up; the median of the others is the steady state.
         "images_per_second": per_epoch / statistics.median(epochs[1:] or epochs),
         "peak_memory_bytes": peak_memory(job.hardware.device),

@@ -11,6 +11,8 @@ ACTIVE = 0.01  # a unit is active when its posterior mean varies by more (Burda 
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 PIXELS_AT_ONCE = 2**16  # what is computed from one piece then stays in the cache
 
 
@@ -36,6 +38,59 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     if min(height, width) < WINDOW:
         raise ValueError(f"SSIM needs images of {WINDOW}×{WINDOW} or more, these are {height}×{width}")
     return _by_plane(_ssim, x, y)
+
+
+@torch.no_grad()
+def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Multi-scale structural similarity in [0, 1]: (..., C, H, W) twice to (...) (Wang et al. 2003, equation 7).
+
+    Each scale's term is a mean over windows and channels. Five scales, halved by means of 2×2 pixels. Where a scale is
+    smaller than the window, the window shrinks with its sigma, as in the code that Odena et al. 2017 used; negative
+    terms count as 0.
+    """
+    shape = x.shape[:-2]
+    a, b = (t.double().reshape(-1, 1, *t.shape[-2:]) for t in (x, y))
+    result = a.new_ones(shape[:-1])
+    for scale, weight in enumerate(MS_SSIM_WEIGHTS):
+        if scale:
+            a, b = (F.avg_pool2d(t, 2, ceil_mode=True) for t in (a, b))
+        luminance, structure = _luminance_and_structure(a, b)
+        last = scale == len(MS_SSIM_WEIGHTS) - 1
+        term = (luminance * structure if last else structure).flatten(1).mean(1)
+        term = term.reshape(shape).mean(-1)  # the channels
+        result = result * term.clamp_min(0) ** weight
+    return result.float()
+
+
+def _luminance_and_structure(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The two factors of SSIM at each window: planes (N, 1, H, W) twice to (N, 1, h, w) twice."""
+    kernels = []
+    for side in a.shape[-2:]:
+        window = min(WINDOW, side)
+        offsets = torch.arange(window, device=a.device, dtype=a.dtype) - (window - 1) / 2
+        weights = torch.exp(-0.5 * (offsets / (SIGMA * window / WINDOW)) ** 2)
+        kernels.append(weights / weights.sum())
+    column, row = kernels[0].view(1, 1, -1, 1), kernels[1].view(1, 1, 1, -1)
+
+    def mean(t: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(t, column), row)
+
+    mean_a, mean_b = mean(a), mean(b)
+    variances = mean(a * a) - mean_a**2 + mean(b * b) - mean_b**2
+    covariance = mean(a * b) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
+    return luminance, (2 * covariance + C2) / (variances + C2)
+
+
+@torch.no_grad()
+def sharpness(x: Tensor) -> Tensor:
+    """Variance of the Laplacian of the luminance, inside pixels only: (..., C, H, W) in [0, 1] to (...)."""
+    x = x.float()
+    if x.shape[-3] == 3:
+        x = (x * x.new_tensor(LUMINANCE).view(3, 1, 1)).sum(-3, keepdim=True)
+    kernel = x.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).view(1, 1, 3, 3)
+    laplacian = F.conv2d(x.reshape(-1, 1, *x.shape[-2:]), kernel)
+    return laplacian.flatten(1).var(1, correction=0).reshape(x.shape[:-3])
 
 
 def _by_plane(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaelab import build
 from vaelab.data import ImageSet
@@ -45,14 +45,19 @@ class OpenedRun:
         """The rows of metrics.csv."""
         return self.run.history
 
-    def model(self, device: str = "cpu") -> nn.Module:
-        """The trained network, in evaluation mode: encode(images) and decode(z), both batched."""
+    def model(self, device: str = "cpu") -> build.Network:
+        """The trained network, in evaluation mode, all its methods batched.
+
+        An autoencoder or VAE has encode(images) and decode(z); a GAN has draw(count), generate(z) or, with classes,
+        generate(z, label), and discriminate(images).
+        """
         return self.networks(device)[0]
 
-    def networks(self, device: str) -> tuple[nn.Module, Loss]:
+    def networks(self, device: str) -> tuple[build.Network, Loss]:
         """The trained network and its loss on a device, both in evaluation mode."""
         channels, height, width = self.info["dataset"]["shape"]
-        network = build.model(self.config, (channels, height, width))
+        classes = len(self.info["dataset"]["classes"])
+        network = build.model(self.config, (channels, height, width), classes)
         loss = build.loss(self.config, network)
         tensors = self.run.load_weights()
         loss.load_state_dict(below(tensors, "loss."))

@@ -37,6 +37,8 @@ NOT_IN_A_NAME = ("dataset", "model", "data_dir", *SWEEP_ONLY, *NOT_PART_OF_A_RUN
 # The order of the columns of metrics.csv; those that a loss adds come last.
 COLUMNS = [
     *("epoch", "step", "split", "kl_weight", "loss", "elbo", "reconstruction", "kl"),
+    *("loss_discriminator", "loss_generator", "accuracy_real", "accuracy_fake"),
+    *("class_loss_real", "class_loss_fake", "class_accuracy_real", "class_accuracy_fake"),
     *("mse", "psnr", "lr", "seconds"),
 ]
 LONGEST_NAME = 200  # file systems allow 255 bytes; this leaves room for a suffix
@@ -55,7 +57,10 @@ def run_name(overrides: Sequence[str]) -> str:
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
-    """The resolved configuration without what is not part of a run."""
+    """The resolved configuration without what is not part of a run, and without keys that are null.
+
+    So a run folder stays the same run when a later version has keys that it does not know and that are off.
+    """
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     for path in NOT_PART_OF_A_RUN:
@@ -64,7 +69,13 @@ def identity(config: DictConfig) -> dict[str, Any]:
         for group in groups:
             node = node.get(group) or {}
         node.pop(key, None)
-    return {str(key): value for key, value in values.items()}
+    return {str(key): value for key, value in _without_nulls(values).items()}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return value
 
 
 def find(parent: Path, name: str, config: DictConfig, rerun: bool) -> "Run":
@@ -316,6 +327,15 @@ class Run:
                 np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
 
         self.write(f"arrays/{name}.npz", write)
+
+    def write_array(self, name: str, array: np.ndarray) -> None:
+        """Writes arrays/<name>.npy."""
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                np.save(file, array)
+
+        self.write(f"arrays/{name}.npy", write)
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file of the folder."""

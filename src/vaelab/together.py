@@ -118,15 +118,17 @@ def assemble(made: Sequence[Job]) -> Assembled:
     groups = Counter(float(job.cfg.optimizer.lr) for job in made)
     ensemble = Ensemble(networks, list(groups.values()), streams.noise)
     criterion = losses.stack([job.criterion.to(engine.device) for job in made], engine.device)
-    parameters = [{"params": ensemble.group(number), "lr": rate} for number, rate in enumerate(groups)]
+    groups_of_parameters = [
+        {"params": ensemble.group(number), "lr": rate} for number, rate in enumerate(groups)
+    ]
     model, optimizers = build.setup(
-        engine, ensemble, build.optimizers(cfg, parameters), made[0].hardware.compile
+        engine, ensemble, build.optimizers(cfg, {"model": groups_of_parameters}), made[0].hardware.compile
     )
     rows = [ensemble.rows(number) for number in range(len(made))]
     slots = [
         Slot(job.network, job.criterion, place, optimizers) for job, place in zip(made, rows, strict=True)
     ]
-    plan = jobs.plan(cfg, streams.seed, partial(clip_members, rows, cfg.trainer.gradient_clip))
+    plan = jobs.plan(made[0], streams.seed, partial(clip_members, rows, cfg.trainer.gradient_clip))
     return Assembled(model, criterion, optimizers, Shared(made[0].loaders[0], streams), plan, slots)
 
 
@@ -239,7 +241,7 @@ class Shared:
 
 
 @torch.no_grad()
-def clip_members(members: Sequence[Sequence[tuple[nn.Parameter, int]]], max_norm: float) -> None:
+def clip_members(members: Sequence[Sequence[tuple[nn.Parameter, int]]], max_norm: float, player: str) -> None:
     """Scales each member's gradients to the largest norm, as torch.nn.utils.clip_grad_norm_ does for one model."""
     for rows in members:
         gradients = [leaf.grad[row] for leaf, row in rows if leaf.grad is not None]
@@ -265,7 +267,7 @@ def member_bytes(job: Job) -> int:
     """Bytes that one member needs: four of each parameter (Adam), and twice what a batch's backward pass keeps."""
     weight = sum(p.numel() * p.element_size() for p in job.network.parameters())
     with torch.device("meta"):
-        network = build.model(job.cfg, job.images.image_shape)
+        network = build.model(job.cfg, job.images.image_shape, len(job.images.classes))
         criterion = build.loss(job.cfg, network).train()
         images = torch.empty(max(job.cfg.batch_size, build.EVALUATION_BATCH), *job.images.image_shape)
     kept = 0
@@ -290,7 +292,7 @@ def device_bytes(engine: Fabric) -> int:
 def can_be_stacked(cfg: DictConfig) -> bool:
     """Whether networks of this configuration can be members of an ensemble."""
     with torch.device("meta"):
-        network = build.model(cfg, (1, 32, 32))
+        network = build.model(cfg, (1, 32, 32), classes=2)
     if not isinstance(network, EncoderDecoder):
         return False
     try:

@@ -34,9 +34,10 @@ class Plan:
 
     epochs: int
     seed: Callable[[int], None]  # makes everything random in an epoch follow from the epoch's number
-    clip: Callable[[], None] | None  # bounds the gradients before a step
+    clip: Callable[[str], None] | None  # bounds a player's gradients before its step
     max_seconds: float | None
-    measure: Callable[[nn.Module, Any], Terms]  # mse and psnr of a batch's reconstructions
+    measure: Callable[[nn.Module, Any], Terms]  # what a batch is held to beside the loss
+    log_every: int | None = None  # steps between the rows of metrics.csv inside an epoch
 
 
 class Clock(NamedTuple):
@@ -44,6 +45,18 @@ class Clock(NamedTuple):
 
     train: float
     val: float
+
+
+class Trained(NamedTuple):
+    """What an epoch's training gave: of each member the means and the first bad step or -1, and the last step.
+
+    `windows` holds the means of the last steps at each step that log_every asks for.
+    """
+
+    means: list[Numbers]
+    bad_steps: list[int]
+    step: int
+    windows: list[tuple[int, list[Numbers]]]
 
 
 class Member:
@@ -86,32 +99,35 @@ class Member:
         self.waits = False
         self.run.log(f"continues after epoch {self.epoch}")
 
-    def record(
-        self, epoch: int, step: int, bad_step: int, trained: Numbers, validated: Numbers, clock: Clock
-    ) -> None:
-        """Writes an epoch's rows and a checkpoint, or how the run failed; without a bad step that is -1."""
-        if bad_step >= 0:
+    def record(self, epoch: int, trained: "Trained", validated: Numbers, clock: Clock, number: int) -> None:
+        """Writes an epoch's rows and a checkpoint, or how the run failed; `number` is its place among the members."""
+        losses = [value for name, value in validated.items() if name.startswith("loss")]
+        if (bad_step := trained.bad_steps[number]) >= 0:
             self.error = NotFinite(f"the loss is not finite at step {bad_step} (epoch {epoch})")
-        elif not math.isfinite(validated["loss"]):  # the last step broke the weights
-            self.error = NotFinite(f"the loss is not finite after step {step} (epoch {epoch})")
+        elif not all(map(math.isfinite, losses)):  # the last step broke the weights
+            self.error = NotFinite(f"the loss is not finite after step {trained.step} (epoch {epoch})")
         else:
             try:
-                return self._keep(epoch, step, trained, validated, clock)
+                return self._keep(epoch, trained, validated, clock, number)
             except Exception as error:  # a full disk, say: other members may go on
                 self.error = error
         self.run.fail(self.error)
 
-    def _keep(self, epoch: int, step: int, trained: Numbers, validated: Numbers, clock: Clock) -> None:
-        facts = {"epoch": epoch, "step": step}
+    def _keep(self, epoch: int, trained: "Trained", validated: Numbers, clock: Clock, number: int) -> None:
+        facts, means = {"epoch": epoch, "step": trained.step}, trained.means[number]
         self.rows += [
-            facts | {"split": "train"} | trained | {"lr": self.lr, "seconds": clock.train},
+            {"epoch": epoch, "step": step, "split": "steps"} | numbers[number]
+            for step, numbers in trained.windows
+        ]
+        self.rows += [
+            facts | {"split": "train"} | means | {"lr": self.lr, "seconds": clock.train},
             facts | {"split": "val"} | validated | {"lr": self.lr, "seconds": clock.val},
         ]
-        self.run.log(f"epoch {epoch}: train {summary(trained)}; val {summary(validated)}", show=False)
+        self.run.log(f"epoch {epoch}: train {summary(means)}; val {summary(validated)}", show=False)
         self.draw(epoch)
         self.run.write_history(self.rows)
         self.run.save_checkpoint(self.state(), facts)
-        self.epoch, self.step = epoch, step
+        self.epoch, self.step = epoch, trained.step
 
 
 def fit(
@@ -145,16 +161,14 @@ def fit(
             plan.seed(epoch)
             bar.set_description(f"epoch {epoch}/{plan.epochs}")
             tick = time.perf_counter()
-            trained, bad_steps, step = train_epoch(
-                fabric, model, loss, optimizers, train, plan, bar, epoch, last.step
-            )
+            trained = train_epoch(fabric, model, loss, optimizers, train, plan, bar, epoch, last.step)
             tock = time.perf_counter()
             validated = validate(model, loss, val, plan)
             clock = Clock(tock - tick, time.perf_counter() - tock)
             for number, member in enumerate(members):
                 if member in present:
-                    member.record(epoch, step, bad_steps[number], trained[number], validated[number], clock)
-            bar.set_postfix({name: joined(trained, name) for name in ("loss", "elbo") if name in trained[0]})
+                    member.record(epoch, trained, validated[number], clock, number)
+            bar.set_postfix(in_short(trained.means))
             if plan.max_seconds and time.perf_counter() - started > plan.max_seconds:
                 break
     for member in members:  # trained to the end before, but not measured
@@ -175,30 +189,39 @@ def train_epoch(
     bar: tqdm,
     epoch: int,
     step: int,
-) -> tuple[list[Numbers], list[int], int]:
-    """One pass over the training split: each member's means and first bad step or -1, and the last step.
-
-    Nothing is read from the device before its end.
-    """
+) -> Trained:
+    """One pass over the training split; nothing is read from the device before its end."""
     model.train()
     loss.train()
     totals: Terms = {}
+    window: Terms = {}
+    windows: list[tuple[int, int, Terms]] = []  # last step, count of steps and sums of each
     bad_step = torch.tensor(-1, device=fabric.device)
     first = step
     for batch in batches:
         loss.epoch = epoch - 1 + (step - first) / len(batches)
         step += 1
+        turns: list[tuple[str, Terms]] = []
         for player, terms in loss(model, batch):
             optimizer = optimizers[player]
             optimizer.zero_grad()
             fabric.backward(terms["loss"].sum())  # over the members, none of which is in another's gradient
             if plan.clip:
-                plan.clip()
+                plan.clip(player)
             optimizer.step()
             bad_step = torch.where((bad_step < 0) & ~terms["loss"].detach().isfinite(), step, bad_step)
-            add(totals, terms, weight=1)
+            turns.append((player, terms))
+        add(totals, named(turns), weight=1)
+        if plan.log_every:
+            add(window, named(turns), weight=1)
+            if step % plan.log_every == 0:
+                windows.append((step, min(plan.log_every, step - first), window))
+                window = {}
         bar.update(batches.batch_size)
-    return read(totals, step - first), bad_step.reshape(-1).tolist(), step
+    means = read(totals, step - first)
+    return Trained(
+        means, bad_step.reshape(-1).tolist(), step, [(last, read(sums, n)) for last, n, sums in windows]
+    )
 
 
 @torch.no_grad()
@@ -210,11 +233,20 @@ def validate(model: nn.Module, loss: nn.Module, batches: Iterable[Any], plan: Pl
     images = 0
     for batch in batches:
         size = len(batch.index)
-        for _, terms in loss(model, batch):
-            add(totals, terms, weight=size)
-        add(totals, plan.measure(model, batch), weight=size)
+        add(totals, named(list(loss(model, batch))) | plan.measure(model, batch), weight=size)
         images += size
     return read(totals, images)
+
+
+def named(turns: Sequence[tuple[str, Terms]]) -> Terms:
+    """The terms of all turns of a step; where there are several players, each one's loss has its name."""
+    if len(turns) == 1:
+        return turns[0][1]
+    return {
+        f"loss_{player}" if name == "loss" else name: term
+        for player, terms in turns
+        for name, term in terms.items()
+    }
 
 
 def add(totals: Terms, terms: Terms, weight: int) -> None:
@@ -275,9 +307,10 @@ def progress(epochs: int, batches: Any, members: Sequence[Member]) -> tqdm:
     return tqdm(total=epochs * images, initial=done * images, unit="img", dynamic_ncols=True, smoothing=0.05)
 
 
-def joined(trained: Sequence[Numbers], name: str) -> str:
-    """One number of every member."""
-    return " ".join(f"{member[name]:.2f}" for member in trained)
+def in_short(means: Sequence[Numbers]) -> dict[str, str]:
+    """The losses and the ELBO of every member."""
+    names = [name for name in means[0] if name == "elbo" or name.startswith("loss")]
+    return {name: " ".join(f"{member[name]:.2f}" for member in means) for name in names}
 
 
 def summary(terms: Mapping[str, float]) -> str:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 from PIL import Image
 
 from vaelab.data import ImageSet
 
+CONF = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 Load = Callable[..., ImageSet]
 DEFAULTS: dict[str, Any] = {
     "name": "small",
@@ -18,6 +20,8 @@ DEFAULTS: dict[str, Any] = {
     "on_error": "stop",
     "image_key": "image",
     "label_key": "label",
+    "attribute": None,
+    "attributes": None,
     "url": None,
     "blob_id": None,
     "hint": "give it as dataset.path=PATH",
@@ -37,3 +41,13 @@ def save_pngs(folder: Path, images: np.ndarray) -> list[Path]:
     for path, image in zip(paths, images, strict=True):
         Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
     return paths
+
+
+def configured(dataset: str, data_dir: Path, **overrides: Any) -> dict[str, Any]:
+    """Arguments of `load` as a file of conf/dataset gives them."""
+    config = OmegaConf.merge(OmegaConf.load(CONF / f"{dataset}.yaml"), overrides)
+    tree = OmegaConf.to_container(
+        OmegaConf.create({"data_dir": str(data_dir), "dataset": config}), resolve=True
+    )
+    assert isinstance(tree, dict)
+    return {key: value for key, value in tree["dataset"].items() if key != "_target_"}

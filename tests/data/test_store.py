@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_samples import DEFAULTS, Load, noise, save_pngs
-from omegaconf import OmegaConf
+from data_samples import CONF, DEFAULTS, Load, configured, noise, save_pngs
 
 from vaelab import UsageError
 from vaelab.data import load
 
 COUNT = 60
-CONF = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 
 
 @pytest.fixture
@@ -284,15 +282,6 @@ def test_configuration_has_every_argument(file: Path) -> None:
     assert "\n_target_: vaelab.data.load\n" in text
     assert set(config) == set(inspect.signature(load).parameters)
     assert config["name"] == file.stem
-
-
-def configured(dataset: str, data_dir: Path, **overrides: Any) -> dict[str, Any]:
-    config = OmegaConf.merge(OmegaConf.load(CONF / f"{dataset}.yaml"), overrides)
-    tree = OmegaConf.to_container(
-        OmegaConf.create({"data_dir": str(data_dir), "dataset": config}), resolve=True
-    )
-    assert isinstance(tree, dict)
-    return {key: value for key, value in tree["dataset"].items() if key != "_target_"}
 
 
 REAL = {

@@ -15,8 +15,20 @@ OF_BOTH = [
     "latent_space",
     "latent_space_tsne",
     "test_metrics",
+    "diversity",
+    "sharpness",
+    "nearest_neighbours",
 ]
+OF_AUTOENCODERS = ["samples"]
 OF_VAES = ["prior_samples", "traversals", "kl_per_dimension"]
+OF_GANS = [
+    "adversarial_curves",
+    "samples",
+    "z_interpolations",
+    "diversity",
+    "sharpness",
+    "nearest_neighbours",
+]
 
 
 @pytest.fixture
@@ -33,10 +45,12 @@ def primary(tmp_path: Path) -> Path:
         ([], {*OF_BOTH, *OF_VAES}),
         (["evaluation=[vae]"], {*OF_BOTH, *OF_VAES}),
         (["evaluation=vae"], {*OF_BOTH, *OF_VAES}),
-        (["evaluation=[autoencoder]"], {*OF_BOTH}),
+        (["evaluation=[autoencoder]"], {*OF_BOTH, *OF_AUTOENCODERS}),
+        (["evaluation=[gan]"], {*OF_GANS}),
+        (["evaluation=[acgan]"], {*OF_GANS, "class_pairs", "gan_test"}),
         (["evaluation=[reconstructions,prior_samples]"], {"reconstructions", "prior_samples"}),
         (["evaluation=test_metrics"], {"test_metrics"}),
-        (["evaluation=[autoencoder,kl_per_dimension]"], {*OF_BOTH, "kl_per_dimension"}),
+        (["evaluation=[autoencoder,kl_per_dimension]"], {*OF_BOTH, *OF_AUTOENCODERS, "kl_per_dimension"}),
     ],
 )
 def test_lists_and_choices(override: list[str], expected: set[str], primary: Path) -> None:
@@ -45,10 +59,12 @@ def test_lists_and_choices(override: list[str], expected: set[str], primary: Pat
     assert set(cfg.evaluation) == expected
     built = {name: instantiate(node, _convert_="all") for name, node in cfg.evaluation.items()}
     assert all(callable(evaluation) for evaluation in built.values())
-    needing = {name for name, evaluation in built.items() if getattr(evaluation, "needs_posterior", False)}
+    needing = {
+        name for name, evaluation in built.items() if getattr(evaluation, "needs", None) == "posterior"
+    }
     assert needing == expected & set(OF_VAES)
     at_snapshots = {name for name, evaluation in built.items() if getattr(evaluation, "at_snapshots", False)}
-    assert at_snapshots == expected & {"reconstructions"}
+    assert at_snapshots == (expected & {"reconstructions"} or expected & {"samples"})
 
 
 def test_a_value_on_the_command_line(primary: Path) -> None:
@@ -63,7 +79,7 @@ def test_a_value_on_the_command_line(primary: Path) -> None:
 def test_every_file_says_what_it_is() -> None:
     for path in (CONF / "evaluation").glob("*.yaml"):
         lines = path.read_text().splitlines()
-        if path.stem in ("vae", "autoencoder"):
+        if path.stem in ("vae", "autoencoder", "gan", "acgan"):
             assert lines[0].startswith("# ")
             continue
         assert lines[0] == f"# @package evaluation.{path.stem}"

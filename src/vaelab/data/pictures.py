@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 
 from vaelab import UsageError
-from vaelab.data.raw import Block, Raw, Size, resized
+from vaelab.data.attributes import Listing, by_attribute, listings_in
+from vaelab.data.raw import Block, Labelled, Raw, Size, resized
 from vaelab.data.sources import Source, images_in_zip
 
 if TYPE_CHECKING:
@@ -29,12 +30,17 @@ class Header(NamedTuple):
     size: tuple[int, int]
 
 
-def read_folder(source: Source, size: Size, workers: int) -> Raw:
-    """The pictures of a folder, sub-folders are classes; UsageError for mixed sizes where `size` is None."""
-    return _raw(source.path, source.names(), lambda name: (source.path / name).open("rb"), size, workers)
+def read_folder(source: Source, size: Size, workers: int, attribute: str | None) -> Raw:
+    """The pictures of a folder, labelled by an attribute, else by sub-folder.
+
+    Raises UsageError for mixed sizes where `size` is None, and as `by_attribute` does.
+    """
+    listings = [Listing(str(file), file.read_bytes()) for file in source.listings]
+    labelled = _labelled(source.path, source.names(), listings, attribute)
+    return _raw(source.path, labelled, lambda name: (source.path / name).open("rb"), size, workers)
 
 
-def read_zip(source: Source, size: Size, workers: int) -> Raw:
+def read_zip(source: Source, size: Size, workers: int, attribute: str | None) -> Raw:
     """The pictures of a .zip, read in memory; UsageError as `read_folder`, or for entries that leave it."""
     try:
         archive = zipfile.ZipFile(source.path)
@@ -42,10 +48,20 @@ def read_zip(source: Source, size: Size, workers: int) -> Raw:
         raise UsageError(f"{source.path} cannot be read: {error}") from None
     names = images_in_zip(archive)
     if not names:
+        packed = next((entry for entry in archive.namelist() if entry.lower().endswith(".zip")), None)
+        found = f", only {packed}: unpack it and" if packed else ":"
         raise UsageError(
-            f"no images in {source.path}: give a folder or a .zip of images as dataset.path=PATH"
+            f"no images in {source.path}{found} give a folder or a .zip of images as dataset.path=PATH"
         )
-    return _raw(source.path, names, lambda name: io.BytesIO(archive.read(name)), size, workers)
+    listings = [Listing(str(file), file.read_bytes()) for file in source.listings]
+    labelled = _labelled(source.path, names, listings or listings_in(archive), attribute)
+    return _raw(source.path, labelled, lambda name: io.BytesIO(archive.read(name)), size, workers)
+
+
+def _labelled(where: Path, names: list[str], listings: list[Listing], attribute: str | None) -> Labelled:
+    if attribute is not None:
+        return by_attribute(where, names, listings, attribute)
+    return Labelled(names, *classes_of(names))
 
 
 def classes_of(names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
@@ -98,9 +114,10 @@ def _header(stream: BinaryIO) -> Header:
         return Header(picture.mode in GRAY_MODES, (height, width))
 
 
-def _raw(where: Path, names: list[str], open_file: Opener, size: Size, workers: int) -> Raw:
+def _raw(where: Path, labelled: Labelled, open_file: Opener, size: Size, workers: int) -> Raw:
     from PIL import UnidentifiedImageError
 
+    names = labelled.names
     headers = _headers(names, open_file, workers)
     if not headers:
         raise UsageError(
@@ -125,8 +142,8 @@ def _raw(where: Path, names: list[str], open_file: Opener, size: Size, workers: 
             pixels.append(image if image.shape == shape else resized(image, shape))
         return Block(np.stack(pixels) if pixels else np.empty((0, *shape), np.uint8), damaged)
 
-    labels, classes = classes_of(names)
-    return Raw(str(where), len(names), shape, labels, classes, tuple(names), None, block)
+    _, labels, classes, split, selection = labelled
+    return Raw(str(where), len(names), shape, labels, classes, tuple(names), split, block, selection)
 
 
 def _headers(names: list[str], open_file: Opener, workers: int) -> dict[str, Header]:

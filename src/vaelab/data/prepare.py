@@ -31,8 +31,8 @@ def read(source: Source, settings: dict[str, Any]) -> Raw:
     if source.kind == "npy":
         return read_npy(source.files, size)
     if source.kind == "zip":
-        return read_zip(source, size, _workers())
-    return read_folder(source, size, _workers())
+        return read_zip(source, size, _workers(), settings.get("attribute"))
+    return read_folder(source, size, _workers(), settings.get("attribute"))
 
 
 def _workers() -> int:
@@ -40,14 +40,14 @@ def _workers() -> int:
 
 
 def write_arrays(folder: Path, raw: Raw, name: str, on_error: str) -> dict[str, Any]:
-    """Decode all images into arrays in `folder`; returns classes, names, fingerprint and the images left out.
+    """Decode all images into arrays in `folder`; returns classes, names, fingerprint and what was left out.
 
     Raises UsageError for a damaged image unless on_error is skip, and where a split would be empty.
     """
     with (folder / "images.npy").open("wb") as file:
         digest, damaged = _write_images(file, raw, name, on_error)
     kept = np.setdiff1d(np.arange(raw.count), list(damaged))
-    split = hashed_split(name, len(kept)) if raw.split is None else raw.split[kept]
+    split = _split(raw, name, kept)
     _check_split(raw.where, split)
     np.save(folder / "split.npy", split)
     digest.update(split.tobytes())
@@ -62,12 +62,25 @@ def write_arrays(folder: Path, raw: Raw, name: str, on_error: str) -> dict[str, 
         print(
             f"skipped {len(skipped)} of {raw.count} images of {raw.where}, damaged: {some}", file=sys.stderr
         )
-    return {
+    if raw.selection and raw.selection.remark:
+        print(raw.selection.remark, file=sys.stderr)
+    made = {
         "classes": raw.classes,
         "names": [names[row] for row in kept] if names else None,
         "fingerprint": digest.hexdigest(),
         "skipped": skipped,
     }
+    return made | (raw.selection.counts if raw.selection else {})
+
+
+def _split(raw: Raw, name: str, kept: np.ndarray) -> np.ndarray:
+    if raw.split is not None:
+        return raw.split[kept]
+    if raw.selection is not None:
+        # By the place among all images, so that an image has the same split with every attribute.
+        positions = raw.selection.positions[kept]
+        return hashed_split(name, positions.max(initial=-1) + 1)[positions]
+    return hashed_split(name, len(kept))
 
 
 def _write_images(file: BinaryIO, raw: Raw, name: str, on_error: str) -> tuple[blake2b, dict[int, str]]:

@@ -16,6 +16,24 @@ class Block(NamedTuple):
     damaged: dict[int, str]
 
 
+class Selection(NamedTuple):
+    """Which images of a source are used, where not all are."""
+
+    positions: np.ndarray  # int64 (N,), of the images used among all of the source
+    counts: dict[str, int]  # of what was left out, by what it is
+    remark: str  # the same in words, empty where nothing was left out
+
+
+class Labelled(NamedTuple):
+    """Names of the images of a source that are used, with their labels."""
+
+    names: list[str]
+    labels: np.ndarray | None  # int64 (N,)
+    classes: tuple[str, ...]
+    split: np.ndarray | None = None  # the source's own, int8 (N,)
+    selection: Selection | None = None
+
+
 @dataclass(frozen=True)
 class Raw:
     """Images that are found and checked but not yet decoded."""
@@ -28,6 +46,7 @@ class Raw:
     names: tuple[str, ...] | None  # None: rows of an array
     split: np.ndarray | None  # the source's own, int8 (N,)
     block: Callable[[range], Block]
+    selection: Selection | None = None
 
 
 def resized(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

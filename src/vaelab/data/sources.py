@@ -36,7 +36,8 @@ class Source:
 
     kind: str  # npz, npy, zip, folder or embedded
     path: Path
-    files: tuple[Path, ...]  # everything that is read
+    files: tuple[Path, ...]  # every file of images and labels
+    listings: tuple[Path, ...] = ()  # of attributes: a .csv or CelebA's list, and then CelebA's split
 
     def __str__(self) -> str:
         return str(self.path)
@@ -54,12 +55,21 @@ class Source:
         for name, file in zip(self.names(), self.files, strict=True):
             stat = file.stat()
             digest.update(f"\0{name}\0{stat.st_size}\0{stat.st_mtime_ns}".encode(errors="surrogateescape"))
+        for file in self.listings:  # that may lie anywhere
+            stat = file.stat()
+            place = f"\0{file.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+            digest.update(place.encode(errors="surrogateescape"))
         return digest.hexdigest()
 
     def content(self) -> str:
         """Hash of names and bytes of the files."""
         digest = blake2b(self.kind.encode(), digest_size=16)
-        for name, file in zip(self.names(), self.files, strict=True):
+        # A listing goes by its suffix, so that it may be renamed as well.
+        named = [
+            *zip(self.names(), self.files, strict=True),
+            *((file.suffix, file) for file in self.listings),
+        ]
+        for name, file in named:
             digest.update(f"\0{name}\0{file.stat().st_size}\0".encode(errors="surrogateescape"))
             with file.open("rb") as stream:
                 while chunk := stream.read(1 << 20):
@@ -78,7 +88,7 @@ def find(path: str | None, data_dir: Path, files: Sequence[str], label_key: str 
     if path == "embedded":
         return EMBEDDED
     if path is not None:
-        return source_at(_existing(Path(path).expanduser()), label_key)
+        return source_at(existing(Path(path).expanduser(), "dataset.path"), label_key)
     for pattern in files:
         for match in sorted(data_dir.glob(pattern)):
             return source_at(match, label_key)
@@ -102,8 +112,12 @@ def source_at(path: Path, label_key: str | None) -> Source:
 
 def is_image(name: PurePosixPath) -> bool:
     """Whether a relative path names an image: by its suffix, and neither hidden nor macOS's side files."""
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
-    return not hidden and name.suffix.lower() in IMAGE_SUFFIXES
+    return name.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(name)
+
+
+def is_hidden(name: PurePosixPath) -> bool:
+    """Whether a relative path is hidden, or one of macOS's side files."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
 
 
 def images_in_zip(archive: zipfile.ZipFile) -> list[str]:
@@ -128,7 +142,7 @@ def _folder(path: Path, label_key: str | None) -> Source:
         file
         for file in path.iterdir()
         if file.suffix.lower() in {".zip", *ARRAY_SUFFIXES} and file.name != f"{label_key}.npy"
-    )
+    ) or sorted(path.glob("*/img_align_celeba.zip"))  # CelebA as published: Img, Anno and Eval
     if len(packed) == 1:
         return source_at(packed[0], label_key)
     if packed:
@@ -152,14 +166,13 @@ def _walk(path: Path) -> list[str]:
     return names
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path, key: str) -> Path:
+    """The path that was given for a key; UsageError with the nearest name where there is nothing."""
     if path.exists():
         return path
     siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     nearest = get_close_matches(path.name, siblings, n=1)
     remedy = (
-        f"did you mean {path.with_name(nearest[0])}?"
-        if nearest
-        else "give an existing one as dataset.path=PATH"
+        f"did you mean {path.with_name(nearest[0])}?" if nearest else f"give an existing one as {key}=PATH"
     )
     raise UsageError(f"no such file or folder: {path}; {remedy}")

@@ -16,6 +16,7 @@ from uuid import uuid4
 import numpy as np
 
 from vaelab import UsageError
+from vaelab.data.attributes import with_listings
 from vaelab.data.download import download
 from vaelab.data.imageset import ImageSet
 from vaelab.data.prepare import damaged_image, read, write_arrays
@@ -37,13 +38,20 @@ def load(
     url: str | None,
     blob_id: str | None,
     hint: str,
+    attribute: str | None = None,  # absent from the configurations of older run folders
+    attributes: str | None = None,
 ) -> ImageSet:
     """The images of a data set, found or fetched, prepared on first use and memory-mapped ever after.
 
     Raises UsageError where the source is missing or no set of images, or where data_dir cannot be written.
     """
     _check(name, on_error, url, blob_id)
-    store = Store(Path(data_dir).expanduser(), name, _settings(size, image_key, label_key), on_error)
+    if attributes is not None and attribute is None:
+        raise UsageError(
+            f"dataset.attributes={attributes} needs dataset.attribute, the column that becomes the label"
+        )
+    settings = _settings(size, image_key, label_key, attribute)
+    store = Store(Path(data_dir).expanduser(), name, settings, on_error)
     try:
         source = find(path, store.data_dir, files, label_key)
         # Without patterns the name stands for no data in particular (image_folder, npz): the user has to say which.
@@ -55,7 +63,7 @@ def load(
         if source is None:
             places = f"; looked for {', '.join(files)} in {store.data_dir}" if files else ""
             raise UsageError(f"the images of dataset={name} are not here: {hint}{places}")
-        return store.get(source)
+        return store.get(with_listings(source, attribute, attributes))
     except OSError as error:
         raise UsageError(
             f"cannot read {error.filename or path or data_dir}: {error.strerror or error}"
@@ -74,14 +82,16 @@ def _check(name: str, on_error: str, url: str | None, blob_id: str | None) -> No
 
 
 def _settings(
-    size: int | Sequence[int] | None, image_key: str | None, label_key: str | None
+    size: int | Sequence[int] | None, image_key: str | None, label_key: str | None, attribute: str | None
 ) -> dict[str, Any]:
     sides = [size, size] if isinstance(size, int) else None if size is None else list(size)
     if sides is not None and (len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides)):
         raise UsageError(
             f"dataset.size={size} must be a number of pixels, [height, width] or null (as stored)"
         )
-    return {"size": sides, "image_key": image_key, "label_key": label_key, "version": FORMAT_VERSION}
+    settings = {"size": sides, "image_key": image_key, "label_key": label_key, "version": FORMAT_VERSION}
+    # What was prepared before there were attributes stays known.
+    return settings if attribute is None else settings | {"attribute": attribute}
 
 
 @dataclass(frozen=True)

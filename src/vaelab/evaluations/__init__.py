@@ -1,27 +1,49 @@
 """What is measured and drawn of a trained model: one small class per evaluation."""
 
+from vaelab.evaluations.adversarial_curves import AdversarialCurves
 from vaelab.evaluations.atlas import Atlas
 from vaelab.evaluations.base import Context, Result, measure
+from vaelab.evaluations.class_pairs import ClassPairs
+from vaelab.evaluations.diversity import Diversity
+from vaelab.evaluations.fid import FID
+from vaelab.evaluations.gan_test import GANTest
 from vaelab.evaluations.interpolations import Interpolations
 from vaelab.evaluations.kl_per_dimension import KLPerDimension
+from vaelab.evaluations.latent_edit import LatentEdit
 from vaelab.evaluations.latent_space import LatentSpace
 from vaelab.evaluations.learning_curve import LearningCurve
+from vaelab.evaluations.nearest_neighbours import NearestNeighbours
+from vaelab.evaluations.noise_perturbation import NoisePerturbation
 from vaelab.evaluations.prior_samples import PriorSamples
 from vaelab.evaluations.reconstructions import Reconstructions
+from vaelab.evaluations.samples import Samples
+from vaelab.evaluations.sharpness import Sharpness
 from vaelab.evaluations.test_metrics import TestMetrics
 from vaelab.evaluations.traversals import Traversals
+from vaelab.evaluations.z_interpolations import ZInterpolations
 
 __all__ = [
+    "FID",
+    "AdversarialCurves",
     "Atlas",
+    "ClassPairs",
     "Context",
+    "Diversity",
+    "GANTest",
     "Interpolations",
     "KLPerDimension",
+    "LatentEdit",
     "LatentSpace",
     "LearningCurve",
+    "NearestNeighbours",
+    "NoisePerturbation",
     "PriorSamples",
     "Reconstructions",
     "Result",
+    "Samples",
+    "Sharpness",
     "TestMetrics",
     "Traversals",
+    "ZInterpolations",
     "measure",
 ]

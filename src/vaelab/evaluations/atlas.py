@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class Atlas:
     strip_steps: int
     dimensions: int
     images: int
+    needs: ClassVar[str] = "encoder"
 
     def __post_init__(self) -> None:
         require_positive(

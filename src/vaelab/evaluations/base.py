@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -50,6 +50,7 @@ class Result:
     figure: Figure | None
     metrics: dict[str, float] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
+    plain: dict[str, np.ndarray] = field(default_factory=dict)  # written one by one as .npy too
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,28 @@ def spread_images(context: Context, split: str, count: int) -> Images:
         labels += [] if batch.labels is None else [batch.labels[inside]]
         start += len(batch.images)
     return Images(torch.cat(images), torch.cat(labels) if labels else None, torch.cat(index))
+
+
+def images_at(
+    context: Context, rows: Sequence[int], splits: Sequence[str] = ("train", "val", "test")
+) -> Images:
+    """The images of these rows of the data set, in this order; raises UsageError for rows that no split has."""
+    found: dict[int, tuple[Tensor, Tensor | None]] = {}
+    wanted = set(rows)
+    total = 0
+    for split in splits:
+        for batch in context.batches(split):
+            index = torch.as_tensor(batch.index).tolist()
+            total += len(index)
+            for place, row in enumerate(index):
+                if row in wanted:
+                    found[row] = batch.images[place], None if batch.labels is None else batch.labels[place]
+    for row in rows:
+        if row not in found:
+            raise UsageError(f"evaluation: there is no image {row}: the data set has rows 0 to {total - 1}")
+    labels = [found[row][1] for row in rows]
+    stacked = torch.stack([label for label in labels if label is not None]) if labels[0] is not None else None
+    return Images(torch.stack([found[row][0] for row in rows]), stacked, torch.tensor(rows))
 
 
 def images_array(images: Tensor) -> np.ndarray:

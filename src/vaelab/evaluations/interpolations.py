@@ -1,7 +1,7 @@
 """Images decoded along the way between the codes of two test images."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ class Interpolations:
     pairs: int
     steps: int
     method: Literal["lerp", "slerp"]
+    needs: ClassVar[str] = "encoder"
 
     def __post_init__(self) -> None:
         require_positive({"pairs": self.pairs, "steps": self.steps - 1})

@@ -14,7 +14,7 @@ from vaelab.evaluations.codes import moments
 class KLPerDimension:
     """KL to the prior of each dimension, averaged over the test split, and the active units (Burda et al. 2016)."""
 
-    needs_posterior: ClassVar[bool] = True
+    needs: ClassVar[str] = "posterior"
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

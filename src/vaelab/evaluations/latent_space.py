@@ -1,7 +1,7 @@
 """The codes of the test images in two dimensions."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ class LatentSpace:
 
     method: Literal["pca", "tsne"]
     points: int
+    needs: ClassVar[str] = "encoder"
 
     def __post_init__(self) -> None:
         require_positive({"points": self.points})

@@ -18,7 +18,10 @@ Row = dict[str, float | int | str]
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """−ELBO, reconstruction and KL by epoch, and the loss where it is not one of these; reads the history alone."""
+    """−ELBO, reconstruction and KL by epoch, and the loss where it is not one of these; reads the history alone.
+
+    Where log_every kept steps inside the epochs, they are drawn too.
+    """
 
     def __call__(self, context: Context) -> Result:
         rows = [_with_negative_elbo(row) for row in context.history]
@@ -27,16 +30,26 @@ class LearningCurve:
             names = [name for name in names if name != "loss"]
         if not names:
             return Result({}, None)
+        per_epoch = next(float(row["step"]) / float(row["epoch"]) for row in rows if row["split"] != "steps")
         panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
         arrays: dict[str, np.ndarray] = {}
         for name in names:
-            for split in ("train", "val"):
+            for split in ("steps", "train", "val"):
                 own = [row for row in rows if row["split"] == split and name in row]
-                epoch = np.array([row["epoch"] for row in own], np.int64)
+                if split == "steps" and not own:
+                    continue
+                epoch = np.array(
+                    [place(row, per_epoch) for row in own], np.float64 if split == "steps" else np.int64
+                )
                 value = np.array([row[name] for row in own], np.float64)
                 panels.setdefault(TERMS[name], {})[split] = (epoch, value)
                 arrays |= {f"{split}_epoch": epoch, f"{split}_{name}": value}
         return Result(arrays, figures.learning_curve(panels, f"Learning curve · {context.title}"))
+
+
+def place(row: Row, per_epoch: float) -> float | int:
+    """Where a row stands on the axis of epochs: at its epoch's end, or inside it."""
+    return float(row["step"]) / per_epoch if row["split"] == "steps" else int(row["epoch"])
 
 
 def _with_negative_elbo(row: Row) -> Row:

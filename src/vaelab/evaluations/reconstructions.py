@@ -1,6 +1,7 @@
 """Test images above their reconstructions."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -21,6 +22,7 @@ class Reconstructions:
 
     count: int
     at_snapshots: bool
+    needs: ClassVar[str] = "encoder"
 
     def __post_init__(self) -> None:
         require_positive({"count": self.count})

@@ -34,6 +34,7 @@ class TestMetrics:
 
     examples: int
     seed: int
+    needs: ClassVar[str] = "encoder"
 
     def __post_init__(self) -> None:
         require_positive({"examples": self.examples})
@@ -55,6 +56,8 @@ class TestMetrics:
         arrays = {name: torch.cat(parts).cpu().numpy() for name, parts in per_image.items()}
         means = {name: float(total) / images for name, total in totals.items()}
         means |= {name: float(values.mean()) for name, values in arrays.items() if name != "index"}
+        if getattr(context.loss, "reduction", None) == "mean_signed":
+            means["mse_signed"] = 4 * means["mse"]  # of the same images scaled to [-1, 1], as the loss has it
         return Result(arrays, self._figure(context, arrays), means)
 
     def _figure(self, context: Context, arrays: dict[str, np.ndarray]) -> Figure:

@@ -21,7 +21,7 @@ class Traversals:
     steps: int
     limit: float
     start: Literal["image", "zero"]
-    needs_posterior: ClassVar[bool] = True
+    needs: ClassVar[str] = "posterior"
 
     def __post_init__(self) -> None:
         require_positive({"dimensions": self.dimensions, "steps": self.steps - 1})

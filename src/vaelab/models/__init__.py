@@ -1,11 +1,14 @@
-"""The networks: each offers encode and decode, nothing else."""
+"""The networks: each offers encode and decode, or generate and discriminate, and names its players."""
 
 from vaelab.models.autoencoder import Autoencoder, conv_ae, fc_ae, spatial_ae
 from vaelab.models.blocks import Code, EncoderDecoder, ImageShape, Posterior
 from vaelab.models.ensemble import Ensemble
+from vaelab.models.gan import ACGAN, GAN, acgan, dcgan
 from vaelab.models.vae import VAE, conv_vae, fc_vae, spatial_vae
 
 __all__ = [
+    "ACGAN",
+    "GAN",
     "VAE",
     "Autoencoder",
     "Code",
@@ -13,8 +16,10 @@ __all__ = [
     "Ensemble",
     "ImageShape",
     "Posterior",
+    "acgan",
     "conv_ae",
     "conv_vae",
+    "dcgan",
     "fc_ae",
     "fc_vae",
     "spatial_ae",

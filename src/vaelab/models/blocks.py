@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +40,17 @@ class Posterior(NamedTuple):
 class EncoderDecoder(nn.Module):
     """An encoder of images and a decoder to the logits of their pixels."""
 
+    offers: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    methods: ClassVar[tuple[str, ...]] = ("encode", "decode")
+
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """Who takes turns, with the parameters of each: all of them are one player's."""
+        return {"model": [*self.parameters()]}
 
     def encode(self, images: Tensor) -> Code | Posterior:
         """Images (B, C, H, W) in [0, 1] to what is known of their codes (B, ...)."""

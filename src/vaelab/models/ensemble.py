@@ -63,6 +63,8 @@ class Ensemble(nn.Module):
         """Where each parameter of a member is: the stacked parameter and the row of it."""
         return self._rows[member]
 
+    methods = EncoderDecoder.methods
+
     def encode(self, images: Tensor) -> Any:
         """Images (B, C, H, W) of all members, or (K, B, C, H, W), to their codes (K, B, ...)."""
         code = self.network.encode(images)

@@ -1,6 +1,7 @@
 """Variational autoencoders: fully connected, convolutional, spatial."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -14,6 +15,8 @@ LATENT_DIMS = (2, 512)
 
 class VAE(EncoderDecoder):
     """An encoder to the mean and log variance of q(z|x) and a decoder."""
+
+    offers: ClassVar[frozenset[str]] = frozenset({"encoder", "posterior"})
 
     def encode(self, images: Tensor) -> Posterior:
         """Images (B, C, H, W) in [0, 1] to q(z|x), in float32 (Kingma & Welling 2014, appendix C.2)."""

@@ -1,27 +1,23 @@
-"""Pure terms (likelihoods, KL) and the losses that combine them, in nats per image."""
+"""Likelihoods and the KL term, and the losses of autoencoders and VAEs that combine them, in nats per image."""
 
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-Terms = dict[str, Tensor]
-Turn = tuple[str, Terms]  # who steps, and the named terms of which "loss" is the one to minimise
+from vaelab.losses.base import ImageBatch, Loss, Turn, mean_terms
 
 LikelihoodName = Literal["bernoulli", "gaussian", "gaussian_learned"]
-Reduction = Literal["sum", "mean"]
+Reduction = Literal["sum", "mean", "mean_signed"]
 ScheduleName = Literal["constant", "linear", "cyclical"]
 
-
-class ImageBatch(Protocol):
-    """What a loss reads of a batch."""
-
-    @property
-    def images(self) -> Tensor:
-        """(B, C, H, W) in [0, 1]."""
+SQUARED_RANGE = {
+    "mean": 1.0,
+    "mean_signed": 4.0,
+}  # squared errors of images in [-1, 1] are four times those in [0, 1]
 
 
 def per_image(values: Tensor) -> Tensor:
@@ -86,7 +82,7 @@ class Gaussian(nn.Module):
 
     def variance(self, reduction: Reduction, pixels: int) -> float:
         """The factor that makes this likelihood's weighted loss one of unit-variance nats."""
-        return self.sigma**2 if reduction == "sum" else pixels / 2
+        return self.sigma**2 if reduction == "sum" else pixels / 2 / SQUARED_RANGE[reduction]
 
 
 class GaussianLearned(nn.Module):
@@ -147,27 +143,19 @@ def cyclical(epoch: float, period: float) -> float:
 KL_SCHEDULES = {"constant": constant, "linear": linear, "cyclical": cyclical}
 
 
-class Loss(nn.Module):
-    """A generator of turns: loss(model, batch) yields (player, terms), and the player minimises terms["loss"].
-
-    `epoch` is the time in epochs that schedules read; the training loop sets it.
-    """
-
-    epoch = 0.0
-    needs_posterior = False
-
-    def beta_eff(self, pixels: int) -> float | None:
-        """The weight of the KL term that images of this many values have in common units; None without one."""
-        return None
-
-
 class Reconstruction(Loss):
     """The loss of an autoencoder: -log p(x|z), or the mean error of each pixel with reduction=mean."""
 
+    needs: ClassVar[str] = "encoder"
+
     def __init__(self, likelihood: LikelihoodName, sigma: float, reduction: Reduction) -> None:
         super().__init__()
-        if reduction == "mean" and likelihood == "gaussian_learned":
-            raise ValueError("reduction=mean has no learned sigma: take likelihood=gaussian or reduction=sum")
+        if reduction != "sum" and likelihood == "gaussian_learned":
+            raise ValueError(
+                f"reduction={reduction} has no learned sigma: take likelihood=gaussian or reduction=sum"
+            )
+        if reduction == "mean_signed" and likelihood != "gaussian":
+            raise ValueError("reduction=mean_signed is a squared error: take likelihood=gaussian")
         self.likelihood = LIKELIHOODS[likelihood](sigma)
         self.reduction = reduction
 
@@ -179,13 +167,15 @@ class Reconstruction(Loss):
 
     def optimised(self, nll: Tensor, images: Tensor, reconstruction: Tensor) -> Tensor:
         """What stands beside the KL term in the loss, per image (..., B)."""
-        return nll if self.reduction == "sum" else self.likelihood.mean_error(images, reconstruction)
+        if self.reduction == "sum":
+            return nll
+        return SQUARED_RANGE[self.reduction] * self.likelihood.mean_error(images, reconstruction)
 
 
 class ELBO(Reconstruction):
     """The evidence lower bound with a weighted KL term (Kingma & Welling 2014; Higgins et al. 2017, equation 4)."""
 
-    needs_posterior = True
+    needs: ClassVar[str] = "posterior"
 
     def __init__(
         self,
@@ -237,8 +227,3 @@ def stack(members: Sequence[Loss], device: torch.device) -> Loss:
         for row, member in enumerate(members):
             member.get_buffer(name).data = buffer.data[row]
     return stacked
-
-
-def mean_terms(**terms: Tensor) -> Terms:
-    """Averages each term over the batch, its last axis."""
-    return {name: term.mean(-1) for name, term in terms.items()}

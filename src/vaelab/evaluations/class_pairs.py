@@ -1,0 +1,34 @@
+"""The same noise decoded as each class."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from vaelab import figures
+from vaelab.evaluations.base import Context, Result, images_array, require_positive
+
+
+@dataclass(frozen=True)
+class ClassPairs:
+    """One row for each class and one column for each of `columns` noise vectors."""
+
+    columns: int
+    seed: int
+    needs: ClassVar[str] = "classes"
+
+    def __post_init__(self) -> None:
+        require_positive({"columns": self.columns})
+
+    @torch.inference_mode()
+    def __call__(self, context: Context) -> Result:
+        model: Any = context.model
+        z = model.draw(self.columns, torch.Generator().manual_seed(self.seed))
+        label = torch.arange(model.classes, device=z.device)
+        rows = [model.generate(z, number.expand(len(z))) for number in label]
+        image = images_array(torch.stack(rows))
+        named = list(zip(context.classes, image, strict=True))
+        return Result(
+            {"z": z.cpu().numpy(), "label": label.cpu().numpy(), "image": image},
+            figures.image_rows(named, f"The same noise as each class · {context.title}"),
+        )

@@ -1,0 +1,119 @@
+"""Whether generated images show the class that was asked for, as a classifier of real images sees it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaelab import UsageError, figures
+from vaelab.evaluations.base import Batch, Context, Result, require_positive, seeded
+from vaelab.evaluations.generation import generated
+
+WIDTHS = (32, 64, 128)
+
+
+@dataclass(frozen=True)
+class GANTest:
+    """GAN-test (Shmelkov et al. 2018): a small classifier learns from the train split and judges `count` samples.
+
+    Its weights are those of the epoch with the best accuracy on the val split; its own accuracy on the test split
+    stands beside. Raises UsageError for data without classes.
+    """
+
+    count: int
+    epochs: int
+    seed: int
+    needs: ClassVar[str] = "classes"
+
+    def __post_init__(self) -> None:
+        require_positive({"count": self.count, "epochs": self.epochs})
+
+    def __call__(self, context: Context) -> Result:
+        classes = len(context.classes)
+        with seeded(self.seed):
+            classifier = trained(context, self.epochs)
+        samples = generated(context, self.count, self.seed)
+        assert samples.label is not None
+        arrays = {
+            "confusion": confusion(classifier, [(samples.images, samples.label)], classes),
+            "confusion_data": confusion(classifier, labelled(context.batches("test")), classes),
+        }
+        accuracy, own = (float(np.trace(table) / table.sum()) for table in arrays.values())
+        figure = figures.confusions(
+            {"generated images": arrays["confusion"], "test images": arrays["confusion_data"]},
+            context.classes,
+            f"GAN-test {accuracy:.1%}, classifier on test images {own:.1%} · {context.title}",
+        )
+        return Result(arrays, figure, {"gan_test_accuracy": accuracy, "classifier_accuracy": own})
+
+
+def network(channels: int, classes: int) -> nn.Module:
+    """Images (B, C, H, W) to logits (B, classes): three convolutions with batch norm, halving the size twice."""
+    layers: list[nn.Module] = []
+    for number, width in enumerate(WIDTHS):
+        stride = 2 if number else 1
+        layers += [
+            nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+        ]
+        channels = width
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(32),
+        *layers,
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(4 * channels, classes),
+    )
+
+
+def trained(context: Context, epochs: int) -> nn.Module:
+    """The classifier of the best epoch, in evaluation mode."""
+    first = next(iter(context.batches("train")))
+    if first.labels is None:
+        raise UsageError("evaluation=gan_test needs labelled images: give dataset.attribute=COLUMN")
+    device = first.images.device
+    classifier = network(first.images.shape[1], len(context.classes)).to(device)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=0.05)
+    images, labels = (torch.cat(parts) for parts in zip(*labelled(context.batches("train")), strict=True))
+    steps = epochs * -(-len(images) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
+    best, weights = -1.0, classifier.state_dict()
+    for _ in range(epochs):
+        classifier.train()
+        for rows in torch.randperm(len(images)).to(device).split(BATCH):
+            loss = F.cross_entropy(classifier(images[rows]), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        table = confusion(classifier, labelled(context.batches("val")), len(context.classes))
+        if (accuracy := float(np.trace(table) / table.sum())) > best:
+            best = accuracy
+            weights = {name: value.clone() for name, value in classifier.state_dict().items()}
+    classifier.load_state_dict(weights)
+    return classifier.eval()
+
+
+BATCH = 64
+
+
+def labelled(batches: Iterable[Batch]) -> list[tuple[Tensor, Tensor]]:
+    """Images and labels of each batch."""
+    return [(batch.images, batch.labels) for batch in batches if batch.labels is not None]
+
+
+@torch.no_grad()
+def confusion(classifier: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], classes: int) -> np.ndarray:
+    """Counts (K, K): rows are the labels, columns what the classifier says."""
+    classifier.eval()
+    counts = np.zeros((classes, classes), np.int64)
+    for images, labels in batches:
+        for part, wanted in zip(images.split(256), labels.split(256), strict=True):
+            said: Any = classifier(part).argmax(1).cpu().numpy()
+            np.add.at(counts, (wanted.cpu().numpy(), said), 1)
+    return counts

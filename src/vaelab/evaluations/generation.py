@@ -1,0 +1,80 @@
+"""New images from any model: from a generator, the prior, or the codes that the data have."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaelab.evaluations.base import Context, noise, spread_images
+
+AT_ONCE = 128  # images that are decoded in one go
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Images (N, C, H, W) in [0, 1] on the model's device, what they were made of, and where that came from."""
+
+    images: Tensor
+    z: Tensor
+    label: Tensor | None  # (N,) int64, of a class-conditional model
+    source: str
+
+
+def generated(context: Context, count: int, seed: int) -> Generated:
+    """`count` new images that follow from the seed alone, whatever the device.
+
+    Of a class-conditional model the classes take turns. A VAE decodes its prior; at λ = 0, and in an autoencoder, the
+    prior means nothing to the decoder, and a Gaussian fitted to the codes of the train split stands in for it.
+    """
+    model: Any = context.model
+    if "generator" in model.offers:
+        z = model.draw(count, torch.Generator().manual_seed(seed))
+        label = torch.arange(count, device=z.device) % model.classes if "classes" in model.offers else None
+        return Generated(in_pieces(model.generate, z, label), z, label, "generator")
+    if not prior_is_meant(context):
+        z = aggregate_posterior_samples(context, count, seed)
+        return Generated(in_pieces(model.decode, z), z, None, "Gaussian fitted to the codes")
+    mean = model.encode(spread_images(context, "test", 1).images).mean
+    z = noise((count, *mean.shape[1:]), seed, mean)
+    return Generated(in_pieces(model.decode, z), z, None, "prior N(0, I)")
+
+
+def prior_is_meant(context: Context) -> bool:
+    """Whether training brought the codes near the prior: not at λ = 0, and not in an autoencoder."""
+    model: Any = context.model
+    return "posterior" in model.offers and float(context.loss.kl_weight) != 0  # type: ignore[arg-type]
+
+
+def in_pieces(make: Any, *codes: Tensor | None) -> Tensor:
+    """make(*codes), a few images at a time, without gradients."""
+    given = [code for code in codes if code is not None]
+    with torch.no_grad():
+        return torch.cat([make(*part) for part in zip(*(code.split(AT_ONCE) for code in given), strict=True)])
+
+
+def aggregate_posterior_samples(context: Context, count: int, seed: int) -> Tensor:
+    """(count, ...) from the Gaussian with the mean and full covariance of q(z) = mean over x of q(z|x), train split.
+
+    The covariance is that of the posterior means plus the mean posterior variance on the diagonal, which is 0 for
+    the codes of an autoencoder. It is never formed: with one standard normal number e for each image x, the sum of
+    e · (mean(x) − mean) / √N has the covariance of the means, in one pass and for codes of any size.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    images = 0
+    weighted = weight = total = variance = torch.zeros(())
+    for batch in context.batches("train"):
+        posterior = context.model.encode(batch.images)  # type: ignore[operator]
+        mean = posterior.mean.double()
+        draws = torch.randn(count, len(mean), generator=generator).to(mean)
+        weighted = weighted.to(mean) + torch.tensordot(draws, mean, dims=1)
+        weight = weight.to(mean) + draws.sum(1)
+        total = total.to(mean) + mean.sum(0)
+        if hasattr(posterior, "log_variance"):
+            variance = variance.to(mean) + posterior.log_variance.double().exp().sum(0)
+        images += len(mean)
+    centre = total / images
+    spread = weighted - weight.view(-1, *[1] * centre.ndim) * centre
+    own = torch.randn(spread.shape, generator=generator).to(spread) * (variance.to(spread) / images).sqrt()
+    return (centre + spread / math.sqrt(images) + own).float()

@@ -1,0 +1,93 @@
+"""Reconstructions from codes that were changed by hand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaelab import UsageError, figures
+from vaelab.evaluations.base import Context, Result, images_array, images_at
+
+Edit = dict[str, float]  # dim, and one of add, set and scale
+CHANGES = ("add", "set", "scale")
+
+
+@dataclass(frozen=True)
+class LatentEdit:
+    """For each image of `index` (rows of the data set) its reconstruction, and one from its code after each edit.
+
+    An edit is {dim: 0, add: 20}, {dim: -1, set: 0} or {dim: 3, scale: 2}; dimensions count from 0, negative ones from
+    the end. Below each stands by how much it differs: the reconstruction from the image, the edits from the
+    reconstruction.
+    """
+
+    index: Sequence[int]
+    edits: Sequence[Edit]
+    needs: ClassVar[str] = "encoder"
+
+    def __post_init__(self) -> None:
+        if not self.index or not self.edits:
+            raise ValueError("index and edits must not be empty")
+        for number, edit in enumerate(self.edits):
+            given = [change for change in CHANGES if change in edit]
+            if "dim" not in edit or len(given) != 1 or len(edit) != 2 or edit["dim"] != int(edit["dim"]):
+                form = f"a whole dim and one of {', '.join(CHANGES)}"
+                raise ValueError(f"edits[{number}]={edit} is not {form}: write {{dim: 0, add: 20}}")
+
+    @torch.inference_mode()
+    def __call__(self, context: Context) -> Result:
+        model: Any = context.model
+        chosen = images_at(context, self.index)
+        code = model.encode(chosen.images).mean
+        codes = torch.stack(
+            [code, *(edited(code, edit) for edit in self.edits)], dim=1
+        )  # (N, 1 + edits, ...)
+        decoded = model.decode(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
+        original, reconstruction, edits = (
+            images_array(images) for images in (chosen.images, decoded[:, 0], decoded[:, 1:])
+        )
+        differences = np.concatenate(
+            (np.abs(reconstruction - original)[:, None], np.abs(edits - reconstruction[:, None])), axis=1
+        )
+        arrays = {
+            "index": chosen.index.numpy(),
+            "original": original,
+            "reconstruction": reconstruction,
+            "edited": edits,
+            "z": codes.flatten(2).cpu().numpy(),
+        }
+        names = [in_words(edit) for edit in self.edits]
+        figure = figures.latent_edits(
+            original, reconstruction, edits, differences, names, f"Edited codes · {context.title}"
+        )
+        return Result(arrays, figure)
+
+
+def edited(code: Tensor, edit: Edit) -> Tensor:
+    """Codes (N, ...) with one dimension of the flat code changed; raises UsageError for a dimension that is none."""
+    flat = code.flatten(1).clone()
+    dim = int(edit["dim"])
+    if not -flat.shape[1] <= dim < flat.shape[1]:
+        raise UsageError(
+            f"evaluation.latent_edit: dim={dim} is not a dimension of a code of {flat.shape[1]}: "
+            f"use {-flat.shape[1]} to {flat.shape[1] - 1}"
+        )
+    value = flat[:, dim]
+    if "add" in edit:
+        flat[:, dim] = value + edit["add"]
+    elif "scale" in edit:
+        flat[:, dim] = value * edit["scale"]
+    else:
+        flat[:, dim] = edit["set"]
+    return flat.view_as(code)
+
+
+def in_words(edit: Edit) -> str:
+    """z0 + 20, z-1 = 0 or 2 · z3."""
+    name = f"z[{int(edit['dim'])}]"
+    if "add" in edit:
+        return f"{name} {'+' if edit['add'] >= 0 else '−'} {abs(edit['add']):g}"
+    return f"{name} = {edit['set']:g}" if "set" in edit else f"{edit['scale']:g} · {name}"

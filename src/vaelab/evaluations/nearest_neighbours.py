@@ -1,0 +1,88 @@
+"""Whether generated images are copies: the training images nearest to them."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaelab import figures
+from vaelab.evaluations.base import Context, Result, images_array, images_at, require_positive, spread_images
+from vaelab.evaluations.generation import generated
+
+COPY = 0.01  # of the test images are nearer to a training image than a sample that is called a copy
+TOO_MANY = 0.1  # share of copies that is said in words
+
+
+@dataclass(frozen=True)
+class NearestNeighbours:
+    """For `count` samples the `neighbours` nearest training images, by root mean squared error of a pixel.
+
+    The yardstick is how near test images, which nobody can have copied, are to training images. `shown` samples
+    are drawn.
+    """
+
+    count: int
+    shown: int
+    neighbours: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        require_positive({"count": self.count, "shown": self.shown, "neighbours": self.neighbours})
+
+    @torch.inference_mode()
+    def __call__(self, context: Context) -> Result:
+        samples = generated(context, self.count, self.seed).images
+        real = spread_images(context, "test", self.count).images
+        distance, index = nearest(context, samples, self.neighbours)
+        yardstick, _ = nearest(context, real, 1)
+        of_samples, of_data = distance[:, 0].numpy(), yardstick[:, 0].numpy()
+        shown = index[: self.shown]
+        neighbours = images_at(context, shown.flatten().tolist(), ("train",)).images
+        arrays = {
+            "image": images_array(samples[: self.shown]),
+            "neighbour": images_array(neighbours.unflatten(0, shown.shape)),
+            "index": index.numpy(),
+            "distance": distance.numpy(),
+            "distance_data": of_data,
+        }
+        figure = figures.neighbours(
+            arrays["image"],
+            arrays["neighbour"],
+            arrays["distance"],
+            f"Nearest training images · {context.title}",
+        )
+        found = {
+            "nearest_distance": float(np.median(of_samples)),
+            "nearest_distance_data": float(np.median(of_data)),
+        }
+        return Result(arrays, figure, found, copies(of_samples, of_data))
+
+
+def nearest(context: Context, images: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
+    """The nearest training images of each image (N, C, H, W): distances (N, k) ascending, and rows of the data set."""
+    flat = images.flatten(1).double()
+    best: Tensor | None = None
+    rows = torch.zeros(0)
+    for batch in context.batches("train"):
+        distance = torch.cdist(flat, batch.images.flatten(1).double()).cpu() / math.sqrt(flat.shape[1])
+        index = torch.as_tensor(batch.index).cpu().expand(len(flat), -1)
+        if best is not None:
+            distance, index = torch.cat((best, distance), 1), torch.cat((rows, index), 1)
+        best, order = distance.topk(min(neighbours, distance.shape[1]), largest=False)
+        rows = index.gather(1, order)
+    assert best is not None
+    return best.float(), rows
+
+
+def copies(of_samples: np.ndarray, of_data: np.ndarray) -> tuple[str, ...]:
+    """A sentence where many samples are as near to a training image as hardly any test image is."""
+    near = float(np.quantile(of_data, COPY))
+    share = float((of_samples < near).mean())
+    if share <= TOO_MANY:
+        return ()
+    return (
+        f"{share:.0%} of the samples are nearer to a training image than {1 - COPY:.0%} of the test images are "
+        f"(under {near:.3f} RMSE): they may be copies, or plainer than real images; see nearest_neighbours",
+    )

@@ -1,0 +1,62 @@
+"""New images from the codes of chosen ones and Gaussian noise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from vaelab import figures, metrics
+from vaelab.evaluations.base import Context, Result, images_array, images_at, noise, require_positive
+
+
+@dataclass(frozen=True)
+class NoisePerturbation:
+    """`copies` images decoded from code + sigma · noise, for each image of `index`.
+
+    `first_index` says whether rows of the data set are counted from 0 or from 1. The noise follows from the seed and
+    the size of the code, so that models of one size are given the same.
+    """
+
+    index: Sequence[int]
+    first_index: int
+    copies: int
+    sigma: float
+    seed: int
+    needs: ClassVar[str] = "encoder"
+
+    def __post_init__(self) -> None:
+        require_positive({"copies": self.copies, "length of index": len(self.index)})
+        if self.first_index not in (0, 1):
+            raise ValueError(f"first_index={self.first_index} is not 0 or 1")
+        if min(self.index) < self.first_index:
+            raise ValueError(f"index={min(self.index)} is below first_index={self.first_index}")
+        if not self.sigma >= 0:
+            raise ValueError(f"sigma={self.sigma} is not 0 or more")
+
+    @torch.inference_mode()
+    def __call__(self, context: Context) -> Result:
+        model: Any = context.model
+        chosen = images_at(context, [row - self.first_index for row in self.index])
+        code = model.encode(chosen.images).mean
+        added = self.sigma * noise((len(code), self.copies, *code.shape[1:]), self.seed, code)
+        z = code[:, None] + added
+        perturbed = model.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        original = chosen.images[:, None].expand_as(perturbed)
+        measured = {"mse": metrics.mse(original, perturbed), "psnr": metrics.psnr(original, perturbed)}
+        if min(original.shape[-2:]) >= metrics.WINDOW:
+            measured["ssim"] = metrics.ssim(original, perturbed)
+        image, real = images_array(perturbed), images_array(chosen.images)
+        arrays = {"original": real, "image": image, "index": chosen.index.numpy(), "z": z.cpu().numpy()}
+        plain = {"generated_data": image.reshape(-1, *image.shape[2:])}
+        if chosen.labels is not None:
+            arrays["label"] = chosen.labels.cpu().numpy()
+            plain["generated_label"] = arrays["label"].repeat(self.copies)[:, None]
+        names = [str(row) for row in self.index]
+        title = f"Code + {self.sigma:g} · noise · {context.title}"
+        return Result(
+            arrays | {name: values.cpu().numpy() for name, values in measured.items()},
+            figures.perturbed(real, image, names, title),
+            {f"perturbed_{name}": float(values.mean()) for name, values in measured.items()},
+            plain=plain,
+        )

@@ -1,0 +1,34 @@
+"""How sharp generated images are, beside real ones."""
+
+from dataclasses import dataclass
+
+import torch
+
+from vaelab import figures, metrics
+from vaelab.evaluations.base import Context, Result, require_positive, spread_images
+from vaelab.evaluations.generation import generated
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """Variance of the Laplacian of `count` samples and as many training images."""
+
+    count: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        require_positive({"count": self.count})
+
+    @torch.inference_mode()
+    def __call__(self, context: Context) -> Result:
+        samples = metrics.sharpness(generated(context, self.count, self.seed).images).cpu().numpy()
+        real = metrics.sharpness(spread_images(context, "train", self.count).images).cpu().numpy()
+        mean, mean_data = float(samples.mean()), float(real.mean())
+        figure = figures.histograms(
+            {"samples": samples, "training images": real},
+            "variance of the Laplacian of an image",
+            f"Sharpness: mean {mean:.2g}, of the data {mean_data:.2g} · {context.title}",
+            log=True,
+        )
+        arrays = {"sharpness": samples, "sharpness_data": real}
+        return Result(arrays, figure, {"sharpness": mean, "sharpness_data": mean_data})

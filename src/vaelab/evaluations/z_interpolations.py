@@ -1,0 +1,45 @@
+"""Images generated between two noise vectors."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from vaelab import figures
+from vaelab.evaluations.base import Context, Result, images_array, require_positive
+from vaelab.evaluations.generation import in_pieces
+from vaelab.evaluations.interpolations import lerp, slerp
+
+
+@dataclass(frozen=True)
+class ZInterpolations:
+    """`pairs` ways from one noise vector to another in `steps`.
+
+    Normal noise lies near a sphere, which only the great arc stays near (White 2016, section 2.1); uniform noise
+    goes straight. The class, if there is one, stays.
+    """
+
+    pairs: int
+    steps: int
+    seed: int
+    needs: ClassVar[str] = "generator"
+
+    def __post_init__(self) -> None:
+        require_positive({"pairs": self.pairs, "steps": self.steps - 1})
+
+    @torch.inference_mode()
+    def __call__(self, context: Context) -> Result:
+        model: Any = context.model
+        a, b = model.draw(2 * self.pairs, torch.Generator().manual_seed(self.seed)).chunk(2)
+        t = torch.linspace(0, 1, self.steps, device=a.device)
+        z = (slerp if model.noise == "normal" else lerp)(a, b, t)
+        arrays = {"z": z.cpu().numpy()}
+        label = None
+        if "classes" in model.offers:
+            label = torch.arange(self.pairs, device=a.device) % model.classes
+            arrays["label"] = label.cpu().numpy()
+            label = label.repeat_interleave(self.steps)
+        image = images_array(in_pieces(model.generate, z.flatten(0, 1), label).unflatten(0, z.shape[:2]))
+        return Result(
+            arrays | {"image": image}, figures.noise_paths(image, f"Interpolations of z · {context.title}")
+        )
