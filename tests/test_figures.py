@@ -63,6 +63,12 @@ LABELS = np.arange(300) % 12
 POINTS = np.random.default_rng(0).normal(size=(300, 2))
 NAMES = tuple(f"light brown hair {i}" for i in range(40))
 
+NUMBERS = (np.arange(1000) * 50, np.random.default_rng(1).random(1000))
+ONE = (np.array([50]), np.array([0.7]))
+HAIR = tuple(
+    ["aqua", "black", "blonde", "blue", "brown", "gray", "green", "orange", "pink", "purple", "red", "white"]
+)
+
 DRAWN: dict[str, Callable[[], Figure]] = {
     "learning curve, VAE": lambda: figures.learning_curve(
         {f"{name}\n(nats per image)": curves(1000) for name in ("−ELBO", "reconstruction", "KL")}, LONG
@@ -150,6 +156,53 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     ),
     "best, one image": lambda: figures.best_and_worst(
         pictures(1), pictures(1), ["9.0 dB"], 1, np.ones(1), LONG
+    ),
+    "game, four panels": lambda: figures.game_curves(
+        {
+            f"class loss {i}\n(nats per image)": {"on real images": NUMBERS, "on generated": NUMBERS}
+            for i in range(4)
+        },
+        LONG,
+    ),
+    "game, two panels, one epoch": lambda: figures.game_curves(
+        {
+            "loss\n(nats per image)": {"discriminator": ONE, "generator": ONE},
+            "discriminator's accuracy": {"on real images": ONE, "on generated": ONE},
+        },
+        LONG,
+    ),
+    "noise paths": lambda: figures.noise_paths(pictures(54, 3).reshape(6, 9, 12, 12, 3), LONG),
+    "latent edits": lambda: figures.latent_edits(
+        pictures(4, 3),
+        pictures(4, 3),
+        pictures(12, 3).reshape(4, 3, 12, 12, 3),
+        pictures(16, 3).reshape(4, 4, 12, 12, 3),
+        ["z[0] + 20", "z[-1] = −3.5", "2.25 · z[100]"],
+        LONG,
+    ),
+    "perturbed": lambda: figures.perturbed(
+        pictures(20, 3), pictures(100, 3).reshape(20, 5, 12, 12, 3), [str(1470 + i) for i in range(20)], LONG
+    ),
+    "perturbed, three": lambda: figures.perturbed(
+        pictures(3), pictures(6).reshape(3, 2, 12, 12, 1), ["1", "2", "3"], LONG
+    ),
+    "histograms": lambda: figures.histograms(
+        {"samples": POINTS[:, 0], "training images": POINTS[:, 1]}, "MS-SSIM of a pair", LONG
+    ),
+    "histograms, log": lambda: figures.histograms(
+        {"samples": np.exp(POINTS[:, 0]), "training images": np.zeros(5)}, "variance", LONG, log=True
+    ),
+    "neighbours": lambda: figures.neighbours(
+        pictures(8, 3), pictures(24, 3).reshape(8, 3, 12, 12, 3), np.full((8, 3), 0.1234), LONG
+    ),
+    "neighbours, one": lambda: figures.neighbours(
+        pictures(1), pictures(2).reshape(1, 2, 12, 12, 1), np.full((1, 2), 0.1), LONG
+    ),
+    "confusions, 2 classes": lambda: figures.confusions(
+        {"generated images": np.eye(2), "test images": np.ones((2, 2))}, ("not smiling", "smiling"), LONG
+    ),
+    "confusions, 12 classes": lambda: figures.confusions(
+        {"generated images": np.eye(12), "test images": np.ones((12, 12))}, HAIR, LONG
     ),
     "contact sheet": lambda: figures.contact_sheet(pictures(20, 3), LONG),
     "contact sheet, names": lambda: figures.contact_sheet(pictures(20, 3), LONG, NAMES[:20]),

@@ -125,6 +125,17 @@ def test_mean_convention_is_mean_squared_error_plus_weighted_kl(vae: models.VAE)
     torch.testing.assert_close(found["loss"], error + 1e-2 * found["kl"])
 
 
+def test_mean_signed_is_the_convention_of_images_in_minus_one_to_one(vae: models.VAE) -> None:
+    images = torch.rand(5, *SHAPE)
+    found = terms(elbo(kl_weight=1e-4, likelihood="gaussian", reduction="mean_signed"), vae, images)
+    torch.manual_seed(1)
+    decoded = vae.decode(vae.encode(images).sample())
+    error = torch.nn.functional.mse_loss(2 * decoded - 1, 2 * images - 1)
+    torch.testing.assert_close(found["loss"], error + 1e-4 * found["kl"])
+    with pytest.raises(ValueError, match="take likelihood=gaussian"):
+        elbo(reduction="mean_signed")
+
+
 def test_beta_eff_of_the_published_example() -> None:
     loss = elbo(kl_weight=1e-4, likelihood="gaussian", reduction="mean")
     assert loss.beta_eff(64 * 64 * 3) == pytest.approx(0.6144)
@@ -137,6 +148,7 @@ def test_beta_eff_of_the_published_example() -> None:
         ("bernoulli", "mean", 1.0),
         ("gaussian", "sum", 0.2),
         ("gaussian", "mean", 0.2),
+        ("gaussian", "mean_signed", 0.2),
     ],
 )
 def test_beta_eff_makes_every_convention_the_same_objective(

@@ -307,7 +307,7 @@ def confusions(tables: Mapping[str, Array], classes: Sequence[str], title: str) 
                 column, row, f"{share:.0%}"[:-1], color=colour, ha="center", va="center",
                 fontsize=SMALL - 1.5 if many else SMALL,
             )  # fmt: skip
-        ax.set_xticks(range(len(classes)), classes, fontsize=SMALL, rotation=60 if many else 0)
+        ax.set_xticks(range(len(classes)), classes, fontsize=SMALL, rotation=90 if many else 0)
         ax.set_yticks(range(len(classes)), classes, fontsize=SMALL, rotation=0)
         ax.set_xlabel("the classifier says (% of the row)", fontsize=TEXT)
         ax.set_ylabel("asked for" if "generated" in name else "label", fontsize=TEXT)

@@ -15,8 +15,10 @@ from vaelab.evaluations import (
     Context,
     Interpolations,
     KLPerDimension,
+    LatentEdit,
     LatentSpace,
     LearningCurve,
+    NoisePerturbation,
     PriorSamples,
     Reconstructions,
     Result,
@@ -39,7 +41,21 @@ TSNE = LatentSpace(method="tsne", points=30)
 KL = KLPerDimension()
 ATLAS = Atlas(steps=5, strip_steps=3, dimensions=4, images=20)
 METRICS = TestMetrics(examples=3, seed=0)
-OF_AUTOENCODERS = [LEARNING_CURVE, RECONSTRUCTIONS, INTERPOLATIONS, ATLAS, PCA, TSNE, METRICS]
+EDIT = LatentEdit(
+    index=[70, 3], edits=[{"dim": 0, "add": 2.0}, {"dim": -1, "set": 0.0}, {"dim": 1, "scale": 3.0}]
+)
+PERTURBATION = NoisePerturbation(index=[5, 71, 1], first_index=1, copies=4, sigma=0.5, seed=3)
+OF_AUTOENCODERS = [
+    LEARNING_CURVE,
+    RECONSTRUCTIONS,
+    INTERPOLATIONS,
+    ATLAS,
+    PCA,
+    TSNE,
+    METRICS,
+    EDIT,
+    PERTURBATION,
+]
 ALL = [*OF_AUTOENCODERS, PRIOR_SAMPLES, TRAVERSALS, KL]
 
 
@@ -462,3 +478,79 @@ def test_the_atlas_of_a_collapsed_posterior_has_no_strip(make: Make) -> None:
 def test_points_of_the_latent_map_say_which_images_they_are(make: Make) -> None:
     assert PCA(make()).arrays["index"].tolist() == list(range(80, 123))
     assert TSNE(make()).arrays["index"].tolist() == list(range(80, 110))
+
+
+def test_edits_change_one_dimension_of_the_code_each(make: Make) -> None:
+    context = make("ae")
+    arrays = EDIT(context).arrays
+    every = np.concatenate([images(context.batches(split)) for split in ("train", "val", "test")])
+    np.testing.assert_array_equal(arrays["original"], every[[70, 3]])
+    code = arrays["z"][:, 0]
+    changes = arrays["z"][:, 1:] - code[:, None]
+    np.testing.assert_allclose(changes[:, 0, 0], 2.0, rtol=1e-5)
+    np.testing.assert_allclose(changes[:, 1, -1], -code[:, -1])
+    np.testing.assert_allclose(changes[:, 2, 1], 2 * code[:, 1], rtol=1e-5)
+    assert (changes != 0).sum(-1).max() == 1
+    decoded = context.model.decode(torch.from_numpy(arrays["z"][:, 0])).detach().movedim(1, -1).numpy()
+    np.testing.assert_allclose(arrays["reconstruction"], decoded, atol=1e-6)
+    assert_images(arrays["edited"], (2, 3, 12, 12, 1))
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [[], [{"dim": 0}], [{"add": 1.0}], [{"dim": 0, "add": 1.0, "set": 2.0}], [{"dim": 0.5, "add": 1.0}]],
+)
+def test_edits_that_are_none_are_refused(edits: list[dict[str, float]]) -> None:
+    with pytest.raises(ValueError, match="edits"):
+        LatentEdit(index=[0], edits=edits)
+
+
+def test_edits_beyond_the_code_or_the_data_are_refused(make: Make) -> None:
+    with pytest.raises(UsageError, match="dim=9 is not a dimension of a code of 6: use -6 to 5"):
+        LatentEdit(index=[0], edits=[{"dim": 9, "add": 1.0}])(make())
+    with pytest.raises(UsageError, match="there is no image 123: the data set has rows 0 to 122"):
+        LatentEdit(index=[123], edits=[{"dim": 0, "add": 1.0}])(make())
+
+
+def test_perturbed_images_decode_the_code_plus_the_same_noise_for_every_model(make: Make) -> None:
+    result, other = (PERTURBATION(make(kind)) for kind in ("vae", "plane"))
+    context = make("vae")
+    every = np.concatenate([images(context.batches(split)) for split in ("train", "val", "test")])
+    np.testing.assert_array_equal(result.arrays["original"], every[[4, 70, 0]])  # counted from 1
+    code = (
+        context.model.encode(torch.from_numpy(result.arrays["original"]).movedim(-1, 1)).mean.detach().numpy()
+    )
+    noise = 0.5 * torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(3)).numpy()
+    np.testing.assert_allclose(result.arrays["z"], code[:, None] + noise, atol=1e-5)
+    error = (result.arrays["image"] - result.arrays["original"][:, None]) ** 2
+    assert result.metrics["perturbed_mse"] == pytest.approx(error.mean(), rel=1e-4)
+    assert result.metrics["perturbed_psnr"] == pytest.approx(
+        (-10 * np.log10(error.mean((2, 3, 4)))).mean(), rel=1e-4
+    )
+    first = result.arrays["image"][1, 2, :, :, 0], result.arrays["original"][1, :, :, 0]
+    expected = structural_similarity(
+        *first, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    assert result.arrays["ssim"][1, 2] == pytest.approx(expected, abs=1e-4)
+    np.testing.assert_array_equal(
+        result.plain["generated_data"], result.arrays["image"].reshape(12, 12, 12, 1)
+    )
+    np.testing.assert_array_equal(result.plain["generated_label"][:, 0], result.arrays["label"].repeat(4))
+    assert result.plain["generated_label"].shape == (12, 1)
+    assert other.arrays["z"].shape == (3, 4, 2)
+    again = PERTURBATION(make("vae", kl_weight=9.0))
+    np.testing.assert_array_equal(again.arrays["z"], result.arrays["z"])
+
+
+def test_prior_samples_stand_beside_real_images_if_asked(make: Make) -> None:
+    arrays = PriorSamples(count=9, seed=0, beside_real=True)(make()).arrays
+    assert_images(arrays["original"], (9, 12, 12, 1))
+    assert "original" not in PRIOR_SAMPLES(make()).arrays
+
+
+def test_learning_curve_draws_steps_inside_the_epochs(make: Make) -> None:
+    context = make()
+    context.history.insert(0, context.history[0] | {"split": "steps", "step": 2})
+    arrays = LEARNING_CURVE(context).arrays
+    np.testing.assert_allclose(arrays["steps_epoch"], [0.5])  # of four steps an epoch
+    assert len(arrays["train_epoch"]) == 3
