@@ -48,3 +48,29 @@ def test_training_runs_in_the_chosen_precision_and_evaluation_in_float32(
     network.decode(network.encode(images).mean)
     assert set(seen) == {torch.float32}
     assert {p.dtype for p in network.parameters()} == {torch.float32}
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # dynamo looks at it
+def test_both_networks_of_a_gan_run_in_the_chosen_precision_and_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda call: compile_(call, backend="eager"))
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        cfg = compose("train", ["model=acgan", "trainer.precision=bf16", "trainer.device=cpu"])
+    network = build.model(cfg, (1, 16, 16), classes=3)
+    model, optimizers = build.setup(
+        build.fabric(build.hardware(cfg)), network, build.optimizers(cfg, network.players()), compiled=True
+    )
+    assert list(optimizers) == ["discriminator", "generator"]
+    assert {optimizer.param_groups[0]["betas"] for optimizer in optimizers.values()} == {(0.5, 0.999)}
+    seen: list[torch.dtype] = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    z, label = network.draw(4), torch.tensor([0, 1, 2, 0])
+    images = model.generate(z, label)
+    verdict = model.discriminate(images)
+    assert set(seen) == {torch.bfloat16}
+    assert {images.dtype, verdict.real.dtype, verdict.classes.dtype} == {torch.float32}
+    torch.testing.assert_close(network.train().generate(z, label), images, rtol=0, atol=0.02)

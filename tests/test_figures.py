@@ -65,8 +65,9 @@ NAMES = tuple(f"light brown hair {i}" for i in range(40))
 
 NUMBERS = (np.arange(1000) * 50, np.random.default_rng(1).random(1000))
 ONE = (np.array([50]), np.array([0.7]))
-HAIR = tuple(
-    ["aqua", "black", "blonde", "blue", "brown", "gray", "green", "orange", "pink", "purple", "red", "white"]
+HAIR = (
+    *("aqua", "black", "blonde", "blue", "brown", "gray"),
+    *("green", "orange", "pink", "purple", "red", "white"),
 )
 
 DRAWN: dict[str, Callable[[], Figure]] = {
@@ -200,6 +201,9 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     ),
     "confusions, 2 classes": lambda: figures.confusions(
         {"generated images": np.eye(2), "test images": np.ones((2, 2))}, ("not smiling", "smiling"), LONG
+    ),
+    "confusions, 100 classes": lambda: figures.confusions(
+        {"generated images": np.eye(100), "test images": np.ones((100, 100))}, (NAMES * 3)[:100], LONG
     ),
     "confusions, 12 classes": lambda: figures.confusions(
         {"generated images": np.eye(12), "test images": np.ones((12, 12))}, HAIR, LONG

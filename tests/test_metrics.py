@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from scipy.signal import convolve2d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
@@ -115,6 +116,44 @@ def test_ms_ssim_agrees_with_torchmetrics(channels: int) -> None:
     torch.testing.assert_close(metrics.ms_ssim(x, y), expected, rtol=0, atol=1e-4)
 
 
+def plain_ms_ssim(x: np.ndarray, y: np.ndarray) -> float:
+    """MS-SSIM of two images (C, H, W), window by window in float64, with one window that shrinks with the image."""
+    result = 1.0
+    for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        window = min(11, *x.shape[1:])
+        at = np.arange(window) - (window - 1) / 2
+        gauss = np.exp(-(at[:, None] ** 2 + at**2) / (2 * (1.5 * window / 11) ** 2))
+        gauss /= gauss.sum()
+
+        def mean(planes: np.ndarray, gauss: np.ndarray = gauss) -> np.ndarray:
+            return np.stack([convolve2d(plane, gauss, mode="valid") for plane in planes])
+
+        variances = mean(x * x) - mean(x) ** 2 + mean(y * y) - mean(y) ** 2
+        term = (2 * (mean(x * y) - mean(x) * mean(y)) + 0.03**2) / (variances + 0.03**2)
+        if scale == 4:
+            term = term * (2 * mean(x) * mean(y) + 0.01**2) / (mean(x) ** 2 + mean(y) ** 2 + 0.01**2)
+        result *= max(0, term.mean()) ** weight
+        x, y = (zoomed_out(planes) for planes in (x, y))
+    return result
+
+
+def zoomed_out(planes: np.ndarray) -> np.ndarray:
+    """Means of 2×2 pixels; a last odd row or column is taken twice."""
+    even = np.pad(planes, [(0, 0), *((0, side % 2) for side in planes.shape[1:])], mode="edge")
+    return (even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2]) / 4
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 50, 50), (3, 64, 31), (1, 96, 130)]
+)
+def test_ms_ssim_agrees_with_a_plain_implementation(shape: tuple[int, ...]) -> None:
+    x = F.avg_pool2d(torch.rand(3, *shape, generator=torch.Generator().manual_seed(0)), 3, 1, 1)
+    y = noisy(x, 0.2)
+    expected = [plain_ms_ssim(a.double().numpy(), b.double().numpy()) for a, b in zip(x, y, strict=True)]
+    assert 0 < max(expected) < 1
+    torch.testing.assert_close(metrics.ms_ssim(x, y), torch.tensor(expected).float(), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [(8, 8), (28, 28), (50, 50), (64, 31)])
 def test_ms_ssim_takes_small_images(size: tuple[int, int]) -> None:
     x = torch.rand(4, 3, *size)
@@ -138,4 +177,8 @@ def test_sharpness_agrees_with_scipy_and_falls_with_blur() -> None:
     assert metrics.sharpness(blurred).item() < 0.1 * expected
     colour = torch.from_numpy(image).expand(3, -1, -1)  # gray in three channels
     assert metrics.sharpness(colour).item() == pytest.approx(expected, rel=1e-3)
+    red = torch.stack((torch.from_numpy(image), *torch.zeros(2, 20, 24)))  # 0.299 of the luminance
+    assert metrics.sharpness(red).item() == pytest.approx(0.299**2 * expected, rel=1e-4)
     assert metrics.sharpness(torch.rand(2, 5, 3, 9, 9)).shape == (2, 5)
+    slope = torch.linspace(0, 1, 64).view(8, 1, 8) ** 2  # the Laplacian of a parabola is the same everywhere
+    assert metrics.sharpness(slope[:1].expand(1, 9, 8)).item() == pytest.approx(0, abs=1e-12)

@@ -226,9 +226,9 @@ def describe(images: "ImageSet") -> str:
 
 
 def print_summary(run: Run) -> None:
-    """The metrics of the test split, the findings, and where everything is."""
+    """The metrics, the findings, and where everything is."""
     width = max(map(len, run.metrics), default=0)
-    print("test split")
+    print("measured on the test split, and of new samples beside training images")
     for name, value in run.metrics.items():
         print(f"  {name:<{width}}  {value:.6g}")
     for found in run.info.get("findings", {}).values():

@@ -35,6 +35,7 @@ GLYPH = 0.55  # a character's mean width in units of the font size
 LEGEND_ROWS = 24
 LEGEND_TEXT = 48  # characters of a run's name
 BARS = 64  # more dimensions are drawn as one outline
+NAMED = 16  # classes; tables of more have numbers at their axes, and no text inside
 
 
 def save(figure: Figure, path: Path, dpi: int) -> None:
@@ -301,6 +302,12 @@ def confusions(tables: Mapping[str, Array], classes: Sequence[str], title: str) 
     for ax, (name, table) in zip(axes, tables.items(), strict=True):
         shares = table / np.maximum(table.sum(1, keepdims=True), 1)
         ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        ax.set_xlabel("the classifier says (% of the row)", fontsize=TEXT)
+        ax.set_ylabel("asked for" if "generated" in name else "label", fontsize=TEXT)
+        ax.set_title(name, fontsize=TEXT)
+        ax.tick_params(labelsize=SMALL)
+        if len(classes) > NAMED:
+            continue
         for (row, column), share in np.ndenumerate(shares):
             colour = "white" if share > 0.6 else "black"
             ax.text(
@@ -309,9 +316,6 @@ def confusions(tables: Mapping[str, Array], classes: Sequence[str], title: str) 
             )  # fmt: skip
         ax.set_xticks(range(len(classes)), classes, fontsize=SMALL, rotation=90 if many else 0)
         ax.set_yticks(range(len(classes)), classes, fontsize=SMALL, rotation=0)
-        ax.set_xlabel("the classifier says (% of the row)", fontsize=TEXT)
-        ax.set_ylabel("asked for" if "generated" in name else "label", fontsize=TEXT)
-        ax.set_title(name, fontsize=TEXT)
     return figure
 
 

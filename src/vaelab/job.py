@@ -195,7 +195,7 @@ def facts(job: Job) -> dict[str, Any]:
             "shape": list(images.image_shape),
             "classes": list(images.classes),
         },
-        "parameters": sum(p.numel() for p in job.network.parameters()),
+        "parameters": sum(p.numel() for player in job.network.players().values() for p in player),
         "beta_eff": beta_eff(job),
     }
 

@@ -45,8 +45,8 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     """Multi-scale structural similarity in [0, 1]: (..., C, H, W) twice to (...) (Wang et al. 2003, equation 7).
 
     Each scale's term is a mean over windows and channels. Five scales, halved by means of 2×2 pixels. Where a scale is
-    smaller than the window, the window shrinks with its sigma, as in the code that Odena et al. 2017 used; negative
-    terms count as 0.
+    smaller than the window, the window shrinks to its shorter side, and its sigma with it, as in the TensorFlow code
+    of the time of Odena et al. 2017; an image's term of a scale counts as 0 where it is negative.
     """
     shape = x.shape[:-2]
     a, b = (t.double().reshape(-1, 1, *t.shape[-2:]) for t in (x, y))
@@ -64,13 +64,11 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
 
 def _luminance_and_structure(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """The two factors of SSIM at each window: planes (N, 1, H, W) twice to (N, 1, h, w) twice."""
-    kernels = []
-    for side in a.shape[-2:]:
-        window = min(WINDOW, side)
-        offsets = torch.arange(window, device=a.device, dtype=a.dtype) - (window - 1) / 2
-        weights = torch.exp(-0.5 * (offsets / (SIGMA * window / WINDOW)) ** 2)
-        kernels.append(weights / weights.sum())
-    column, row = kernels[0].view(1, 1, -1, 1), kernels[1].view(1, 1, 1, -1)
+    window = min(WINDOW, *a.shape[-2:])
+    offsets = torch.arange(window, device=a.device, dtype=a.dtype) - (window - 1) / 2
+    weights = torch.exp(-0.5 * (offsets / (SIGMA * window / WINDOW)) ** 2)
+    column = (weights / weights.sum()).view(1, 1, -1, 1)
+    row = column.transpose(-2, -1)
 
     def mean(t: Tensor) -> Tensor:
         return F.conv2d(F.conv2d(t, column), row)
@@ -88,9 +86,10 @@ def sharpness(x: Tensor) -> Tensor:
     x = x.float()
     if x.shape[-3] == 3:
         x = (x * x.new_tensor(LUMINANCE).view(3, 1, 1)).sum(-3, keepdim=True)
-    kernel = x.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).view(1, 1, 3, 3)
-    laplacian = F.conv2d(x.reshape(-1, 1, *x.shape[-2:]), kernel)
-    return laplacian.flatten(1).var(1, correction=0).reshape(x.shape[:-3])
+    # Sums instead of a convolution, which on a GPU may compute in TF32: the Laplacian is a small difference.
+    inside, beside = x[..., 1:-1, 1:-1], x[..., 1:-1, :-2] + x[..., 1:-1, 2:]
+    laplacian = beside + x[..., :-2, 1:-1] + x[..., 2:, 1:-1] - 4 * inside
+    return laplacian.flatten(-3).var(-1, correction=0)
 
 
 def _by_plane(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:

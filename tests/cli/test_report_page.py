@@ -429,6 +429,30 @@ def test_paper_from_the_dark_theme_is_white_complete_and_without_controls(open_p
     assert faults == {name: [] for name in faults}
 
 
+def test_gans_stand_beside_the_others(open_page: Open, reported: Path, tmp_path: Path, vae: Command) -> None:
+    shutil.copytree(reported / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("report"))
+    small = ("model.generator_maps=4", "model.discriminator_maps=4", "snapshot_epochs=[1]", *QUICK[1:])
+    evaluations = "evaluation=[samples,z_interpolations,sharpness,nearest_neighbours]"
+    for name, *settings in (("train", "model=dcgan", *small, evaluations), ("report",)):
+        done = vae(name, *settings, "dpi=40", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    page = open_page(tmp_path)
+    labels = page.locator("[id$=side-by-side] .compared tbody th").all_inner_texts()
+    assert len(labels) == 5
+    gallery = page.locator("[id$=gans] section")
+    gallery.get_by_role("radio", name="Nearest training images").check()
+    shown = [
+        box.get_attribute("data-matrix") for box in page.locator(".matrix-box").all() if box.is_visible()
+    ]
+    assert shown == ["reconstructions", "neighbours"]
+    gallery.locator("[data-matrix=neighbours] .strip").nth(1).press("Enter")
+    assert "distance" in text(page, "#viewer-caption")
+    page.keyboard.press("ArrowUp")
+    shows(page, "#viewer canvas", arrays(tmp_path, "maps=4", "nearest_neighbours")["image"][0])
+    page.keyboard.press("Escape")
+    assert Axe().run(page, options=AXE).violations_count == 0
+
+
 def test_texts_of_runs_stay_texts(open_page: Open, reported: Path, tmp_path: Path, vae: Command) -> None:
     shutil.copytree(reported / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("report"))
     for file in list((tmp_path / "outputs").rglob("run.json")):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import sqrtm
 from tests.evaluations.conftest import Make, digits
 from torch import Tensor, nn
 
@@ -25,9 +26,10 @@ from vaelab.evaluations import (
     Sharpness,
     ZInterpolations,
 )
-from vaelab.evaluations.fid import RandomFeatures, in_bytes
+from vaelab.evaluations.base import seeded
+from vaelab.evaluations.fid import RandomFeatures, distances, in_bytes
 from vaelab.evaluations.generation import generated
-from vaelab.evaluations.nearest_neighbours import nearest
+from vaelab.evaluations.nearest_neighbours import copies, nearest
 
 SIDE = 12
 ADVERSARIAL = losses.Adversarial(0.0, 0.0, 0.0, 0.0, ())
@@ -194,6 +196,21 @@ def test_the_nearest_images_are_those_of_a_plain_search_and_copies_are_named(gam
     np.testing.assert_array_equal(result.arrays["image"], result.arrays["neighbour"][:, 0])
 
 
+def test_duplicates_in_the_data_do_not_hide_copies() -> None:
+    real = np.concatenate((np.zeros(20), np.linspace(0.1, 0.3, 80)))  # a fifth is in the train split, too
+    (found,) = copies(np.full(64, 0.03), real)
+    assert found.startswith("100% of the samples are nearer")
+    assert not copies(np.full(64, 0.2), real)
+    assert not copies(np.zeros(64), np.zeros(5))
+
+
+def test_gan_test_learns_wherever_it_is_called(game: Any) -> None:
+    with torch.inference_mode():
+        inside = GANTest(count=20, epochs=2, seed=0)(game())
+        assert torch.is_inference_mode_enabled()
+    assert inside.metrics == GANTest(count=20, epochs=2, seed=0)(game()).metrics
+
+
 def test_gan_test_tells_the_right_classes_from_others(game: Any) -> None:
     right, wrong = (GANTest(count=50, epochs=40, seed=0)(game(shift=shift)) for shift in (0, 1))
     assert right.metrics["gan_test_accuracy"] > 0.95  # its own training images
@@ -257,6 +274,27 @@ def test_fid_is_that_of_its_definition(game: Any) -> None:
     assert found["kid_random"] == pytest.approx(kid, rel=0.02, abs=1e-6)
 
 
+def test_distances_agree_with_their_definitions_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torchmetrics")
+    monkeypatch.setattr("vaelab.evaluations.fid.SUBSET", 100)
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(300, 8, generator=generator)
+    b = torch.randn(400, 8, generator=generator) @ torch.randn(8, 8, generator=generator) + 0.5
+    x, y = a.double().numpy(), b.double().numpy()
+    cov_a, cov_b = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    roots = sqrtm(cov_a @ cov_b).real.trace()
+    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(cov_a + cov_b) - 2 * roots
+    with seeded(0):
+        found, itself = distances(a, b), distances(a, a)
+    assert found["fid"] == pytest.approx(expected, rel=1e-9)
+    assert itself["fid"] == pytest.approx(0, abs=1e-9)
+    kernels = [((u @ v.T / 8 + 1) ** 3) for u, v in ((x, x), (y, y), (x, y))]
+    same = sum((k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in kernels[:2])
+    kid = same - 2 * kernels[2].mean()  # of all images; that of a subset has this expectation
+    assert found["kid_std"] > 0
+    assert abs(found["kid"] - kid) < 3 * found["kid_std"]
+
+
 def test_few_images_and_missing_weights_are_said_in_words(
     game: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -265,9 +303,50 @@ def test_few_images_and_missing_weights_are_said_in_words(
     inception = FID(count=10, network="inception", weights=None, seed=0)(game())
     assert inception.metrics == {}
     assert "evaluation.fid.weights=FILE" in inception.findings[0]
-    (tmp_path / "wrong.pth").write_bytes(b"no weights")
-    for name, message in (("missing.pth", "is not a file"), ("wrong.pth", "does not hold")):
-        with pytest.raises(UsageError, match=message):
-            FID(count=10, network="inception", weights=str(tmp_path / name), seed=0)(game())
     monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
     assert FID(10, "random", None, 0)(game()).findings == ("fid is not measured: pip install 'vaelab[fid]'",)
+
+
+class Harmful:
+    """Makes a file where a pickle of it is loaded."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+def test_wrong_weights_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "wrong.pth").write_bytes(b"no weights")
+    torch.save({"fc.weight": torch.zeros(10, 5)}, tmp_path / "other.pth")
+    torch.save(Harmful(tmp_path / "harm"), tmp_path / "harmful.pth")
+    missing = [("missing.pth", "is not a file")]
+    for name, message in [*missing, *((f"{n}.pth", "does not hold") for n in ("wrong", "other", "harmful"))]:
+        with pytest.raises(UsageError, match=message):
+            FID(count=10, network="inception", weights=str(tmp_path / name), seed=0)
+    assert not (tmp_path / "harm").exists()
+    torch.save({"fc.weight": torch.zeros(1008, 2048)}, tmp_path / "part.pth")
+    pytest.importorskip("torch_fidelity")
+    with pytest.raises(UsageError, match="does not hold"):
+        FID(count=10, network="inception", weights=str(tmp_path / "part.pth"), seed=0).features()
+
+
+def test_inception_features_are_those_of_torch_fidelity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    file = tmp_path / "weights.pth"
+    with monkeypatch.context() as patch, seeded(0):  # its network without a file: random weights
+        patch.setattr(library, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(library.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        reference = library.FeatureExtractorInceptionV3("reference", ["2048"])
+    torch.save(reference.state_dict(), file)
+    network = FID(count=10, network="inception", weights=str(file), seed=0).features()
+    (images,) = in_bytes(digits(1, SIDE)[0][:2])
+    with torch.inference_mode():
+        (expected,) = reference(images)
+        found = network(images)
+    assert expected.shape == (2, network.num_features)
+    assert expected.std() > 0
+    torch.testing.assert_close(found, expected)

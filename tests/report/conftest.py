@@ -112,6 +112,7 @@ def run(tmp_path: Path) -> Make:
         info: dict[str, Any] | None = None,
         dataset: dict[str, Any] | None = None,
         stored: dict[str, dict[str, np.ndarray]] | None = None,
+        rows: list[dict[str, Any]] | None = None,
         **changes: Any,
     ) -> Path:
         folder = tmp_path / "outputs" / name
@@ -122,18 +123,20 @@ def run(tmp_path: Path) -> Make:
         data |= {"shape": [1, SIDE, SIDE], "classes": ["zero", "one"]} | (dataset or {})
         facts = {"status": status, "dataset": data, "beta_eff": kl_weight, "versions": {"vaelab": "0.1.0"}}
         (folder / "run.json").write_text(json.dumps(facts | {"seconds": 12.5} | (info or {})))
-        rows = history(2, (metrics or {}).get("elbo", -100.0))
+        rows = rows or history(2, (metrics or {}).get("elbo", -100.0))
         with (folder / "metrics.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
+            writer = csv.DictWriter(file, list(dict.fromkeys(column for row in rows for column in row)))
             writer.writeheader()
             writer.writerows(rows)
         if status == "done":
             (folder / "evaluation" / "metrics.json").write_text(
-                json.dumps(metrics or {"psnr": 20.0, "ssim": 0.5})
+                json.dumps({"psnr": 20.0, "ssim": 0.5} if metrics is None else metrics)
             )
             kl = np.array([2.0, 1.0, 0.01, 0.0], np.float32)
             for file_name, content in (stored or arrays(0, 0.25, kl)).items():
-                np.savez(folder / "arrays" / f"{file_name}.npz", **content)
+                path = folder / "arrays" / f"{file_name}.npz"
+                path.parent.mkdir(exist_ok=True)
+                np.savez(path, **content)
         return folder
 
     return make
@@ -144,6 +147,76 @@ def measured(
 ) -> dict[str, float]:
     found = {"elbo": elbo, "kl": kl, "reconstruction": -elbo - kl, "psnr": psnr, "ssim": ssim, "loss": -elbo}
     return found if active is None else found | {"active_units": active}
+
+
+def game(epochs: int, classes: bool, inside: int = 0) -> list[dict[str, Any]]:
+    """Rows of a GAN: its losses move from 2 to 1 and from 1 to 2, `inside` rows of split steps in each epoch."""
+    rows: list[dict[str, Any]] = []
+    for epoch in range(1, epochs + 1):
+        steps = [(10 * (epoch - 1) + 10 * (i + 1) // inside, "steps") for i in range(inside)]
+        for step, split in [*steps, (10 * epoch, "train"), (10 * epoch, "val")]:
+            share = step / (10 * epochs)
+            row = {"epoch": epoch, "step": step, "split": split, "loss_discriminator": 2 - share}
+            row |= {"loss_generator": 1 + share, "accuracy_real": 0.75, "accuracy_fake": 0.5}
+            if classes:
+                row |= {"class_loss_real": 0.5, "class_loss_fake": 0.25}
+                row |= {"class_accuracy_real": 0.8, "class_accuracy_fake": 0.9}
+            rows.append(row | ({} if split == "steps" else {"seconds": 4.0 if split == "train" else 1.0}))
+    return rows
+
+
+def drawn(classes: bool, mean: float = 0.75) -> dict[str, dict[str, np.ndarray]]:
+    """The array files of a GAN: gray images of one value each."""
+
+    def images(*axes: int) -> np.ndarray:
+        return np.full((*axes, SIDE, SIDE, 1), mean, np.float32)
+
+    z = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    label = {"label": np.arange(20) % 2} if classes else {}
+    found = {
+        "samples": {"image": images(20), "z": z} | label,
+        "samples/epoch_0001": {"image": 0 * images(20), "z": z} | label,
+        "samples/epoch_0002": {"image": images(20), "z": z} | label,
+        "z_interpolations": {"image": images(2, 5), "z": np.zeros((2, 5, 3))}
+        | ({"label": np.arange(2)} if classes else {}),
+        "nearest_neighbours": {
+            "image": images(8),
+            "neighbour": np.linspace(0, 1, 4, dtype=np.float32)[:, None, None, None] + 0 * images(8, 4),
+            "distance": np.linspace(0.1, 0.4, 4) + np.zeros((20, 1)),
+            "index": np.arange(80).reshape(20, 4),
+        },
+    }
+    if classes:
+        found["class_pairs"] = {"image": images(2, 3), "z": np.zeros((3, 3)), "label": np.arange(2)}
+    return found
+
+
+def of_samples(diversity: float, sharpness: float, nearest: float) -> dict[str, float]:
+    """Metrics of samples beside those of the data, which are the same for all runs."""
+    data = {"diversity_ms_ssim_data": 0.29, "sharpness_data": 0.014, "nearest_distance_data": 0.02}
+    own = {"diversity_ms_ssim": diversity, "sharpness": sharpness, "nearest_distance": nearest}
+    return own | data
+
+
+@pytest.fixture
+def gan(run: Make) -> Make:
+    """Makes the folder of a GAN: gan("dcgan/default", metrics=..., inside=2), gan("acgan/default", "acgan")."""
+
+    def make(name: str, model: str = "dcgan", *, epochs: int = 2, inside: int = 0, **changes: Any) -> Path:
+        classes = model == "acgan"
+        changes = {"stored": drawn(classes), "metrics": of_samples(0.31, 0.012, 0.021)} | changes
+        return run(
+            name,
+            None,
+            loss={"_target_": "vaelab.losses.Adversarial", "label_smoothing": 0.0, "augment": []},
+            model={"_target_": f"vaelab.models.{model}", "latent_dim": 3},
+            latent_dim=3,
+            epochs=epochs,
+            rows=game(epochs, classes, inside),
+            **changes,
+        )
+
+    return make
 
 
 @pytest.fixture

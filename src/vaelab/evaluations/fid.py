@@ -1,7 +1,8 @@
 """Distances between the features of samples and of training images: FID and KID."""
 
+import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from vaelab import UsageError
-from vaelab.evaluations.base import Context, Result, require_positive, spread_images
+from vaelab.evaluations.base import Context, Result, require_positive, seeded, spread_images
 from vaelab.evaluations.generation import AT_ONCE, generated
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 ADDRESS = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{WEIGHTS}"
+INCEPTION_FEATURES = 2048
 SUBSET = 1000  # images of each of KID's subsets, at most
 RANDOM_FEATURES = 64
 
@@ -25,8 +27,9 @@ class FID:
     """FID (Heusel et al. 2017, equation 6) and KID (Bińkowski et al. 2018) of `count` samples to the train split.
 
     With network=random the metrics are named fid_random and kid_random: they compare with each other only. Nothing is
-    downloaded; where packages or weights are missing, a finding says how to get them. Raises UsageError for a given
-    file of weights that is none.
+    downloaded; where packages or weights are missing, a finding says how to get them. Images are scaled to the
+    network's size as in the papers' own code. Where all images make one subset, KID has no deviation. Raises
+    UsageError for a given file of weights that is none.
     """
 
     count: int
@@ -36,58 +39,87 @@ class FID:
 
     def __post_init__(self) -> None:
         require_positive({"count": self.count - 1})
+        if self.weights is not None:  # said before anything is trained
+            read_weights(Path(self.weights))
 
     def __call__(self, context: Context) -> Result:
         try:
-            from torchmetrics.image.fid import FrechetInceptionDistance
-            from torchmetrics.image.kid import KernelInceptionDistance
+            network = self.features()
         except ImportError:
             return Result({}, None, findings=("fid is not measured: pip install 'vaelab[fid]'",))
+        if network is None:
+            return Result({}, None, findings=(missing_weights(),))
         samples = generated(context, self.count, self.seed).images
         real = spread_images(context, "train", self.count).images
-        features = self.features()
-        if features is None:
-            return Result({}, None, findings=(missing_weights(),))
-        features = features.to(samples.device)
-        fid = FrechetInceptionDistance(feature=features).to(samples.device)
-        subset = min(SUBSET, len(real), len(samples))
-        with warnings.catch_warnings():  # that it keeps all features, which are few
-            warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance`")
-            kid = KernelInceptionDistance(feature=features, subset_size=subset).to(samples.device)
-        with torch.inference_mode(), torch.random.fork_rng():
-            torch.manual_seed(self.seed)  # of the subsets
-            for images, is_real in ((real, True), (samples, False)):
-                for part in in_bytes(images):
-                    fid.update(part, real=is_real)
-                    kid.update(part, real=is_real)
-            mean, deviation = kid.compute()
-            suffix = "" if self.network == "inception" else "_random"
-            found = {f"fid{suffix}": float(fid.compute())}
-            found |= {f"kid{suffix}": float(mean), f"kid{suffix}_std": float(deviation)}
+        network = network.to(samples.device)
+        with torch.inference_mode(), seeded(self.seed):  # of KID's subsets
+            measured = distances(*(features_of(network, images) for images in (real, samples)))
+        suffix = "" if self.network == "inception" else "_random"
+        found = {name.replace("id", f"id{suffix}"): value for name, value in measured.items()}
         counts = {"samples": np.array(len(samples)), "training_images": np.array(len(real))}
-        return Result(counts, None, found, too_few(min(len(real), len(samples)), features.num_features))
+        return Result(counts, None, found, too_few(min(len(real), len(samples)), network.num_features))
 
     def features(self) -> Any:
-        """Images (B, 3, H, W) uint8 to features (B, n); None without the weights."""
-        if self.network == "random":
-            return RandomFeatures(self.seed)
-        file = (
-            Path(torch.hub.get_dir(), "checkpoints", WEIGHTS) if self.weights is None else Path(self.weights)
-        )
-        if not file.is_file():
-            if self.weights is None:
-                return None
-            raise UsageError(f"evaluation.fid.weights={file} is not a file: get it from {ADDRESS}")
+        """Images (B, 3, H, W) uint8 to features (B, n); None without the weights, ImportError without packages."""
         from torchmetrics.image.fid import NoTrainInceptionV3
 
+        if self.network == "random":
+            return RandomFeatures(0)  # the same one, whichever samples are drawn
+        file = Path(self.weights or Path(torch.hub.get_dir(), "checkpoints", WEIGHTS))
+        if self.weights is None and not file.is_file():
+            return None
+        # The network would unpickle a file without restriction: it gets the tensors that were read instead.
+        buffer: Any = io.BytesIO()
+        torch.save(read_weights(file), buffer)
+        buffer.seek(0)
         try:
-            network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(file))
-        except Exception as error:
-            raise UsageError(
-                f"evaluation.fid.weights={file} does not hold {WEIGHTS}: get it from {ADDRESS}"
-            ) from error
-        network.num_features = 2048
+            network = NoTrainInceptionV3("inception-v3-compat", ["2048"], buffer, antialias=False)
+        except RuntimeError as error:
+            raise not_the_weights(file) from error
+        network.num_features = INCEPTION_FEATURES
         return network
+
+
+def read_weights(file: Path) -> Mapping[str, Tensor]:
+    """The tensors of a file of Inception weights, without running what a pickle may hold; raises UsageError."""
+    if not file.is_file():
+        raise UsageError(f"evaluation.fid.weights={file} is not a file: get it from {ADDRESS}")
+    try:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+        if weights["fc.weight"].shape[1] == INCEPTION_FEATURES:
+            return weights
+    except Exception as error:  # pickles fail in many ways
+        raise not_the_weights(file) from error
+    raise not_the_weights(file)
+
+
+def not_the_weights(file: Path) -> UsageError:
+    return UsageError(f"evaluation.fid.weights={file} does not hold {WEIGHTS}: get it from {ADDRESS}")
+
+
+def distances(real: Tensor, samples: Tensor) -> dict[str, float]:
+    """fid, kid and kid_std of features (N, n) and (M, n), by torchmetrics in float64."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    given = nn.Identity()  # the features are computed once for both
+    given.num_features = torch.tensor(real.shape[1])
+    fewest = min(len(real), len(samples))
+    with warnings.catch_warnings():  # that it keeps all features, which are few
+        warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance`")
+        kid = KernelInceptionDistance(given, subset_size=min(SUBSET, fewest)).to(real.device)
+    fid = FrechetInceptionDistance(given).to(real.device)
+    for features, is_real in ((real.double(), True), (samples.double(), False)):
+        fid.update(features, real=is_real)
+        kid.update(features, real=is_real)
+    mean, deviation = kid.compute()
+    found = {"fid": float(fid.compute()), "kid": float(mean)}
+    return found | ({"kid_std": float(deviation)} if fewest > SUBSET else {})
+
+
+def features_of(network: nn.Module, images: Tensor) -> Tensor:
+    """Features (N, n) of images (N, C, H, W) in [0, 1]."""
+    return torch.cat([network(part) for part in in_bytes(images)])
 
 
 class RandomFeatures(nn.Module):

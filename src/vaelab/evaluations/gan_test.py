@@ -1,6 +1,6 @@
 """Whether generated images show the class that was asked for, as a classifier of real images sees it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +13,8 @@ from vaelab import UsageError, figures
 from vaelab.evaluations.base import Batch, Context, Result, require_positive, seeded
 from vaelab.evaluations.generation import generated
 
-WIDTHS = (32, 64, 128)
+WIDTHS = (16, 32, 64, 128)
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class GANTest:
 
     def __call__(self, context: Context) -> Result:
         classes = len(context.classes)
-        with seeded(self.seed):
+        with torch.inference_mode(False), torch.enable_grad(), seeded(self.seed):
             classifier = trained(context, self.epochs)
         samples = generated(context, self.count, self.seed)
         assert samples.label is not None
@@ -51,8 +52,10 @@ class GANTest:
         return Result(arrays, figure, {"gan_test_accuracy": accuracy, "classifier_accuracy": own})
 
 
-def network(channels: int, classes: int) -> nn.Module:
-    """Images (B, C, H, W) to logits (B, classes): three convolutions with batch norm, halving the size twice."""
+def network(image_shape: torch.Size, classes: int) -> nn.Module:
+    """Images (B, C, H, W) to logits (B, classes): seen at 64×64, or 32×32 if smaller, by four convolutions."""
+    channels, *sides = image_shape
+    side = 64 if min(sides) > 32 else 32
     layers: list[nn.Module] = []
     for number, width in enumerate(WIDTHS):
         stride = 2 if number else 1
@@ -63,11 +66,12 @@ def network(channels: int, classes: int) -> nn.Module:
         ]
         channels = width
     return nn.Sequential(
-        nn.AdaptiveAvgPool2d(32),
+        nn.AdaptiveAvgPool2d(side),
         *layers,
-        nn.AdaptiveAvgPool2d(2),
+        nn.AvgPool2d(side // 32),
         nn.Flatten(),
-        nn.Linear(4 * channels, classes),
+        nn.Dropout(0.3),
+        nn.Linear(16 * channels, classes),
     )
 
 
@@ -77,16 +81,18 @@ def trained(context: Context, epochs: int) -> nn.Module:
     if first.labels is None:
         raise UsageError("evaluation=gan_test needs labelled images: give dataset.attribute=COLUMN")
     device = first.images.device
-    classifier = network(first.images.shape[1], len(context.classes)).to(device)
+    classifier = network(first.images.shape[1:], len(context.classes)).to(device)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=0.05)
-    images, labels = (torch.cat(parts) for parts in zip(*labelled(context.batches("train")), strict=True))
+    # In bytes, a quarter of the memory: the whole split is held, to be shuffled.
+    held = [((images * 255).round().byte(), labels) for images, labels in labelled(context.batches("train"))]
+    images, labels = (torch.cat(parts) for parts in zip(*held, strict=True))
     steps = epochs * -(-len(images) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
     best, weights = -1.0, classifier.state_dict()
     for _ in range(epochs):
         classifier.train()
         for rows in torch.randperm(len(images)).to(device).split(BATCH):
-            loss = F.cross_entropy(classifier(images[rows]), labels[rows])
+            loss = F.cross_entropy(classifier(images[rows] / 255), labels[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -99,12 +105,9 @@ def trained(context: Context, epochs: int) -> nn.Module:
     return classifier.eval()
 
 
-BATCH = 64
-
-
-def labelled(batches: Iterable[Batch]) -> list[tuple[Tensor, Tensor]]:
+def labelled(batches: Iterable[Batch]) -> Iterator[tuple[Tensor, Tensor]]:
     """Images and labels of each batch."""
-    return [(batch.images, batch.labels) for batch in batches if batch.labels is not None]
+    return ((batch.images, batch.labels) for batch in batches if batch.labels is not None)
 
 
 @torch.no_grad()

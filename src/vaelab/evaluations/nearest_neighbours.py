@@ -11,6 +11,8 @@ from vaelab import figures
 from vaelab.evaluations.base import Context, Result, images_array, images_at, require_positive, spread_images
 from vaelab.evaluations.generation import generated
 
+TESTS = 256  # test images that are measured, at most: a hundredth of much fewer is none
+SAME = 0.5 / 255  # RMSE below which two images are one: data hold duplicates
 COPY = 0.01  # of the test images are nearer to a training image than a sample that is called a copy
 TOO_MANY = 0.1  # share of copies that is said in words
 
@@ -34,7 +36,7 @@ class NearestNeighbours:
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:
         samples = generated(context, self.count, self.seed).images
-        real = spread_images(context, "test", self.count).images
+        real = spread_images(context, "test", TESTS).images
         distance, index = nearest(context, samples, self.neighbours)
         yardstick, _ = nearest(context, real, 1)
         of_samples, of_data = distance[:, 0].numpy(), yardstick[:, 0].numpy()
@@ -78,7 +80,10 @@ def nearest(context: Context, images: Tensor, neighbours: int) -> tuple[Tensor, 
 
 def copies(of_samples: np.ndarray, of_data: np.ndarray) -> tuple[str, ...]:
     """A sentence where many samples are as near to a training image as hardly any test image is."""
-    near = float(np.quantile(of_data, COPY))
+    others = of_data[of_data > SAME]
+    if not len(others):
+        return ()
+    near = float(np.quantile(others, COPY))
     share = float((of_samples < near).mean())
     if share <= TOO_MANY:
         return ()

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ def paragraph(line: Line) -> list[str]:
     """Sentences on the evaluated runs of one line."""
     if not line.by_weight():
         return ["No run of this model is done yet, so there is nothing to compare."]
+    if line.kind == "GAN":
+        return _of_gan(line)
     if not line.has_kl:
         return _without_kl(line)
     return [
@@ -41,7 +43,7 @@ def paragraph(line: Line) -> list[str]:
 
 
 def across_lines(section: Section) -> list[str]:
-    """Sentences that compare the models without a KL term with those that have one, on the same images."""
+    """Sentences that compare reconstructions of models without a KL term and with one, on the same images."""
     sentences = []
     for metric, digits, unit in (("psnr", 2, " dB"), ("ssim", 3, "")):
         vae, other = (_best_run(section, metric, has_kl) for has_kl in (True, False))
@@ -83,16 +85,17 @@ def warnings(collection: Collection, section: Section) -> list[str]:
             f" {section.fingerprint}, others have {others}. Their numbers do not compare, so each version has a part"
             " of its own."
         )
+    in_nats = replace(section, records=tuple(r for r in section.records if r.kind != "GAN"))
     found += _differing(section, "split sizes", _sizes, "are not measured on the same test images")
     found += _differing(
-        section,
+        in_nats,
         "likelihood",
         lambda r: " with σ = ".join(map(str, r.convention)),
         "have nats that mean different things: −ELBO, reconstruction and λ do not compare between them, PSNR and"
         " SSIM do",
     )
     found += _differing(
-        section,
+        in_nats,
         "reduction",
         lambda r: r.reduction,
         "weigh the KL by another convention: the same λ is not the same weight",
@@ -304,6 +307,31 @@ def _without_kl(line: Line) -> list[str]:
                 f"{', '.join(parts)}{seeds}. It has no KL term, so no rate, no ELBO and no prior to sample from."
             )
     return sentences
+
+
+def _of_gan(line: Line) -> list[str]:
+    """How the game ended, what was found, and what a GAN has no number of."""
+    sentences = []
+    for record in (r for r in line.records if r.is_evaluated):
+        seed = f"Seed {record.seed}: " if len(line.records) > 1 else ""
+        losses = [record.curve(f"loss_{player}", "train")[2] for player in ("discriminator", "generator")]
+        told = [record.curve(f"accuracy_{kind}", "train")[2] for kind in ("real", "fake")]
+        if all(losses) and all(told):
+            sentences.append(
+                f"{seed}In the last epoch the discriminator's loss was {losses[0][-1]:.3g} and the generator's"
+                f" {losses[1][-1]:.3g} nats per image; the discriminator was right on {told[0][-1]:.0%} of the real and"
+                f" on {told[1][-1]:.0%} of the generated images."
+            )
+        sentences += [f"{seed}{_sentence(s)}" for found in record.findings.values() for s in found]
+    return [
+        *sentences,
+        "It has no encoder, so no reconstructions, no rate and no ELBO; its samples are compared below.",
+    ]
+
+
+def _sentence(text: str) -> str:
+    """A finding as a sentence."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
 def _nats(value: float) -> str:

@@ -37,13 +37,22 @@ AXES: dict[str, dict[str, str]] = {
         "original": f"n{IMAGE}",
         "reconstruction": f"n{IMAGE}",
     },
+    "samples": {"image": f"n{IMAGE}", "label": "n", "z": "n*"},
+    "z_interpolations": {"image": f"ps{IMAGE}", "label": "p", "z": "ps*"},
+    "class_pairs": {"image": f"kv{IMAGE}", "label": "k", "z": "v*"},
+    "nearest_neighbours": {
+        "image": f"m{IMAGE}",  # the first of n samples
+        "neighbour": f"mk{IMAGE}",
+        "distance": "nk",
+        "index": "nk",
+    },
 }
 WHOLE = ("index", "label", "slice_dimension", "strip_dimension")
 MAY_BE_EMPTY = "e"  # a collapsed posterior has no active dimension, so no strip
 
 
-def read(file: Path, *keys: str) -> dict[str, Array]:
-    """The named arrays of a file; empty where it lacks one, as files of older versions may.
+def read(file: Path, kind: str, *keys: str) -> dict[str, Array]:
+    """The named arrays of a file of a kind of AXES; empty where it lacks one, as files of older versions may.
 
     Raises one of DAMAGED for a file that cannot be read, or whose arrays have other axes or kinds of numbers.
     """
@@ -51,7 +60,7 @@ def read(file: Path, *keys: str) -> dict[str, Array]:
         if not {f"{key}.npy" for key in keys} <= set(archive.namelist()):
             return {}
         arrays = {key: _array(archive.read(f"{key}.npy")) for key in keys}
-    _check(arrays, AXES[file.stem])
+    _check(arrays, AXES[kind])
     return arrays
 
 

@@ -14,6 +14,12 @@ from vaelab.report.records import Line, Record, Section
 # Dark to light orders λ for every eye, also in gray; its ends would not be seen on a dark page and on paper.
 SCALE, DARKEST, PALEST = "Viridis", 0.25, 0.88
 WITHOUT_KL = "#8a8a8a"
+OF_GANS = (
+    "#d55e00",
+    "#c0569b",
+    "#a87b00",
+    "#7b6fd0",
+)  # seen on dark and on light, and on no place of the scale
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 CURVES = {
@@ -22,6 +28,17 @@ CURVES = {
     "kl": ("kl", "KL (nats per image)"),
     "psnr": ("psnr", "validation PSNR (dB)"),
 }
+GAME = {
+    "loss_discriminator": "discriminator's loss (nats per image)",
+    "loss_generator": "generator's loss (nats per image)",
+    "accuracy_real": "discriminator's accuracy, real images",
+    "accuracy_fake": "discriminator's accuracy, generated images",
+    "class_loss_real": "class loss, real images (nats)",
+    "class_loss_fake": "class loss, generated images (nats)",
+    "class_accuracy_real": "class accuracy, real images",
+    "class_accuracy_fake": "class accuracy, generated images",
+}
+MOST_POINTS = 1000  # of one curve, for log_every may keep each step of a long training
 LEAST_KL = 1e-3  # nats; less is drawn as this
 HEAT_MAP_ROWS = 64  # dimensions; of more, those with the most KL
 
@@ -43,12 +60,16 @@ class Chart:
 
 
 def colours(section: Section) -> dict[str, str]:
-    """A colour for each run: its λ on a scale from dark to light, gray without one."""
+    """A colour for each run: its λ on a scale from dark to light, one for each line of GANs, gray for the others."""
     weights = sorted({w for r in section.records if (w := section.weight(r)) is not None})
     places = np.linspace(DARKEST, PALEST, max(2, len(weights)))
     scale = dict(zip(weights, sample_colorscale(SCALE, list(places)), strict=False))
+    gans = [line for line in section.lines if line.kind == "GAN"]
+    own = {r.name: OF_GANS[i % len(OF_GANS)] for i, line in enumerate(gans) for r in line.records}
     return {
-        record.name: WITHOUT_KL if (weight := section.weight(record)) is None else scale[weight]
+        record.name: own.get(record.name, WITHOUT_KL)
+        if (weight := section.weight(record)) is None
+        else scale[weight]
         for record in section.records
     }
 
@@ -164,6 +185,7 @@ def _iso_elbo(figure: Chart, points: Sequence[tuple[float, float]]) -> None:
 def learning_curve(section: Section, column: str, title: str) -> Chart | None:
     """One quantity of all runs by epoch on the validation split, dotted on the training split; None without rows.
 
+    Where log_every kept rows inside epochs, these stand for the training split.
     Each trace has the seconds of training in its customdata, for the page's switch of the x axis.
     """
     figure = Chart()
@@ -171,7 +193,9 @@ def learning_curve(section: Section, column: str, title: str) -> Chart | None:
     sign = -1 if column == "elbo" else 1
     for record in section.records:
         for split in ("train", "val"):
-            epochs, seconds, values = record.curve(column, split)
+            epochs, seconds, values = (
+                training_curve(record, column) if split == "train" else (record.curve(column, split))
+            )
             if not values:
                 continue
             label = section.labels[record.name]
@@ -196,6 +220,16 @@ def learning_curve(section: Section, column: str, title: str) -> Chart | None:
     _axes(figure, "epoch", title)
     figure.layout["hovermode"] = "x unified" if len(section.records) <= 8 else "closest"
     return figure
+
+
+def training_curve(record: Record, column: str) -> tuple[list[float], list[float], list[float]]:
+    """Epochs, seconds and values on the training split, inside epochs too where log_every kept more rows there."""
+    whole, inside = record.curve(column, "train"), record.inside(column)
+    if len(inside[2]) <= len(whole[2]):
+        return whole
+    every = -(-len(inside[2]) // MOST_POINTS)
+    x, seconds, values = (part[::every] for part in inside)
+    return x, seconds, values
 
 
 def kl_heat_map(section: Section) -> Chart | None:

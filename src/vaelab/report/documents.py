@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from vaelab import figures
-from vaelab.report import answers
-from vaelab.report.charts import CURVES
-from vaelab.report.page import amount, conventions, state
+from vaelab.report import answers, side_by_side
+from vaelab.report.charts import CURVES, GAME, training_curve
+from vaelab.report.page import amount, conventions, headline, state
+from vaelab.report.pictures import Matrix, Strip
 from vaelab.report.records import Collection, Section
-from vaelab.report.shown import Matrix, Shown, Strip
+from vaelab.report.shown import Shown
 from vaelab.report.table import SHOWN
 
 MOST_ROWS = 24  # of one figure
@@ -29,10 +30,11 @@ def markdown(
     collection: Collection, shown: Sequence[Shown], table: pd.DataFrame, folder: Path, dpi: int
 ) -> str:
     """The text of report.md; writes the figures that it shows into folder/figures."""
-    lines = ["# What the weight λ of the KL term does", ""]
+    lines = [f"# {headline(collection)}", ""]
     lines += [f"- {_escaped(name)} is left out: {_escaped(why)}" for name, why in collection.refused]
     for place, (section, pictures) in enumerate(zip(collection.sections, shown, strict=True)):
         lines += ["", f"## {_escaped(section.dataset)}", "", *_answers(collection, section)]
+        lines += _side_by_side(section)
         for name, caption, figure in _figures(section, pictures):
             file = Path(
                 "figures", f"{place + 1}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', section.dataset)}-{name}.png"
@@ -61,6 +63,18 @@ def _answers(collection: Collection, section: Section) -> Iterator[str]:
     yield from (f"- {_escaped(section.labels[r.name])}: {_escaped(state(r))}." for r in unfinished)
 
 
+def _side_by_side(section: Section) -> Iterator[str]:
+    heads, rows = side_by_side.table(section)
+    if not rows:
+        return
+    yield from ("", "### Models side by side", "")
+    yield from (f"- {_escaped(sentence)}" for sentence in side_by_side.sentences(section))
+    yield from ("", "| run | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads))
+    for label, cells in rows:
+        texts = [f"{c.text or '–'}{f' ({c.beside})' if c.beside else ''}" for c in cells]
+        yield f"| {_escaped(label)} | " + " | ".join(texts) + " |"
+
+
 def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]]:
     """The name of each figure's file, what it shows, and the figure."""
     for place, convention in enumerate(conventions(section)):
@@ -73,6 +87,14 @@ def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]
     if curves:
         caption = f"Learning curves on the validation split of {section.dataset}"
         yield "learning-curves", caption, figures.run_curves(curves, caption)
+    game = {title: _training_curves(section, column) for column, title in GAME.items()}
+    game = {title.replace(" (", "\n("): found for title, found in game.items() if found}
+    if game:
+        caption = f"The game of generator and discriminator on {section.dataset}"
+        yield "game", caption, figures.run_curves(game, caption)
+    if shown.side_by_side is not None:
+        caption = f"Samples of each model on {section.dataset}"
+        yield "side-by-side", caption, figures.image_rows(_equal(_few(section, shown.side_by_side)), caption)
     for matrix in shown.matrices:
         if matrix.id in ("reconstructions", "prior_samples", "interpolations-0"):
             caption = f"{matrix.title} of {section.dataset}"
@@ -91,6 +113,16 @@ def _first_seeds(section: Section) -> set[str]:
 def _few(section: Section, matrix: Matrix) -> list[Strip]:
     shown = {"", *_first_seeds(section)}  # the original images have no name of a run
     return [strip for strip in matrix.strips if strip.run in shown][:MOST_ROWS]
+
+
+def _equal(strips: Sequence[Strip]) -> list[tuple[str, np.ndarray]]:
+    """Rows of the most frequent image size, filled up with white to the same length."""
+    shapes = [strip.images.shape[1:] for strip in strips]
+    shape = max(shapes, key=shapes.count)
+    same = [strip for strip in strips if strip.images.shape[1:] == shape]
+    longest = max(len(strip.images) for strip in same)
+    white = np.full((longest, *shape), 255, np.uint8)
+    return [(s.label, np.concatenate((s.images, white[len(s.images) :]))) for s in same]
 
 
 def _plane(section: Section, convention: tuple[object, ...]) -> Figure | None:
@@ -120,6 +152,12 @@ def _curves(section: Section, column: str) -> dict[str, tuple[np.ndarray, np.nda
     shown = _first_seeds(section)
     found = {section.labels[r.name]: r.curve(column, "val") for r in section.records if r.name in shown}
     return {label: (np.array(x), sign * np.array(y)) for label, (x, _, y) in found.items() if y}
+
+
+def _training_curves(section: Section, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    shown = _first_seeds(section)
+    found = {section.labels[r.name]: training_curve(r, column) for r in section.records if r.name in shown}
+    return {label: (np.array(x), np.array(y)) for label, (x, _, y) in found.items() if y}
 
 
 def _table(table: pd.DataFrame) -> Iterator[str]:

@@ -147,7 +147,7 @@ for (const part of all(".part")) {
 // ---- the matrix: choose what is shown, enlarge, move with the arrow keys
 
 for (const choice of all(".matrix-choice")) choice.addEventListener("change", () => {
-  for (const box of all(".matrix-box", choice.closest(".part"))) box.hidden = box.dataset.matrix !== choice.value;
+  for (const box of all(".matrix-box", choice.closest("section"))) box.hidden = box.dataset.matrix !== choice.value;
 });
 
 const viewer = one("#viewer");

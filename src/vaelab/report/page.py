@@ -14,8 +14,9 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from plotly.offline import get_plotlyjs
 
 from vaelab import __version__
-from vaelab.report import answers, charts
+from vaelab.report import answers, charts, side_by_side
 from vaelab.report.records import Collection, Record, Section, flatten, number
+from vaelab.report.samples import FITTED
 from vaelab.report.shown import Shown, scale_for, show
 from vaelab.report.table import SHOWN, references
 
@@ -65,6 +66,7 @@ def _render(
         collection=collection,
         problems=[(record.name, record.problems) for record in collection.records if record.problems],
         counts=_counts(collection.records),
+        title=headline(collection),
         columns=_columns(table),
         rows=_rows(table),
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
@@ -78,14 +80,33 @@ def _render(
     )
 
 
+def headline(collection: Collection) -> str:
+    """What the report is about."""
+    kinds = {record.kind for record in collection.records}
+    if "VAE" not in kinds:
+        return "What the models make of the same images"
+    return "What the weight λ of the KL term does" + (", and VAE against GAN" if "GAN" in kinds else "")
+
+
 def _part(identity: str, collection: Collection, section: Section, shown: Shown) -> dict[str, Any]:
     """Everything that the template shows of one section."""
     figures = _figures(section)
     best = max(section.records, key=_elbo).name
+    heads, rows = side_by_side.table(section)
     return {
         "id": identity,
         "section": section,
         "paragraphs": [(line.label, answers.paragraph(line)) for line in section.lines],
+        "side_by_side": {
+            "sentences": side_by_side.sentences(section),
+            "matrix": shown.side_by_side,
+            "fitted": shown.side_by_side is not None
+            and any(strip.label.endswith(FITTED) for strip in shown.side_by_side.strips),
+            "heads": heads,
+            "rows": rows,
+        },
+        "galleries": shown.galleries,
+        "has_kl": any(line.has_kl for line in section.lines),
         "across": answers.across_lines(section) + answers.against_reported(section),
         "warnings": answers.warnings(collection, section),
         "figures": figures,
@@ -97,6 +118,7 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
         "curves": {
             f"curve-{name}": title for name, (_, title) in charts.CURVES.items() if f"curve-{name}" in figures
         },
+        "game": {f"curve-{name}": title for name, title in charts.GAME.items() if f"curve-{name}" in figures},
         "colours": charts.colours(section),
         "best": best,
         "matrices": shown.matrices,
@@ -124,6 +146,10 @@ def _figures(section: Section) -> dict[str, Any]:
         for name, (column, title) in charts.CURVES.items()
     }
     found |= {
+        f"curve-{column}": charts.learning_curve(section, column, title)
+        for column, title in charts.GAME.items()
+    }
+    found |= {
         "kl-heat-map": charts.kl_heat_map(section),
         "active-units": charts.active_units(section),
         "aggregate-posterior": charts.aggregate_posterior(section),
@@ -137,13 +163,13 @@ def _elbo(record: Record) -> float:
 
 
 def conventions(section: Section) -> list[tuple[Any, ...]]:
-    """The likelihoods of a section's runs, each once."""
-    return list(dict.fromkeys(record.convention for record in section.records))
+    """The likelihoods of a section's runs that have one, each once."""
+    return list(dict.fromkeys(record.convention for record in section.records if record.kind != "GAN"))
 
 
 def _not_explorable(section: Section, shown: Shown) -> list[Record]:
     there = {run["run"] for run in shown.explorer["runs"]}
-    return [r for r in section.records if r.is_evaluated and r.name not in there]
+    return [r for r in section.records if r.is_evaluated and r.kind != "GAN" and r.name not in there]
 
 
 def _summary(section: Section, record: Record, shown: Shown) -> dict[str, Any]:
@@ -182,7 +208,7 @@ def _details(section: Section, record: Record) -> dict[str, Any]:
         "seconds of training": info.get("seconds"),
         "images per second": info.get("images_per_second"),
         "sweep": _listed(info.get("sweep")),
-        "findings": _sentences(info.get("findings")),
+        "findings": "; ".join(sentence for found in record.findings.values() for sentence in found),
         "reported": "; ".join(_reference(entry) for entry in references(record)) or None,
     }
     return {
@@ -215,12 +241,6 @@ def _listed(values: Any) -> str | None:
     if not isinstance(values, Mapping):
         return None
     return ", ".join(f"{key} {value}" for key, value in values.items())
-
-
-def _sentences(findings: Any) -> str | None:
-    if not isinstance(findings, Mapping):
-        return None
-    return "; ".join(str(s) for found in findings.values() if isinstance(found, list) for s in found)
 
 
 def _counts(records: Sequence[Record]) -> str:

@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,37 @@ class Sheet:
     def as_json(self) -> dict[str, object]:
         """What the page's script needs to cut it up."""
         return {"uri": self.uri, "rows": self.rows, "columns": self.columns, "cell": self.cell}
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One row of a matrix: images of one run, and what each column is."""
+
+    run: str
+    label: str
+    images: Array  # (columns, H, W, C) uint8
+    sheet: Sheet
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows of images that the eye compares."""
+
+    id: str
+    title: str
+    strips: tuple[Strip, ...]
+    left_out: tuple[str, ...] = ()  # labels of runs that show other images, or none
+
+    @property
+    def widest(self) -> int:
+        """Images of the longest row."""
+        return max(len(strip.columns) for strip in self.strips)
+
+
+def strip_of(run: str, label: str, images: Array, columns: Sequence[str], scale: float) -> Strip:
+    """A row of images (columns, H, W, C) in [0, 1], each reduced by `scale` in the sheet."""
+    return Strip(run, label, in_bytes(images), sheet(images[None], scale), tuple(columns))
 
 
 def sheet(images: Array, scale: float = 1.0) -> Sheet:

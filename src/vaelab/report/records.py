@@ -1,5 +1,6 @@
 """Run folders as the report sees them: found, read without harm from damaged ones, grouped by what can be compared."""
 
+import csv
 import glob
 import math
 import os
@@ -25,6 +26,7 @@ ALONG_A_LINE = (
     "dpi",
     "snapshot_epochs",
     "evaluation",
+    "log_every",
     "trainer",
 )
 
@@ -38,7 +40,7 @@ class Record:
     config: dict[str, Any]
     info: dict[str, Any]
     metrics: dict[str, float]
-    history: list[Row]
+    history: list[Row]  # rows of split steps are means inside an epoch
     problems: list[str] = field(default_factory=list)  # of its files, in words
 
     @property
@@ -73,6 +75,13 @@ class Record:
         return str(self.config["model"]["_target_"]).rpartition(".")[2]
 
     @property
+    def kind(self) -> str:
+        """AE, VAE or GAN."""
+        if _is_adversarial(self.config):
+            return "GAN"
+        return "AE" if self.kl_weight is None else "VAE"
+
+    @property
     def kl_weight(self) -> float | None:
         """λ; None for a model without a KL term."""
         return number(self.config["loss"].get("kl_weight"))
@@ -105,8 +114,15 @@ class Record:
 
     @property
     def is_evaluated(self) -> bool:
-        """Whether its numbers are those of a finished run."""
-        return self.status == "done" and bool(self.metrics)
+        """Whether its numbers are those of a finished run; a GAN may have nothing but pictures and curves."""
+        return self.status == "done" and (bool(self.metrics) or self.kind == "GAN")
+
+    @property
+    def findings(self) -> dict[str, list[str]]:
+        """What each evaluation found, in sentences."""
+        found = self.info.get("findings")
+        lists = found.items() if isinstance(found, dict) else ()
+        return {str(name): list(map(str, kept)) for name, kept in lists if isinstance(kept, list)}
 
     @cached_property
     def line(self) -> dict[str, Any]:
@@ -136,13 +152,34 @@ class Record:
                 values.append(value)
         return epochs, seconds, values
 
+    def inside(self, column: str) -> tuple[list[float], list[float], list[float]]:
+        """The same as curve() for the rows inside epochs that log_every kept, at fractions of an epoch."""
+        begin = elapsed = 0.0
+        epochs: dict[float, tuple[float, float, float, float]] = {}
+        for row in self.history:
+            end, seconds = number(row.get("step")), number(row.get("seconds")) or 0.0
+            if row.get("split") == "train" and end is not None and end > begin:
+                epochs[row["epoch"]] = (begin, end - begin, elapsed, seconds)
+                begin, elapsed = end, elapsed + seconds
+        found = []
+        for row in self.history:
+            value, step = number(row.get(column)), number(row.get("step"))
+            if row.get("split") != "steps" or value is None or step is None or row["epoch"] not in epochs:
+                continue
+            begin, steps, before, seconds = epochs[row["epoch"]]
+            share = (step - begin) / steps
+            if 0 <= share <= 1:
+                found.append((row["epoch"] - 1 + share, before + share * seconds, value))
+        x, seconds_until, values = zip(*found, strict=True) if found else ((), (), ())
+        return list(x), list(seconds_until), list(values)
+
     def arrays(self, name: str, *keys: str) -> dict[str, Array]:
         """The named arrays of arrays/<name>.npz; empty where it lacks one, and a problem where it is damaged."""
         file = self.folder / "arrays" / f"{name}.npz"
         if not file.is_file():
             return {}
         try:
-            return arrays.read(file, *keys)
+            return arrays.read(file, name.partition("/")[0], *keys)
         except arrays.DAMAGED:
             problem = f"arrays/{name}.npz is damaged: vae-evaluate run='{self.folder}' writes it again"
             if problem not in self.problems:
@@ -161,6 +198,11 @@ class Line:
     def has_kl(self) -> bool:
         """Whether its models have a KL term, so that there is a λ."""
         return self.records[0].kl_weight is not None
+
+    @property
+    def kind(self) -> str:
+        """AE, VAE or GAN."""
+        return self.records[0].kind
 
     def by_weight(self) -> list[tuple[float | None, list[Record]]]:
         """The evaluated runs of each λ."""
@@ -256,11 +298,22 @@ def read(folder: Path, name: str) -> Record:
         problems.append(str(error))
     try:
         history = [row for row in run.history if number(row.get("epoch")) is not None]
-    except (ValueError, OSError) as error:
+    except (
+        ValueError,
+        TypeError,
+        csv.Error,
+        OSError,
+    ) as error:  # TypeError: a row has too few or too many fields
         problems.append(f"{folder / 'metrics.csv'} is damaged: {error}")
-    if info.get("status") == "done" and not metrics:
+    # Of a GAN, pictures alone may have been asked for.
+    measured = metrics or (_is_adversarial(config) and (folder / "evaluation" / "metrics.json").is_file())
+    if info.get("status") == "done" and not measured:
         problems.append(f"its evaluation is missing: vae-evaluate run='{folder}' measures it again")
     return Record(folder, name, {str(k): v for k, v in config.items()}, info, metrics, history, problems)
+
+
+def _is_adversarial(config: Mapping[Any, Any]) -> bool:
+    return str(config["loss"]["_target_"]).endswith("Adversarial")
 
 
 def _config(file: Path) -> dict[Any, Any]:

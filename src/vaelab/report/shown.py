@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.report.pictures import Sheet, in_bytes, in_rows, sheet
+from vaelab.report import samples
+from vaelab.report.pictures import Matrix, Strip, in_rows, sheet, strip_of
 from vaelab.report.records import Array, Record, Section
 
 PROBES = 12  # images of one row of the λ matrix
@@ -19,33 +20,14 @@ METHODS = {"latent_space": "PCA", "latent_space_tsne": "t-SNE"}
 
 
 @dataclass(frozen=True)
-class Strip:
-    """One row of the λ matrix: a run's images, and what each column is."""
-
-    run: str
-    label: str
-    images: Array  # (columns, H, W, C) uint8
-    sheet: Sheet
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Rows of the same images, samples or pairs, so that the eye compares down a column."""
-
-    id: str
-    title: str
-    strips: tuple[Strip, ...]
-    left_out: tuple[str, ...]  # labels of runs that show other images, or none
-
-
-@dataclass(frozen=True)
 class Shown:
     """All pictures of one section."""
 
     matrices: tuple[Matrix, ...]
     explorer: dict[str, Any]  # what the page's script reads: sheets, values and points of each run
     probes: dict[str, Strip] = field(default_factory=dict)  # reconstructions of each run, for hovering
+    side_by_side: Matrix | None = None  # samples of all models
+    galleries: tuple[samples.Gallery, ...] = ()  # of the GANs
 
 
 def show(section: Section, scale: float) -> Shown:
@@ -53,9 +35,16 @@ def show(section: Section, scale: float) -> Shown:
     with ThreadPoolExecutor() as pool:  # decompression and encoding release the interpreter
         strips = list(pool.map(partial(_strips, section, scale), section.records))
         sheets = list(pool.map(partial(_explorable, section, scale), section.records))
+        galleries = list(pool.map(partial(samples.gallery, section, scale), section.records))
     matrices = tuple(_matrices(section, strips))
     probes = {s.run: s for m in matrices if m.id == "reconstructions" for s in m.strips}
-    return Shown(matrices, _explorer(section, [found for found in sheets if found], scale), probes)
+    return Shown(
+        matrices,
+        _explorer(section, [found for found in sheets if found], scale),
+        probes,
+        samples.side_by_side(section, scale),
+        tuple(found for found in galleries if found.matrices),
+    )
 
 
 def scale_for(sections: Sequence[Section], budget: int) -> float:
@@ -71,6 +60,8 @@ def scale_for(sections: Sequence[Section], budget: int) -> float:
 def _bytes(section: Section, record: Record) -> int:
     """What one run's pictures take of the page at full size."""
     strips = [strip.sheet.uri for strip, _ in _strips(section, 1.0, record).values()]
+    for matrix in samples.gallery(section, 1.0, record).matrices:
+        strips += [strip.sheet.uri for strip in matrix.strips]
     explorable = _explorable(section, 1.0, record) or {}
     sheets = [
         explorable[name]["uri"] for name in ("slice", "strips", "reconstructions") if explorable.get(name)
@@ -93,8 +84,8 @@ def _strips(section: Section, scale: float, record: Record) -> dict[str, tuple[S
         **_samples(record),
         **_pairs(record),
     }.items():
-        strip = Strip(record.name, label, in_bytes(images), sheet(images[None], scale), columns)
-        strips[kind] = (strip, (key, images.shape))
+        row = strip_of(record.name, label, images, columns, scale)
+        strips[kind] = (row, (key, images.shape))
     return strips
 
 
@@ -148,8 +139,11 @@ def _matrices(section: Section, strips: list[dict[str, tuple[Strip, Any]]]) -> I
             shown = [replace(original, run="", label="original"), *shown]
         if kind == "prior_samples":
             shown = _beside_fitted(same)
-        there = {strip.label for strip in shown}
-        left_out = [label for label in section.labels.values() if label not in there]
+        there = {strip.run for strip in shown}
+        kinds = ("VAE",) if kind == "prior_samples" else ("VAE", "AE")  # those that can have such rows
+        left_out = [
+            section.labels[r.name] for r in section.records if r.kind in kinds and r.name not in there
+        ]
         yield Matrix(kind, title, tuple(shown), tuple(left_out))
 
 

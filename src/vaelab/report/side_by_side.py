@@ -1,0 +1,313 @@
+"""AE, VAE and GAN on the same images: what was measured of their samples, in rows and in sentences."""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vaelab.report.records import Record, Section, number
+
+KINDS = ("AE", "VAE", "GAN")
+ALIKE = 0.05  # of the larger of two numbers: a smaller difference is none
+FAR = 0.5  # of the distance of test images, below which samples are called copies
+GUESSED = 0.1  # of the way from chance to 1, below which a class can hardly be told
+NOISY = 1.25  # times the sharpness of real images, from which sharpness is more likely noise
+
+
+@dataclass(frozen=True)
+class Column:
+    """A number of each run, and what it is held against."""
+
+    title: str
+    metric: str
+    beside: str | None = None
+    whose: str = ""  # the number beside
+
+
+COLUMNS = (
+    Column("MS-SSIM of pairs", "diversity_ms_ssim", "diversity_ms_ssim_data", "real"),
+    Column("sharpness", "sharpness", "sharpness_data", "real"),
+    Column("distance to training images", "nearest_distance", "nearest_distance_data", "test images"),
+    Column("GAN-test accuracy", "gan_test_accuracy", "classifier_accuracy", "test images"),
+    Column("FID", "fid"),
+    Column("KID", "kid"),
+    Column("FID, random features", "fid_random"),
+    Column("KID, random features", "kid_random"),
+)
+OF_SAMPLES = tuple(column.metric for column in COLUMNS)
+FACTS = (
+    ("seconds of training", "seconds"),
+    ("parameters", "parameters"),
+    ("images per second", "images_per_second"),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number as it is read, and the one beside it with its owner."""
+
+    text: str
+    beside: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one line and λ, which differ in their seed."""
+
+    label: str
+    records: tuple[Record, ...]
+
+    @property
+    def kind(self) -> str:
+        """AE, VAE or GAN."""
+        return self.records[0].kind
+
+    @property
+    def name(self) -> str:
+        """The label, with the number of seeds where there are several."""
+        return self.label + (f" (means of {len(self.records)} seeds)" if len(self.records) > 1 else "")
+
+    def mean(self, metric: str) -> float:
+        """Over seeds; NaN where no run has it."""
+        values = self._values(metric)
+        return statistics.fmean(values) if values else math.nan
+
+    def deviation(self, metric: str) -> float:
+        """Over seeds; 0 with one."""
+        values = self._values(metric)
+        return statistics.stdev(values) if len(values) > 1 else 0.0
+
+    def fact(self, name: str) -> float:
+        """The mean of a number of run.json; NaN where no run has it."""
+        values = [v for r in self.records if (v := number(r.info.get(name))) is not None]
+        return statistics.fmean(values) if values else math.nan
+
+    def _values(self, metric: str) -> list[float]:
+        return [v for r in self.records if math.isfinite(v := r.metric(metric))]
+
+
+def compared(section: Section) -> tuple[Record, ...]:
+    """The evaluated runs, AE, VAE by λ, DCGAN, ACGAN; none without a GAN or two kinds with numbers of samples."""
+    runs = [record for record in section.records if record.is_evaluated]
+    kinds = {r.kind for r in runs if any(math.isfinite(r.metric(name)) for name in OF_SAMPLES)}
+    if len(kinds) < 2 and not any(record.kind == "GAN" for record in runs):
+        return ()
+    return tuple(sorted(runs, key=lambda r: (KINDS.index(r.kind), r.model == "acgan")))
+
+
+def table(section: Section) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
+    """The heads of the columns that some run has a number for, and each run's label and cells."""
+    runs = compared(section)
+    rows = {r.name: {c.title: _cell(r, c) for c in COLUMNS} | _facts(r) for r in runs}
+    heads = [
+        title
+        for title in (*(c.title for c in COLUMNS), *(title for title, _ in FACTS))
+        if any(row[title].text for row in rows.values())
+    ]
+    return heads, [(section.labels[name], [row[title] for title in heads]) for name, row in rows.items()]
+
+
+def sentences(section: Section) -> list[str]:
+    """What the numbers of the samples say of GANs against the best VAE, or of autoencoders where there is no GAN."""
+    groups = _groups(section)
+    other = _opponent(groups)
+    found = []
+    for group in [g for g in groups if g.kind == "GAN"] or [g for g in groups if g.kind == "AE"]:
+        if other is not None and other is not group:
+            found += [*_sharper(group, other), *_more_diverse(group, other), *_closer(group, other)]
+        found += [*_noise(group), *_copies(group), *_gan_test(group)]
+    found += _noise(other) if found and other is not None else []
+    found += [
+        f"{section.labels[record.name]}: {sentence}" + ("" if sentence.endswith(".") else ".")
+        for group in groups
+        if group.kind != "GAN"  # theirs stand with their game
+        for record in group.records
+        for name in ("diversity", "nearest_neighbours")
+        for sentence in record.findings.get(name, ())
+    ]
+    return found + _times([g for g in groups if g.kind != "VAE" or g is other])
+
+
+def _cell(record: Record, column: Column) -> Cell:
+    value = record.metric(column.metric)
+    if not math.isfinite(value):
+        return Cell("")
+    beside = record.metric(column.beside) if column.beside else math.nan
+    return Cell(_short(value), f"{column.whose} {_short(beside)}" if math.isfinite(beside) else "")
+
+
+def _facts(record: Record) -> dict[str, Cell]:
+    found = {}
+    for title, name in FACTS:
+        value = number(record.info.get(name))
+        found[title] = Cell("" if value is None else _amount(value))
+    return found
+
+
+def _groups(section: Section) -> list[Group]:
+    """The compared runs, in the order of their rows."""
+    of_line = {r.name: (place, line) for place, line in enumerate(section.lines) for r in line.records}
+    groups: dict[tuple[int, float | None], list[Record]] = {}
+    for record in compared(section):
+        groups.setdefault((of_line[record.name][0], record.kl_weight), []).append(record)
+    return [
+        Group(section.lines[place].label + ("" if w is None else f" λ = {w:g}"), tuple(records))
+        for (place, w), records in groups.items()
+    ]
+
+
+def _opponent(groups: Sequence[Group]) -> Group | None:
+    """The VAE of the best ELBO, rather with numbers of samples and λ > 0; an autoencoder where there is no VAE."""
+    for kind in ("VAE", "AE"):
+        found = [g for g in groups if g.kind == kind]
+        found = [g for g in found if _is_measured(g)] or found
+        found = [g for g in found if g.records[0].kl_weight] or found
+        if found:
+            return max(found, key=lambda g: g.mean("elbo") if math.isfinite(g.mean("elbo")) else -math.inf)
+    return None
+
+
+def _is_measured(group: Group) -> bool:
+    return any(math.isfinite(group.mean(name)) for name in OF_SAMPLES)
+
+
+def _pair(group: Group, other: Group, metric: str) -> tuple[float, float] | None:
+    """A metric of both, where both have it."""
+    a, b = group.mean(metric), other.mean(metric)
+    return (a, b) if math.isfinite(a) and math.isfinite(b) else None
+
+
+def _alike(group: Group, other: Group, metric: str) -> bool:
+    """Whether the difference is small, or within the spread of the seeds."""
+    a, b = group.mean(metric), other.mean(metric)
+    spread = max(group.deviation(metric), other.deviation(metric))
+    return abs(a - b) <= max(ALIKE * max(abs(a), abs(b)), spread)
+
+
+def _numbers(group: Group, a: float, b: float, data: str, whose: str) -> str:
+    beside = group.mean(data)
+    real = f"; {whose} {_short(beside)}" if math.isfinite(beside) else ""
+    return f"({_short(a)} and {_short(b)}{real})"
+
+
+def _sharper(group: Group, other: Group) -> list[str]:
+    pair = _pair(group, other, "sharpness")
+    if pair is None:
+        return []
+    a, b = pair
+    numbers = _numbers(group, a, b, "sharpness_data", "training images")
+    if _alike(group, other, "sharpness"):
+        return [f"The samples of {group.name} are about as sharp as those of {other.name} {numbers}."]
+    if b <= 0:
+        return [f"The samples of {group.name} are sharper than those of {other.name} {numbers}."]
+    times = f"{a / b:.2g} times as sharp as those of {other.name} {numbers}"
+    return [f"The samples of {group.name} are {times if a > b else f'less sharp: {times}'}."]
+
+
+def _more_diverse(group: Group, other: Group) -> list[str]:
+    pair = _pair(group, other, "diversity_ms_ssim")
+    if pair is None:
+        return []
+    a, b = pair
+    numbers = _numbers(group, a, b, "diversity_ms_ssim_data", "training images")
+    numbers = f"(MS-SSIM of pairs {numbers.removeprefix('(')}"
+    if _alike(group, other, "diversity_ms_ssim"):
+        compared_with = f"about as diverse as those of {other.name}"
+    else:
+        compared_with = f"{'more' if a < b else 'less'} diverse than those of {other.name}"
+    return [f"The samples of {group.name} are {compared_with} {numbers}."]
+
+
+def _closer(group: Group, other: Group) -> list[str]:
+    """The distance between the distributions of samples and of real images."""
+    found = []
+    for metric, words in (("fid", "FID"), ("fid_random", "FID with random features")):
+        pair = _pair(group, other, metric)
+        if pair is None:
+            continue
+        a, b = pair
+        nearer = "as near to" if _alike(group, other, metric) else ("nearer to" if a < b else "farther from")
+        found.append(
+            f"By {words} the samples of {group.name} are {nearer} the real images"
+            f" {'as' if nearer.startswith('as') else 'than'} those of {other.name}"
+            f" ({_short(a)} and {_short(b)}; lower is nearer)."
+        )
+    return found
+
+
+def _noise(group: Group) -> list[str]:
+    """Samples that are sharper than real images."""
+    sharp, real = group.mean("sharpness"), group.mean("sharpness_data")
+    if not (math.isfinite(sharp) and real > 0 and sharp > NOISY * real):
+        return []
+    return [
+        f"The samples of {group.name} are {sharp / real:.2g} times as sharp as training images"
+        f" ({_short(sharp)} and {_short(real)}): noise and checkerboards count as sharpness, too."
+    ]
+
+
+def _copies(group: Group) -> list[str]:
+    """How far samples are from training images, beside test images."""
+    near, test = group.mean("nearest_distance"), group.mean("nearest_distance_data")
+    if not (math.isfinite(near) and math.isfinite(test)):
+        return []
+    numbers = f"({_short(near)} and {_short(test)})"
+    if near < FAR * test:
+        return [
+            f"The samples of {group.name} are much nearer to training images than test images are {numbers}:"
+            " a sign of copies; look at their nearest training images."
+        ]
+    if near < (1 - ALIKE) * test:
+        return [
+            f"The samples of {group.name} are nearer to training images than test images are {numbers}, as copies are,"
+            " and blurry images, too."
+        ]
+    if near <= (1 + ALIKE) * test:
+        return [
+            f"The samples of {group.name} are as far from training images as test images are {numbers}: no sign of"
+            " copies."
+        ]
+    return [
+        f"The samples of {group.name} are farther from training images than test images are {numbers}: no copies, but"
+        " not like the data either."
+    ]
+
+
+def _gan_test(group: Group) -> list[str]:
+    found, own = group.mean("gan_test_accuracy"), group.mean("classifier_accuracy")
+    if not math.isfinite(found):
+        return []
+    of_test = f" (of test images: {own:.3g})" if math.isfinite(own) else ""
+    classes = len(group.records[0].classes)
+    chance = 1 / max(1, classes)
+    guessed = (
+        f", little more than the {chance:.2g} of chance" if found < chance + GUESSED * (1 - chance) else ""
+    )
+    return [
+        f"GAN-test: a classifier trained on real images finds the class that was asked for in a share of {found:.3g} of"
+        f" the samples of {group.name}{of_test}{guessed}."
+    ]
+
+
+def _times(groups: Sequence[Group]) -> list[str]:
+    """The seconds of training of each model, where one device trained them."""
+    timed = [g for g in groups if math.isfinite(g.fact("seconds"))]
+    devices = {str(r.info.get("device")) for g in timed for r in g.records}
+    if len(timed) < 2 or len({g.kind for g in timed}) < 2 or len(devices) > 1:
+        return []
+    parts = [f"{_amount(g.fact('seconds'))} s for {g.label}{_epochs(g.records)}" for g in timed]
+    return [f"On the same device, training took {', '.join(parts)}."]
+
+
+def _epochs(records: Iterable[Record]) -> str:
+    """How long they trained, where all have the same number of epochs."""
+    epochs = {record.epoch for record in records}
+    return f" ({epochs.pop()} epochs)" if len(epochs) == 1 else ""
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
