@@ -93,6 +93,13 @@ def test_the_table_has_what_the_metrics_say(tmp_path: Path) -> None:
     assert third.split() == ["5", "not", "begun", folders[2]]
 
 
+def test_the_table_of_a_gan_has_the_numbers_of_its_samples(tmp_path: Path) -> None:
+    numbers = {"diversity_ms_ssim": 0.25, "sharpness": 0.0123, "gan_test_accuracy": 0.95}
+    header, row = table([finished(asked(tmp_path, "model=acgan"), **numbers)]).splitlines()
+    assert header.split() == ["λ", "MS-SSIM", "sharpness", "GAN-test", "time", "folder"]
+    assert row.split()[:5] == ["–", "0.250", "0.012", "0.950", "12.3"]
+
+
 def test_the_list_has_states(tmp_path: Path) -> None:
     failed = asked(tmp_path, "kl_weight=3")
     with failed.run.locked():

@@ -21,6 +21,9 @@ COLUMNS: tuple[tuple[str, Callable[[Asked], Any], str], ...] = (
     ("active units", lambda a: a.run.metrics.get("active_units"), ".0f"),
     ("PSNR", lambda a: a.run.metrics.get("psnr"), ".2f"),
     ("SSIM", lambda a: a.run.metrics.get("ssim"), ".3f"),
+    ("MS-SSIM", lambda a: a.run.metrics.get("diversity_ms_ssim"), ".3f"),  # of samples: lower is more diverse
+    ("sharpness", lambda a: a.run.metrics.get("sharpness"), ".2g"),
+    ("GAN-test", lambda a: a.run.metrics.get("gan_test_accuracy"), ".3f"),
     ("time", lambda a: a.run.info.get("seconds"), ".1f"),
 )
 
@@ -41,11 +44,13 @@ def listing(asked: Sequence[Asked]) -> str:
 
 
 def table(asked: Sequence[Asked]) -> str:
-    """The test split's numbers of each run, in nats, dB and seconds; a run that is not done shows its status."""
-    rows = [[title for title, _, _ in COLUMNS] + ["folder"]]
+    """The numbers of each run, in nats, dB and seconds, that some run has; a run that is not done shows its status."""
+    ended = [one for one in asked if one.run.is_done()]
+    columns = [c for c in COLUMNS if c[0] in ("λ", "time") or any(c[1](one) is not None for one in ended)]
+    rows = [[title for title, _, _ in columns] + ["folder"]]
     for one in asked:
         done = one.run.is_done()
-        shown = [_written(value(one), form) if done or title == "λ" else "" for title, value, form in COLUMNS]
+        shown = [_written(value(one), form) if done or title == "λ" else "" for title, value, form in columns]
         if not done:
             shown[1] = str(one.run.info.get("status", "not begun"))
         rows.append([*shown, str(one.run.folder)])

@@ -271,3 +271,47 @@ def test_kl_weight_reaches_the_sum(vae: Command, tmp_path: Path) -> None:
     assert metrics["elbo"] == pytest.approx(-(metrics["reconstruction"] + metrics["kl"]), rel=1e-5)
     assert run.info["beta_eff"] == 5
     assert OmegaConf.load(run.folder / "config.yaml").loss.kl_weight == 5
+
+
+def test_an_acgan_is_trained_evaluated_opened_and_continued(
+    vae: Command, data_dir: Path, tmp_path: Path
+) -> None:
+    settings = [
+        "model=acgan",
+        "model.generator_maps=4",
+        "model.discriminator_maps=4",
+        "epochs=6",
+        "log_every=4",
+    ]
+    settings += ["snapshot_epochs=[1]", "evaluation.gan_test.epochs=1", "dpi=60"]
+    moments = [partial(wait_for_epoch, 2)]
+    calm, killed = calm_and_killed("train", settings, moments, data_dir, tmp_path)
+    done = vae("train", *settings, cwd=killed)
+    assert done.returncode == 0, done.stderr
+    assert "gan_test_accuracy" in done.stdout
+    (folder,) = calm.glob("outputs/digits/acgan/*")
+    same = (killed / folder.relative_to(calm) / "model.safetensors").read_bytes()
+    assert (folder / "model.safetensors").read_bytes() == same
+    figures = {path.stem for path in (folder / "figures").rglob("*.png")}
+    assert figures >= {"adversarial_curves", "samples", "epoch_0001", "class_pairs", "gan_test", "diversity"}
+    evaluated = vae("evaluate", f"run={folder}", "evaluation=[class_pairs,diversity]", cwd=tmp_path)
+    assert evaluated.returncode == 0, evaluated.stderr
+    run = vaelab.open_run(folder, data_dir=str(data_dir))
+    model = run.model()
+    z = model.draw(3, torch.Generator().manual_seed(0))
+    image = model.generate(z, torch.tensor([0, 1, 2]))
+    stored = np.load(folder / "arrays" / "class_pairs.npz")["image"]
+    np.testing.assert_allclose(image[1].detach().movedim(0, -1), stored[1, 1], atol=1e-6)
+    trained = sum(p.numel() for player in model.players().values() for p in player)
+    assert run.info["parameters"] == trained
+    assert {row["split"] for row in run.history} == {"steps", "train", "val"}
+
+
+def test_an_acgan_of_images_without_classes_is_refused_in_one_line(vae: Command, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 16, 16), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    done = vae("train", "model=acgan", "dataset=npz", "dataset.path=images.npy", "batch_size=8", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("vae-train:")]
+    assert "acgan needs labelled images of two or more classes: give dataset.attribute=COLUMN" in line
+    assert not (tmp_path / "outputs").exists()
