@@ -182,6 +182,27 @@ def run_curves(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], title: s
     return figure
 
 
+def along_sizes(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], axis: str, title: str) -> Figure:
+    """One panel for each quantity (axis label -> line -> (size, value)), over the same logarithmic axis of sizes."""
+    figure = _figure(WIDTH, 2.8, title)
+    axes = figure.subplots(1, len(panels), squeeze=False).flat
+    sizes = sorted({float(x) for lines in panels.values() for size, _ in lines.values() for x in size})
+    for ax, (label, lines) in zip(axes, panels.items(), strict=True):
+        for place, (name, (size, value)) in enumerate(lines.items()):
+            marker, colour = MARKERS[place % len(MARKERS)], COLOURS[place % len(COLOURS)]
+            short = textwrap.shorten(name, LEGEND_TEXT, placeholder="…")
+            ax.plot(size, value, label=short, color=colour, marker=marker, markersize=4)
+        ax.set_xscale("log")
+        ax.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], fontsize=SMALL)
+        ax.set_xticks([], minor=True)
+        ax.set_xlabel(axis, fontsize=TEXT)
+        ax.set_ylabel(label, fontsize=TEXT)
+        ax.tick_params(axis="y", labelsize=SMALL)
+        _open(ax)
+        ax.legend(fontsize=SMALL, frameon=False)
+    return figure
+
+
 def game_curves(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], title: str) -> Figure:
     """One panel for each quantity (axis label -> line -> (step, value)), over a shared axis of steps."""
     figure = _figure(WIDTH, 2.4 * -(-len(panels) // 2), title)

@@ -121,23 +121,3 @@ def test_two_versions_of_a_data_set_are_said(sweep: Path, run: Make) -> None:
     collection = read(sweep)
     for section, other in zip(collection.sections, ("def", "abc"), strict=True):
         assert f"others have {other}" in answers.warnings(collection, section)[0]
-
-
-def test_reported_values_stand_beside_measured_ones(run: Make, tmp_path: Path) -> None:
-    reported = [
-        {"metric": "loss", "value": 120, "when": {"kl_weight": 1.0}, "source": "figure 3"},
-        {"metric": "loss", "value": 200, "when": {"kl_weight": 5.0}},
-        {"metric": "unknown", "value": 1},
-        {"metric": "loss", "value": "much"},
-        {"metric": "loss", "value": 1, "when": "always"},
-        3,
-    ]
-    run("one", 1.0, metrics=measured(-127.9, 30.0, 22.0, 0.96), reported=reported)
-    assert answers.against_reported(read(tmp_path / "outputs").sections[0]) == [
-        "λ = 1: loss was reported as 120 (figure 3), measured 127.9."
-    ]
-
-
-def test_what_is_no_list_of_reported_values_is_none(run: Make, tmp_path: Path) -> None:
-    run("one", 1.0, metrics=measured(-127.9, 30.0, 22.0, 0.96), reported=3)
-    assert answers.against_reported(read(tmp_path / "outputs").sections[0]) == []

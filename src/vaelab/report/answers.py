@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from vaelab.report.records import Collection, Line, Record, Section
-from vaelab.report.table import references
 
 UNLIKE = math.log(1.5)  # of the ratio of two standard deviations, from which they are called unlike
 SAMPLES = 64  # of the prior, whose nearest test image is looked for
@@ -56,21 +55,6 @@ def across_lines(section: Section) -> list[str]:
             f"{metric.upper()}: {section.labels[other.name]} reaches {other.metric(metric):.{digits}f}{unit},"
             f" {compared} the best VAE ({section.labels[vae.name]}: {vae.metric(metric):.{digits}f}{unit})."
         )
-    return sentences
-
-
-def against_reported(section: Section) -> list[str]:
-    """Sentences that put measured values beside the reported ones of the experiment's file."""
-    sentences = []
-    for record in section.records:
-        for entry in references(record):
-            measured = record.metric(str(entry["metric"]))
-            if math.isfinite(measured):
-                source = f" ({entry['source']})" if entry.get("source") else ""
-                sentences.append(
-                    f"{section.labels[record.name]}: {entry['metric']} was reported as {entry['value']:g}{source},"
-                    f" measured {measured:.5g}."
-                )
     return sentences
 
 

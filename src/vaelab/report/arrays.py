@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
+from typing import IO
 
 import numpy as np
 
@@ -46,6 +47,21 @@ AXES: dict[str, dict[str, str]] = {
         "distance": "nk",
         "index": "nk",
     },
+    "noise_perturbation": {
+        "original": f"n{IMAGE}",
+        "image": f"nk{IMAGE}",
+        "index": "n",
+        "z": "nk*",
+        "label": "n",
+        **dict.fromkeys(("mse", "psnr", "ssim"), "nk"),
+    },
+    "latent_edit": {
+        "original": f"n{IMAGE}",
+        "reconstruction": f"n{IMAGE}",
+        "edited": f"nk{IMAGE}",
+        "index": "n",
+        "z": "nmd",  # m is 1 + k: the code as it was, then after each edit
+    },
 }
 WHOLE = ("index", "label", "slice_dimension", "strip_dimension")
 MAY_BE_EMPTY = "e"  # a collapsed posterior has no active dimension, so no strip
@@ -64,12 +80,22 @@ def read(file: Path, kind: str, *keys: str) -> dict[str, Array]:
     return arrays
 
 
+def shape(file: Path, key: str) -> tuple[int, ...]:
+    """The shape of one array of a file, whose values are not read; raises one of DAMAGED where there is none."""
+    with zipfile.ZipFile(file) as archive, archive.open(f"{key}.npy") as stream:
+        return _header(stream)[0]
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns come first, and kind of numbers."""
+    with HEADER:
+        return HEADERS[np.lib.format.read_magic(stream)](stream)
+
+
 def _array(data: bytes) -> Array:
     """One array of an archive, without the pickles that numpy's format may hold."""
     stream = io.BytesIO(data)
-    with HEADER:
-        read_header = HEADERS[np.lib.format.read_magic(stream)]
-        shape, in_columns, dtype = read_header(stream)
+    shape, in_columns, dtype = _header(stream)
     if dtype.hasobject:
         raise ValueError("holds Python objects")
     values = np.frombuffer(data, dtype, math.prod(shape), stream.tell())

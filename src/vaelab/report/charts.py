@@ -9,17 +9,14 @@ from typing import Any
 import numpy as np
 from plotly.colors import sample_colorscale
 
+from vaelab.report import series
 from vaelab.report.records import Line, Record, Section
 
 # Dark to light orders λ for every eye, also in gray; its ends would not be seen on a dark page and on paper.
 SCALE, DARKEST, PALEST = "Viridis", 0.25, 0.88
 WITHOUT_KL = "#8a8a8a"
-OF_GANS = (
-    "#d55e00",
-    "#c0569b",
-    "#a87b00",
-    "#7b6fd0",
-)  # seen on dark and on light, and on no place of the scale
+# Of GANs and of models along a setting: seen on dark and on light, and on no place of the scale.
+BESIDE = ("#d55e00", "#c0569b", "#a87b00", "#7b6fd0")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 CURVES = {
@@ -38,6 +35,8 @@ GAME = {
     "class_accuracy_real": "class accuracy, real images",
     "class_accuracy_fake": "class accuracy, generated images",
 }
+ITERATIONS = "loss by iteration, as it was optimised"
+SIZES = {"psnr": "PSNR (dB)", "ssim": "SSIM"}  # over the size of the code
 MOST_POINTS = 1000  # of one curve, for log_every may keep each step of a long training
 LEAST_KL = 1e-3  # nats; less is drawn as this
 HEAT_MAP_ROWS = 64  # dimensions; of more, those with the most KL
@@ -65,7 +64,7 @@ def colours(section: Section) -> dict[str, str]:
     places = np.linspace(DARKEST, PALEST, max(2, len(weights)))
     scale = dict(zip(weights, sample_colorscale(SCALE, list(places)), strict=False))
     gans = [line for line in section.lines if line.kind == "GAN"]
-    own = {r.name: OF_GANS[i % len(OF_GANS)] for i, line in enumerate(gans) for r in line.records}
+    own = {r.name: BESIDE[i % len(BESIDE)] for i, line in enumerate(gans) for r in line.records}
     return {
         record.name: own.get(record.name, WITHOUT_KL)
         if (weight := section.weight(record)) is None
@@ -185,7 +184,7 @@ def _iso_elbo(figure: Chart, points: Sequence[tuple[float, float]]) -> None:
 def learning_curve(section: Section, column: str, title: str) -> Chart | None:
     """One quantity of all runs by epoch on the validation split, dotted on the training split; None without rows.
 
-    Where log_every kept rows inside epochs, these stand for the training split.
+    Where log_every kept rows inside epochs, these stand for the training split, and are not dotted.
     Each trace has the seconds of training in its customdata, for the page's switch of the x axis.
     """
     figure = Chart()
@@ -193,11 +192,11 @@ def learning_curve(section: Section, column: str, title: str) -> Chart | None:
     sign = -1 if column == "elbo" else 1
     for record in section.records:
         for split in ("train", "val"):
-            epochs, seconds, values = (
-                training_curve(record, column) if split == "train" else (record.curve(column, split))
-            )
+            whole = record.curve(column, split)
+            epochs, seconds, values = training_curve(record, column) if split == "train" else whole
             if not values:
                 continue
+            dash = "dot" if len(values) <= len(whole[2]) else "solid"
             label = section.labels[record.name]
             figure.draw(
                 "scatter",
@@ -208,7 +207,7 @@ def learning_curve(section: Section, column: str, title: str) -> Chart | None:
                 line={
                     "color": shade[record.name],
                     "width": 1.0 if split == "train" else 2.0,
-                    "dash": "dot" if split == "train" else DASHES[place[record.name] % len(DASHES)],
+                    "dash": dash if split == "train" else DASHES[place[record.name] % len(DASHES)],
                 },
                 name=f"{_text(label)} ({split})",
                 meta=record.name,
@@ -219,6 +218,44 @@ def learning_curve(section: Section, column: str, title: str) -> Chart | None:
         return None
     _axes(figure, "epoch", title)
     figure.layout["hovermode"] = "x unified" if len(section.records) <= 8 else "closest"
+    return figure
+
+
+def loss_by_iteration(section: Section) -> Chart | None:
+    """The weighted loss of AEs and VAEs inside epochs; None where log_every kept no rows there."""
+    return learning_curve(section, "loss", ITERATIONS) if inside_epochs(section) else None
+
+
+def inside_epochs(section: Section) -> list[Record]:
+    """The runs whose loss was kept inside epochs."""
+    return [record for record in section.records if record.inside("loss")[2]]
+
+
+def by_code_size(section: Section, metric: str, title: str) -> Chart | None:
+    """A metric over the size of the code, one line for each model; None where all codes are of one size."""
+    figure = Chart()
+    sizes: set[float] = set()
+    for number, line in enumerate(series.by_code_size(section)):
+        x, y = line.curve(metric)
+        if not y:
+            continue
+        sizes.update(x)
+        figure.draw(
+            "scatter",
+            x=x,
+            y=_short(np.array(y), 6),
+            mode="lines+markers",
+            line={"color": BESIDE[number % len(BESIDE)], "dash": DASHES[number % len(DASHES)]},
+            marker={"size": 9, "symbol": SYMBOLS[number % len(SYMBOLS)]},
+            name=_text(line.label),
+            hovertemplate=f"{_text(line.label)}<br>%{{x}} values: %{{y}}<extra></extra>",
+            showlegend=True,
+        )
+    if not figure.traces:
+        return None
+    _axes(figure, "values of the code", title)
+    ticks = sorted(sizes)
+    figure.layout["xaxis"] |= {"type": "log", "tickvals": ticks, "ticktext": [f"{t:,.0f}" for t in ticks]}
     return figure
 
 

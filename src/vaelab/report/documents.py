@@ -12,15 +12,17 @@ import numpy as np
 import pandas as pd
 
 from vaelab import figures
-from vaelab.report import answers, side_by_side
-from vaelab.report.charts import CURVES, GAME, training_curve
+from vaelab.report import answers, codes, comparisons, side_by_side
+from vaelab.report.charts import CURVES, GAME, ITERATIONS, SIZES, inside_epochs, training_curve
 from vaelab.report.page import amount, conventions, headline, state
 from vaelab.report.pictures import Matrix, Strip
 from vaelab.report.records import Collection, Section
+from vaelab.report.series import by_code_size
 from vaelab.report.shown import Shown
 from vaelab.report.table import SHOWN
 
 MOST_ROWS = 24  # of one figure
+MOST_EDITED = 8  # runs with a figure of their own
 
 if TYPE_CHECKING:
     from vaelab.figures import Figure
@@ -32,9 +34,10 @@ def markdown(
     """The text of report.md; writes the figures that it shows into folder/figures."""
     lines = [f"# {headline(collection)}", ""]
     lines += [f"- {_escaped(name)} is left out: {_escaped(why)}" for name, why in collection.refused]
+    lines += _numbers("## Reported and measured", comparisons.reported(collection))
     for place, (section, pictures) in enumerate(zip(collection.sections, shown, strict=True)):
         lines += ["", f"## {_escaped(section.dataset)}", "", *_answers(collection, section)]
-        lines += _side_by_side(section)
+        lines += [*_side_by_side(section), *_comparisons(section)]
         for name, caption, figure in _figures(section, pictures):
             file = Path(
                 "figures", f"{place + 1}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', section.dataset)}-{name}.png"
@@ -57,7 +60,7 @@ def _answers(collection: Collection, section: Section) -> Iterator[str]:
         yield from (f"**{_escaped(line.label)}**", "")
         yield from (f"- {_escaped(sentence)}" for sentence in answers.paragraph(line))
         yield ""
-    yield from (f"- {_escaped(s)}" for s in answers.across_lines(section) + answers.against_reported(section))
+    yield from (f"- {_escaped(s)}" for s in answers.across_lines(section))
     yield from (f"- Before you compare: {_escaped(w)}" for w in answers.warnings(collection, section))
     unfinished = [record for record in section.records if not record.is_evaluated]
     yield from (f"- {_escaped(section.labels[r.name])}: {_escaped(state(r))}." for r in unfinished)
@@ -75,6 +78,24 @@ def _side_by_side(section: Section) -> Iterator[str]:
         yield f"| {_escaped(label)} | " + " | ".join(texts) + " |"
 
 
+def _comparisons(section: Section) -> Iterator[str]:
+    """The tables of epochs, of sizes of the code, and of images from codes and noise."""
+    yield from _numbers("### Epochs", comparisons.epochs(section))
+    yield from _numbers("### Size of the code", comparisons.code_sizes(section))
+    yield from _numbers("### Images from codes and noise", comparisons.perturbed(section))
+    if sentence := codes.same_noise(section):
+        yield from ("", _escaped(sentence))
+
+
+def _numbers(head: str, table: comparisons.Table | None) -> Iterator[str]:
+    if table is None:
+        return
+    yield from ("", head, "", "| " + " | ".join(map(_escaped, table.heads)) + " |")
+    yield "|" + "---|" * table.names + "---:|" * (len(table.heads) - table.names)
+    for row in table.rows:
+        yield "| " + " | ".join(_escaped(amount(value) or "–") for value in row) + " |"
+
+
 def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]]:
     """The name of each figure's file, what it shows, and the figure."""
     for place, convention in enumerate(conventions(section)):
@@ -87,6 +108,13 @@ def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]
     if curves:
         caption = f"Learning curves on the validation split of {section.dataset}"
         yield "learning-curves", caption, figures.run_curves(curves, caption)
+    if found := _losses(section):
+        caption = f"Loss by iteration on the training split of {section.dataset}"
+        yield (
+            "loss-by-iteration",
+            caption,
+            figures.run_curves({ITERATIONS.replace(", ", ",\n"): found}, caption),
+        )
     game = {title: _training_curves(section, column) for column, title in GAME.items()}
     game = {title.replace(" (", "\n("): found for title, found in game.items() if found}
     if game:
@@ -95,6 +123,16 @@ def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]
     if shown.side_by_side is not None:
         caption = f"Samples of each model on {section.dataset}"
         yield "side-by-side", caption, figures.image_rows(_equal(_few(section, shown.side_by_side)), caption)
+    if sizes := _sizes(section):
+        caption = f"PSNR and SSIM by the size of the code on {section.dataset}"
+        yield "code-size", caption, figures.along_sizes(sizes, "values of the code", caption)
+    if shown.perturbed is not None:
+        caption = f"Images from codes and noise of {section.dataset}"
+        rows = _equal(shown.perturbed.strips[:MOST_ROWS])
+        yield "noise-perturbation", caption, figures.image_rows(rows, caption)
+    for matrix in shown.edited[:MOST_EDITED]:
+        caption = f"Edited codes of {matrix.title} on {section.dataset}"
+        yield matrix.id, caption, figures.image_rows(_equal(matrix.strips[:MOST_ROWS]), caption)
     for matrix in shown.matrices:
         if matrix.id in ("reconstructions", "prior_samples", "interpolations-0"):
             caption = f"{matrix.title} of {section.dataset}"
@@ -158,6 +196,21 @@ def _training_curves(section: Section, column: str) -> dict[str, tuple[np.ndarra
     shown = _first_seeds(section)
     found = {section.labels[r.name]: training_curve(r, column) for r in section.records if r.name in shown}
     return {label: (np.array(x), np.array(y)) for label, (x, _, y) in found.items() if y}
+
+
+def _losses(section: Section) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The loss inside epochs, of the runs that kept it."""
+    found = {section.labels[r.name]: training_curve(r, "loss") for r in inside_epochs(section)[:MOST_ROWS]}
+    return {label: (np.array(x), np.array(y)) for label, (x, _, y) in found.items()}
+
+
+def _sizes(section: Section) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    panels = {
+        title: {line.label: line.curve(metric) for line in by_code_size(section)}
+        for metric, title in SIZES.items()
+    }
+    kept = {t: {n: (np.array(x), np.array(y)) for n, (x, y) in p.items() if y} for t, p in panels.items()}
+    return {title: panel for title, panel in kept.items() if panel}
 
 
 def _table(table: pd.DataFrame) -> Iterator[str]:

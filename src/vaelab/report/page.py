@@ -14,7 +14,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from plotly.offline import get_plotlyjs
 
 from vaelab import __version__
-from vaelab.report import answers, charts, side_by_side
+from vaelab.report import answers, charts, codes, comparisons, side_by_side
 from vaelab.report.records import Collection, Record, Section, flatten, number
 from vaelab.report.samples import FITTED
 from vaelab.report.shown import Shown, scale_for, show
@@ -67,6 +67,7 @@ def _render(
         problems=[(record.name, record.problems) for record in collection.records if record.problems],
         counts=_counts(collection.records),
         title=headline(collection),
+        reported=comparisons.reported(collection),
         columns=_columns(table),
         rows=_rows(table),
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
@@ -107,7 +108,7 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
         },
         "galleries": shown.galleries,
         "has_kl": any(line.has_kl for line in section.lines),
-        "across": answers.across_lines(section) + answers.against_reported(section),
+        "across": answers.across_lines(section),
         "warnings": answers.warnings(collection, section),
         "figures": figures,
         "planes": {
@@ -116,10 +117,25 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
             if f"rate-distortion-{i}" in figures
         },
         "curves": {
-            f"curve-{name}": title for name, (_, title) in charts.CURVES.items() if f"curve-{name}" in figures
+            f"curve-{name}": title
+            for name, title in [(n, t) for n, (_, t) in charts.CURVES.items()] + [("loss", charts.ITERATIONS)]
+            if f"curve-{name}" in figures
         },
         "game": {f"curve-{name}": title for name, title in charts.GAME.items() if f"curve-{name}" in figures},
         "colours": charts.colours(section),
+        "epochs": comparisons.epochs(section),
+        "sizes": comparisons.code_sizes(section),
+        "size_charts": {
+            f"code-size-{name}": title
+            for name, title in charts.SIZES.items()
+            if f"code-size-{name}" in figures
+        },
+        "perturbed": {
+            "matrix": shown.perturbed,
+            "sentence": codes.same_noise(section),
+            "table": comparisons.perturbed(section),
+        },
+        "edited": shown.edited,
         "best": best,
         "matrices": shown.matrices,
         "can_explore": bool(shown.explorer["runs"]),
@@ -150,6 +166,11 @@ def _figures(section: Section) -> dict[str, Any]:
         for column, title in charts.GAME.items()
     }
     found |= {
+        f"code-size-{metric}": charts.by_code_size(section, metric, title)
+        for metric, title in charts.SIZES.items()
+    }
+    found |= {
+        "curve-loss": charts.loss_by_iteration(section),
         "kl-heat-map": charts.kl_heat_map(section),
         "active-units": charts.active_units(section),
         "aggregate-posterior": charts.aggregate_posterior(section),

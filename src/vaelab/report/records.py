@@ -4,6 +4,7 @@ import csv
 import glob
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -132,6 +133,30 @@ class Record:
         hidden = ("loss.kl_weight", "output_dir", "rerun", "dataset.data_dir", "dataset.path")
         return {key: value for key, value in flat.items() if key not in hidden}
 
+    @property
+    def experiment(self) -> str:
+        """The experiment's name, from the command or else the folder's name; empty where there is none."""
+        command = self.info.get("command")
+        for word in map(str, command if isinstance(command, list) else []):
+            if given := re.fullmatch(
+                r"experiment=([\w.-]+)", word
+            ):  # that of a sweep may have several, with commas
+                return given[1]
+        for part in self.folder.name.split(","):
+            if given := re.fullmatch(r"experiment=([\w.-]+?)(-\d+)?", part):  # -2 is of a run made again
+                return given[1]
+        return ""
+
+    @cached_property
+    def code_size(self) -> float:
+        """Values of the code of one image, as the arrays have them, or else as it was asked for; NaN without."""
+        for name, key, axis in (("latent_space", "mean", 1), ("kl_per_dimension", "kl", 0)):
+            shape = self._shape(name, key)
+            if len(shape) > axis:
+                return float(math.prod(shape[axis:]))
+        asked = number(self.config["model"].get("latent_dim"))
+        return math.nan if asked is None else asked
+
     def metric(self, name: str) -> float:
         """A number of the test split, NaN where there is none."""
         found = number(self.metrics.get(name))
@@ -185,6 +210,13 @@ class Record:
             if problem not in self.problems:
                 self.problems.append(problem)
             return {}
+
+    def _shape(self, name: str, key: str) -> tuple[int, ...]:
+        """Of an array, without its values; empty where it cannot be read."""
+        try:
+            return arrays.shape(self.folder / "arrays" / f"{name}.npz", key)
+        except arrays.DAMAGED:  # also where there is no such file; what is shown of it tells of damage
+            return ()
 
 
 @dataclass(frozen=True)
@@ -374,15 +406,15 @@ def _lines(records: Sequence[Record]) -> list[Line]:
         by_model.setdefault(group[0].model, []).append(group)
     lines = []
     for model, same in by_model.items():
-        differing = _differing([group[0].line for group in same])
+        keys = differing([group[0].line for group in same])
         for group in same:
-            settings = [f"{key.removeprefix('model.')}={group[0].line.get(key)}" for key in differing]
+            settings = [f"{key.removeprefix('model.')}={group[0].line.get(key)}" for key in keys]
             group.sort(key=lambda r: (r.kl_weight or 0.0, str(r.seed), r.name))
             lines.append(Line(" ".join([model, *settings]), tuple(group)))
     return lines
 
 
-def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys in which configurations differ; of keys that always change together, the shortest."""
     keys = sorted({key for config in configs for key in config}, key=lambda key: (key.count("."), key))
     seen: set[tuple[str, ...]] = set()
@@ -399,6 +431,7 @@ def _labels(lines: Sequence[Line], in_beta_eff: bool) -> dict[str, str]:
     labels: dict[str, str] = {}
     for line in lines:
         weights = [record.kl_weight for record in line.records]
+        alike = [(record.kl_weight, record.seed) for record in line.records]
         for record in line.records:
             parts = [line.label] if len(lines) > 1 or record.kl_weight is None else []
             if record.kl_weight is not None:
@@ -407,6 +440,8 @@ def _labels(lines: Sequence[Line], in_beta_eff: bool) -> dict[str, str]:
                 parts.append(f"β_eff = {record.beta_eff:.3g}")
             if weights.count(record.kl_weight) > 1:
                 parts.append(f"seed {record.seed}")
+            if alike.count((record.kl_weight, record.seed)) > 1 and record.experiment:
+                parts.append(record.experiment)
             label = " · ".join(parts)
             labels[record.name] = f"{label} ({record.folder.name})" if label in labels.values() else label
     return labels

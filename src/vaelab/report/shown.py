@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.report import samples
+from vaelab.report import codes, samples
 from vaelab.report.pictures import Matrix, Strip, in_rows, sheet, strip_of
 from vaelab.report.records import Array, Record, Section
 
@@ -28,6 +28,8 @@ class Shown:
     probes: dict[str, Strip] = field(default_factory=dict)  # reconstructions of each run, for hovering
     side_by_side: Matrix | None = None  # samples of all models
     galleries: tuple[samples.Gallery, ...] = ()  # of the GANs
+    perturbed: Matrix | None = None  # images from codes and noise
+    edited: tuple[Matrix, ...] = ()  # of each run with edited codes
 
 
 def show(section: Section, scale: float) -> Shown:
@@ -44,6 +46,8 @@ def show(section: Section, scale: float) -> Shown:
         probes,
         samples.side_by_side(section, scale),
         tuple(found for found in galleries if found.matrices),
+        codes.perturbed(section, scale),
+        codes.edited(section, scale),
     )
 
 

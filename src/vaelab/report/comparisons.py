@@ -1,0 +1,119 @@
+"""Tables of published experiments: what was reported, sizes of the code, epochs, images from codes and noise."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vaelab.report.records import Collection, Record, Section, number
+from vaelab.report.series import by_code_size, by_epochs
+from vaelab.report.side_by_side import Group
+from vaelab.report.table import references
+
+REPORTED = " (reported)"  # ends the head of a column
+TUNED = "_tuned"  # ends the name of an experiment's twin with other settings
+OF_NOISE = ("mse", "psnr", "ssim")
+Value = str | float
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of numbers; the first `names` cells of each are texts that say whose they are."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    names: int = 1
+
+
+def reported(collection: Collection) -> Table | None:
+    """Each reported value beside the measured one, experiments above their tuned twins; None without any."""
+    found: list[tuple[tuple[str, bool], tuple[Value, ...]]] = []
+    for section in collection.sections:
+        for record in section.records:
+            name = record.experiment
+            last = "\uffff"  # runs of no experiment
+            place = (name.removesuffix(TUNED) or last, name.endswith(TUNED))
+            found += [
+                (place, (name or "–", section.dataset, section.labels[record.name], *cells))
+                for cells in _against_reported(record)
+            ]
+    if not found:
+        return None
+    heads = ("experiment", "data set", "run", "metric", "source", "reported", "measured", "difference")
+    rows = [row for _, row in sorted(found, key=lambda entry: entry[0])]
+    return Table(heads, tuple(rows), names=5)
+
+
+def code_sizes(section: Section) -> Table | None:
+    """What models make of images with codes of different sizes, by size; None where all are of one size."""
+    points = [point for series in by_code_size(section) for point in series.points]
+    rows: list[tuple[Value, ...]] = []
+    for size, group in sorted(points, key=lambda point: point[0]):
+        metrics = [group.mean(metric) for metric in ("psnr", "ssim", "mse")]
+        ratio = _image_values(group.records[0]) / size
+        rows.append((_named(group), size, ratio, *metrics, group.fact("parameters")))
+    heads = ("model", "code size", "compression ratio", "PSNR (dB)", "SSIM", "MSE", "parameters")
+    return Table(heads, tuple(rows)) if rows else None
+
+
+def epochs(section: Section) -> Table | None:
+    """Numbers of the same model after different epochs, beside the reported ones; None without such runs."""
+    points = [point for series in by_epochs(section) for point in series.points]
+    heads = []
+    for metric in ("loss", "psnr", "ssim", "mse"):
+        told = any(_reported(group, metric) for _, group in points)
+        heads += [metric, f"{metric}{REPORTED}"] if told else [metric]
+    rows = [(_named(group), value, *(_under(head, group) for head in heads)) for value, group in points]
+    return Table(("model", "epochs", *heads), tuple(rows)) if rows else None
+
+
+def perturbed(section: Section) -> Table | None:
+    """How far images from codes and noise are from the images of the codes; None where no run has measured it."""
+    rows: list[tuple[Value, ...]] = []
+    for record in section.records:
+        values = [record.metric(f"perturbed_{metric}") for metric in OF_NOISE]
+        if any(map(math.isfinite, values)):
+            rows.append((section.labels[record.name], *values))
+    return Table(("run", "MSE", "PSNR (dB)", "SSIM"), tuple(rows)) if rows else None
+
+
+def _against_reported(record: Record) -> list[tuple[Value, ...]]:
+    """Metric, source, reported, measured and difference of each entry that applies to a run."""
+    found: list[tuple[Value, ...]] = []
+    for entry in references(record):
+        value, measured = float(entry["value"]), record.metric(entry["metric"])
+        found.append(
+            (entry["metric"], str(entry.get("source") or "–"), value, measured, _signed(measured - value))
+        )
+    return found
+
+
+def _signed(difference: float) -> str:
+    if not math.isfinite(difference):
+        return "–"
+    digits = ",.0f" if 1000 <= abs(difference) < 1e10 else ".4g"
+    return f"{difference:+{digits}}".replace("-", "−") if difference else "0"
+
+
+def _under(head: str, group: Group) -> Value:
+    """What stands under a metric's name, or under that of its reported values."""
+    metric = head.removesuffix(REPORTED)
+    return group.mean(metric) if metric == head else _reported(group, metric)
+
+
+def _reported(group: Group, metric: str) -> str:
+    """The values that were reported of a group's runs, each once."""
+    entries: Sequence[dict[str, object]] = [e for record in group.records for e in references(record)]
+    values = [f"{entry['value']:g}" for entry in entries if entry["metric"] == metric]
+    return ", ".join(dict.fromkeys(values))
+
+
+def _named(group: Group) -> str:
+    runs = len(group.records)
+    return group.label + (f" (means of {runs} runs)" if runs > 1 else "")
+
+
+def _image_values(record: Record) -> float:
+    """Values of one image: pixels times channels; NaN where the run does not say."""
+    shape = [number(length) for length in record.info["dataset"].get("shape") or []]
+    lengths = [length for length in shape if length is not None]
+    return math.prod(lengths) if lengths and len(lengths) == len(shape) else math.nan
