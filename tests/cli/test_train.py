@@ -28,6 +28,9 @@ FIGURES = [
         "atlas",
         "kl_per_dimension",
         "test_metrics",
+        "diversity",
+        "sharpness",
+        "nearest_neighbours",
         "reconstructions/epoch_0001",
         "reconstructions/epoch_0002",
     ),
@@ -260,7 +263,8 @@ def test_a_collapsed_posterior_is_said_in_words(vae: Command, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "collapsed: 0 of 4 units active" in done.stdout
     (run,) = (Run(p.parent) for p in tmp_path.rglob("run.json"))
-    assert run.info["findings"] == {"kl_per_dimension": ["collapsed: 0 of 4 units active"]}
+    assert run.info["findings"]["kl_per_dimension"] == ["collapsed: 0 of 4 units active"]
+    assert run.info["findings"]["diversity"][0].startswith("mode collapse: the samples are all alike")
 
 
 def test_kl_weight_reaches_the_sum(vae: Command, tmp_path: Path) -> None:
