@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab import build, config, open_run
+from vaelab import UsageError, build, config, open_run
 from vaelab import job as jobs
 from vaelab.asked import ask
 
@@ -86,6 +86,21 @@ def test_what_was_reported_is_reported_of_some_run(experiment: str) -> None:
     for reported in runs[0].reported:
         when = reported.get("when", {})
         assert any(all(OmegaConf.select(cfg, key) == value for key, value in when.items()) for cfg in runs)
+
+
+def test_what_an_experiment_sets_of_an_evaluation_is_dropped_with_the_evaluation(tmp_path: Path) -> None:
+    def asked_for(*overrides: str) -> DictConfig:
+        cfg = compose("train", ["experiment=faces_vae", *overrides])
+        return ask(cfg, {"dataset": "faces", "model": "conv_vae"}, [], []).cfg
+
+    assert asked_for().evaluation.prior_samples.count == 32
+    assert set(asked_for("evaluation=[reconstructions]").evaluation) == {"reconstructions"}
+    (tmp_path / "experiment").mkdir()
+    wrong = "# @package _global_\n# a slip\nevaluation: {prior_sample: {count: 3}}\n"
+    (tmp_path / "experiment" / "wrong.yaml").write_text(wrong)
+    cfg = compose("train", [f"hydra.searchpath=[file://{tmp_path}]", "experiment=wrong"])
+    with pytest.raises(UsageError, match=r"evaluation\.prior_sample="):
+        ask(cfg, {"dataset": "digits", "model": "conv_vae"}, [], [])
 
 
 def test_help_lists_every_experiment_with_one_line() -> None:

@@ -56,6 +56,7 @@ def ask(
     with open_dict(cfg):
         for key in SWEEP_ONLY:
             cfg.pop(key, None)
+        config.drop_settings_of_unchosen_evaluations(cfg)
     config.check(cfg, config.Train)
     parent = Path(cfg.output_dir, choices["dataset"], choices["model"])
     refuse_unwritable(parent)

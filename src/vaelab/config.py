@@ -179,6 +179,17 @@ def known_keys(config_name: str) -> list[str]:
     return sorted(key for key in keys if not key.endswith(("_target_", "defaults")))
 
 
+def drop_settings_of_unchosen_evaluations(cfg: DictConfig) -> None:
+    """Removes what an experiment sets of evaluations that another list of evaluations has left out.
+
+    A name that no evaluation has stays, to be refused.
+    """
+    known = {file.stem for file in (CONF / "evaluation").glob("*.yaml")}
+    for name in [str(name) for name in cfg.get("evaluation") or {}]:
+        if name in known and "_target_" not in cfg.evaluation[name]:
+            del cfg.evaluation[name]
+
+
 def experiments() -> str:
     """The named experiments, one line each: the name and what its file says of itself."""
     files = sorted((CONF / "experiment").glob("*.yaml"))
