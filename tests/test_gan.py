@@ -103,6 +103,14 @@ def test_noise_is_of_its_kind_and_follows_its_generator(noise: str, low: float, 
     assert float(z.var()) == pytest.approx(variance, rel=0.05)
 
 
+@pytest.mark.parametrize("noise", ["normal", "uniform"])
+def test_the_generator_takes_standardised_noise(noise: str) -> None:
+    model = dcgan(noise=noise)
+    z = model.standardised(model.draw(20_000, torch.Generator().manual_seed(0)))
+    assert z.mean().item() == pytest.approx(0, abs=0.02)
+    assert z.var().item() == pytest.approx(1, rel=0.02)
+
+
 def test_the_average_follows_its_recurrence_and_makes_the_images_of_evaluation() -> None:
     model = dcgan(ema=0.5)
     weight = model.generator[0].weight  # type: ignore[index, union-attr]

@@ -69,11 +69,18 @@ class GAN(nn.Module):
         """
         if label is not None:
             raise ValueError("this model is not class-conditional: generate(z) takes no label")
-        return self._images(z)
+        return self._images(self.standardised(z))
 
     def discriminate(self, images: Tensor) -> Verdict:
         """What the discriminator says of images (B, C, H, W) in [0, 1]."""
         return Verdict(self.discriminator(2 * images - 1).float().squeeze(1), None)
+
+    def standardised(self, z: Tensor) -> Tensor:
+        """The noise with mean 0 and variance 1, as the generator takes it.
+
+        With the mean 1/2 of uniform noise its first layer makes mostly the same pattern of any z: the samples collapse.
+        """
+        return z if self.noise == "normal" else (z - 0.5) * math.sqrt(12)
 
     @contextmanager
     def frozen_discriminator(self) -> Iterator[None]:
@@ -128,7 +135,7 @@ class ACGAN(GAN):
             raise ValueError(
                 f"this model is class-conditional: generate(z, label) takes labels 0 to {self.classes - 1}"
             )
-        return self._images((z, label))
+        return self._images((self.standardised(z), label))
 
     def discriminate(self, images: Tensor) -> Verdict:
         """What the discriminator says of images (B, C, H, W) in [0, 1]."""
