@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab import UsageError, build, config
@@ -43,6 +44,20 @@ def test_a_model_brings_the_loss_and_evaluations_that_fit(model: str) -> None:
     assert ("z_interpolations" in evaluations) == model.endswith("gan")
 
 
+def test_a_group_that_others_look_at_is_missed_in_words() -> None:
+    with pytest.raises(ConfigCompositionException) as refused:
+        composed("~model")
+    assert config.describe_composition_error(refused.value, "train") == "model is missing: give model=..."
+
+
+def test_an_acgan_of_drawn_faces_is_told_the_hair_colour_unless_another_column_is_asked_for() -> None:
+    told = ["dataset=anime", "model=acgan"]
+    assert composed(*told).dataset.attribute == "hair_color"
+    assert composed(*told, "dataset.attribute=eye_color").dataset.attribute == "eye_color"
+    assert composed("dataset=anime", "model=dcgan").dataset.attribute is None
+    assert composed("dataset=faces", "model=acgan").dataset.attribute == "smiling"
+
+
 def test_optimizers_are_built() -> None:
     for choice in ("adam", "adamw"):
         cfg = composed(f"optimizer={choice}", "lr=0.5")
@@ -77,7 +92,7 @@ def test_the_way_of_the_kl_weight() -> None:
         ("trainer.gradient_clip=0", "trainer.gradient_clip=0 is not a number above 0 or null"),
         ("+trainer.devcie=cpu", "there is no key trainer.devcie (did you mean trainer.device?)"),
         ("+epoch=3", "there is no key epoch (did you mean epochs?)"),
-        ("~model", "model is missing"),
+        ("~optimizer", "optimizer is missing"),
         ("dataset.data_dir=${nowhere}", "nowhere"),
     ],
 )

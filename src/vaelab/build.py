@@ -118,7 +118,7 @@ def model(cfg: DictConfig, image_shape: tuple[int, int, int], classes: int = 0) 
     facts = {"image_shape": image_shape, "classes": classes}
     wanted = inspect.signature(_target(cfg.model, "model")).parameters
     network = _build(cfg.model, "model", **{name: fact for name, fact in facts.items() if name in wanted})
-    assert isinstance(network, models.EncoderDecoder | models.GAN)
+    assert isinstance(network, Network)
     return network
 
 

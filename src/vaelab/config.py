@@ -173,7 +173,7 @@ def known_keys(config_name: str) -> list[str]:
         keys |= set(_load(CONF / f"{base}.yaml"))
     for file in CONF.glob("*/*.yaml"):
         group, values = file.parent.name, _load(file)
-        if group == "experiment":  # has no keys of its own
+        if group in ("experiment", "dataset_model"):  # have no keys of their own
             continue
         keys |= {group, *(f"{group}.{key}" for key in values.get(group) or values)}
     return sorted(key for key in keys if not key.endswith(("_target_", "defaults")))
@@ -218,6 +218,14 @@ def describe_composition_error(error: Exception, config_name: str) -> str:
         return f"{_first_line(text)}: a run has one value of each key; a list is written [a,b]"
     if "parsing override" in text or "at input" in text:
         return f"{_first_line(text)}: overrides are written key=value"
+    chosen_by = re.search(r"Error resolving interpolation '(.+)', possible interpolation keys: (.*)", text)
+    if chosen_by:  # a group whose choice follows those of others, of which one was taken away
+        lacking = next(
+            group
+            for group in re.findall(r"\$\{(\w+)\}", chosen_by[1])
+            if group not in chosen_by[2].split(", ")
+        )
+        return f"{lacking} is missing: give {lacking}=..."
     unknown = re.search(r"Could not (?:override|append to|delete from config\.?) '?([^'\s]+)'?", text)
     if unknown:
         key = unknown[1].split("@")[0].rstrip(".")

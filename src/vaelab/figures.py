@@ -70,12 +70,9 @@ def learning_curve(panels: Mapping[str, Curves], title: str) -> Figure:
         for split, (epoch, value) in curves.items():
             wide = 0.8 if split == "steps" else 1.6
             ax.plot(epoch, value, label=split, linewidth=wide, **_marker(len(epoch)), **STYLE[split])
-        ax.set_ylabel(label, fontsize=TEXT)
-        ax.tick_params(labelsize=SMALL, labelbottom=True)
+        _panel(ax, "epoch", label)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
         ax.ticklabel_format(axis="y", useOffset=False, scilimits=(-3, 5))
-        ax.set_xlabel("epoch", fontsize=TEXT)
-        _open(ax)
         if curves:
             ax.legend(fontsize=SMALL, frameon=False)
     return figure
@@ -169,10 +166,7 @@ def run_curves(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], title: s
         ax = next(axes)
         for name, (epoch, value) in curves.items():
             ax.plot(epoch, value, color=shades[name], linewidth=1.3, **_marker(len(epoch)))
-        ax.set_ylabel(label, fontsize=TEXT)
-        ax.set_xlabel("epoch", fontsize=TEXT)
-        ax.tick_params(labelsize=SMALL)
-        _open(ax)
+        _panel(ax, "epoch", label)
     for ax in axes:  # those that are left
         ax.axis("off")
     handles = [
@@ -195,10 +189,7 @@ def along_sizes(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], axis: s
         ax.set_xscale("log")
         ax.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], fontsize=SMALL)
         ax.set_xticks([], minor=True)
-        ax.set_xlabel(axis, fontsize=TEXT)
-        ax.set_ylabel(label, fontsize=TEXT)
-        ax.tick_params(axis="y", labelsize=SMALL)
-        _open(ax)
+        _panel(ax, axis, label)
         ax.legend(fontsize=SMALL, frameon=False)
     return figure
 
@@ -212,10 +203,7 @@ def game_curves(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], title: 
             ax.plot(step, value, label=name, color=colour, linewidth=1.2, **_marker(len(step)))
         if "accuracy" in label:
             ax.set_ylim(-0.03, 1.03)
-        ax.set_ylabel(label, fontsize=TEXT)
-        ax.set_xlabel("step", fontsize=TEXT)
-        ax.tick_params(labelsize=SMALL, labelbottom=True)
-        _open(ax)
+        _panel(ax, "step", label)
         ax.legend(fontsize=SMALL, frameon=False)
     return figure
 
@@ -289,10 +277,7 @@ def histograms(values: Mapping[str, Array], label: str, title: str, log: bool = 
         ax.axvline(float(numbers.mean()), color=colour, linestyle="--", linewidth=1.2)
     if log:
         ax.set_xscale("log")
-    ax.set_xlabel(f"{label}; dashed: the mean", fontsize=TEXT)
-    ax.set_ylabel("count", fontsize=TEXT)
-    ax.tick_params(labelsize=SMALL, which="both")
-    _open(ax)
+    _panel(ax, f"{label}; dashed: the mean", "count")
     ax.legend(fontsize=SMALL, frameon=False)
     return figure
 
@@ -591,6 +576,14 @@ def _most_frequent(label: Array, count: int) -> Array:
     """At most so many of the labels, the most frequent ones, in ascending order."""
     numbers, times = np.unique(label, return_counts=True)
     return np.sort(numbers[np.argsort(-times, kind="stable")[:count]])
+
+
+def _panel(ax: Axes, across: str, upward: str) -> None:
+    """Names the axes of a panel of curves; panels that share an axis all keep its numbers."""
+    ax.set_xlabel(across, fontsize=TEXT)
+    ax.set_ylabel(upward, fontsize=TEXT)
+    ax.tick_params(labelsize=SMALL, which="both", labelbottom=True)
+    _open(ax)
 
 
 def _open(ax: Axes) -> None:

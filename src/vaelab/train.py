@@ -211,9 +211,10 @@ def train_epoch(
             optimizer.step()
             bad_step = torch.where((bad_step < 0) & ~terms["loss"].detach().isfinite(), step, bad_step)
             turns.append((player, terms))
-        add(totals, named(turns), weight=1)
+        terms = named(turns)
+        add(totals, terms, weight=1)
         if plan.log_every:
-            add(window, named(turns), weight=1)
+            add(window, terms, weight=1)
             if step % plan.log_every == 0:
                 windows.append((step, min(plan.log_every, step - first), window))
                 window = {}
@@ -310,7 +311,7 @@ def progress(epochs: int, batches: Any, members: Sequence[Member]) -> tqdm:
 def in_short(means: Sequence[Numbers]) -> dict[str, str]:
     """The losses and the ELBO of every member."""
     names = [name for name in means[0] if name == "elbo" or name.startswith("loss")]
-    return {name: " ".join(f"{member[name]:.2f}" for member in means) for name in names}
+    return {name: " ".join(f"{member[name]:.5g}" for member in means) for name in names}
 
 
 def summary(terms: Mapping[str, float]) -> str:

@@ -4,6 +4,7 @@ import io
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +41,7 @@ class FID:
     def __post_init__(self) -> None:
         require_positive({"count": self.count - 1})
         if self.weights is not None:  # said before anything is trained
-            read_weights(Path(self.weights))
+            refuse_wrong_weights(Path(self.weights))
 
     def __call__(self, context: Context) -> Result:
         try:
@@ -78,6 +79,12 @@ class FID:
             raise not_the_weights(file) from error
         network.num_features = INCEPTION_FEATURES
         return network
+
+
+@cache
+def refuse_wrong_weights(file: Path) -> None:
+    """Raises UsageError where a file does not hold the weights; reads it once, however often it is asked for."""
+    read_weights(file)
 
 
 def read_weights(file: Path) -> Mapping[str, Tensor]:

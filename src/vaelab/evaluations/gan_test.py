@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaelab import UsageError, figures
+from vaelab import figures
 from vaelab.evaluations.base import Batch, Context, Result, require_positive, seeded
 from vaelab.evaluations.generation import generated
 
@@ -22,7 +22,7 @@ class GANTest:
     """GAN-test (Shmelkov et al. 2018): a small classifier learns from the train split and judges `count` samples.
 
     Its weights are those of the epoch with the best accuracy on the val split; its own accuracy on the test split
-    stands beside. Raises UsageError for data without classes.
+    stands beside.
     """
 
     count: int
@@ -77,16 +77,12 @@ def network(image_shape: torch.Size, classes: int) -> nn.Module:
 
 def trained(context: Context, epochs: int) -> nn.Module:
     """The classifier of the best epoch, in evaluation mode."""
-    first = next(iter(context.batches("train")))
-    if first.labels is None:
-        raise UsageError("evaluation=gan_test needs labelled images: give dataset.attribute=COLUMN")
-    device = first.images.device
-    classifier = network(first.images.shape[1:], len(context.classes)).to(device)
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=0.05)
     # In bytes, a quarter of the memory: the whole split is held, to be shuffled.
     held = [((images * 255).round().byte(), labels) for images, labels in labelled(context.batches("train"))]
     images, labels = (torch.cat(parts) for parts in zip(*held, strict=True))
-    steps = epochs * -(-len(images) // BATCH)
+    device, steps = images.device, epochs * -(-len(images) // BATCH)
+    classifier = network(images.shape[1:], len(context.classes)).to(device)
+    optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=0.05)  # the schedule has the rate
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
     best, weights = -1.0, classifier.state_dict()
     for _ in range(epochs):

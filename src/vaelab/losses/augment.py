@@ -33,13 +33,8 @@ def translation(images: Tensor) -> Tensor:
 
 def cutout(images: Tensor) -> Tensor:
     """Sets one rectangle of half the sides, anywhere and in part outside, to 0 in each image: (B, C, H, W)."""
-    inside = [
-        cut(len(images), side, images.device)[:, None, :]
-        if axis
-        else cut(len(images), side, images.device)[:, :, None]
-        for axis, side in enumerate(images.shape[-2:])
-    ]
-    return images * ~(inside[0] & inside[1])[:, None]
+    rows, columns = (cut(len(images), side, images.device) for side in images.shape[-2:])
+    return images * ~(rows[:, :, None] & columns[:, None, :])[:, None]
 
 
 def cut(count: int, side: int, device: torch.device) -> Tensor:

@@ -97,7 +97,7 @@ class GAN(nn.Module):
         if self.average is None or self.ema is None:
             return
         self.averaged += 1
-        # min(decay, (1 + n) / (10 + n)) on the device: no number is read back
+        # min(decay, (1 + n) / (10 + n)) on the device: no number is read back, as torch's AveragedModel does each time.
         decay = torch.clamp((1 + self.averaged) / (10 + self.averaged), max=self.ema)
         ours, theirs = self.average.state_dict(), self.generator.state_dict()
         for name, value in ours.items():
