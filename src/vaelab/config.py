@@ -93,6 +93,7 @@ class Train:
     snapshot_epochs: list[Count]
     log_every: Count | None
     dpi: Count
+    chapter: str | None
     reported: list[Reported]
     data_dir: str
     output_dir: str

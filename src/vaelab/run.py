@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 # Where a run is kept, whether to train it again, how many are trained with it and what it is compared with are not
 # part of what it is.
-NOT_PART_OF_A_RUN = ("output_dir", "rerun", "trainer.max_members", "reported")
+NOT_PART_OF_A_RUN = ("output_dir", "rerun", "trainer.max_members", "chapter", "reported")
 SWEEP_ONLY = ("list",)  # keys of a sweep that no run has
 NOT_IN_A_NAME = ("dataset", "model", "data_dir", *SWEEP_ONLY, *NOT_PART_OF_A_RUN)
 # The order of the columns of metrics.csv; those that a loss adds come last.

@@ -121,3 +121,21 @@ def test_two_versions_of_a_data_set_are_said(sweep: Path, run: Make) -> None:
     collection = read(sweep)
     for section, other in zip(collection.sections, ("def", "abc"), strict=True):
         assert f"others have {other}" in answers.warnings(collection, section)[0]
+
+
+def test_runs_of_one_seed_are_not_called_seeds(run: Make, tmp_path: Path) -> None:
+    for name, elbo in (("one", -100.0), ("one-2", -104.0)):
+        run(name, 1.0, metrics=measured(elbo, 30.0, 22.0, 0.96))
+    assert "(± 2.83 over 2 runs)" in paragraph(tmp_path / "outputs")[0]
+
+
+def test_different_epochs_need_no_warning_where_they_are_what_is_compared(run: Make, tmp_path: Path) -> None:
+    def warnings() -> str:
+        found = read(tmp_path / "outputs")
+        return " ".join(answers.warnings(found, found.sections[0]))
+
+    run("vae", 1.0, epochs=10)
+    run("ae", None, epochs=20)
+    assert "did not train for the same time" in warnings()
+    run("ae-10", None, epochs=10)
+    assert warnings() == ""

@@ -322,7 +322,7 @@ def test_sizes_of_codes_are_compared_among_models_trained_alike(sizes: Path) -> 
     assert table.heads[1:3] == ("code size", "compression ratio")
     assert [row[:4] for row in table.rows] == [
         ("conv_ae", 4.0, 16.0, 20.0),  # 64 values of an image by 4 of its code
-        ("conv_ae (means of 2 runs)", 16.0, 4.0, 25.5),
+        ("conv_ae (means of 2 seeds)", 16.0, 4.0, 25.5),
         ("spatial_ae", 128.0, 0.5, 40.0),
     ]
     assert [row[6] for row in table.rows] == [4000.0, 16000.0, 128000.0]

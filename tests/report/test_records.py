@@ -147,3 +147,36 @@ def test_states_of_runs_that_are_not_done(sweep: Path, run: Make) -> None:
         record = records[f"vae/{status}"]
         assert (record.status, record.epoch, record.is_evaluated) == (status, 2, False)
         assert np.isnan(record.metric("elbo"))
+
+
+def test_runs_of_a_chapter_stand_together_and_apart_from_the_others(sweep: Path, run: Make) -> None:
+    run("eyes/one", 1.0, chapter="AE and VAE")
+    run("eyes/two", None, chapter="AE and VAE")
+    titles = [(s.title, s.dataset, [r.name for r in s.records]) for s in read(sweep).sections]
+    assert titles[1:] == [("AE and VAE", "digits", ["eyes/one", "eyes/two"])]
+    assert titles[0][:2] == ("digits", "digits")
+    assert len(titles[0][2]) == 4
+
+
+def test_an_experiment_stands_for_the_settings_that_follow_from_it(run: Make, tmp_path: Path) -> None:
+    made = {"lr": 0.005, "batch_size": 4}, {"lr": 0.001, "batch_size": 32}
+    for name, settings in zip(("eyes", "eyes_tuned"), made, strict=True):
+        for epochs in (5, 10):
+            run(f"epochs={epochs},experiment={name}", 1.0, epochs=epochs, **settings)
+    (section,) = read(tmp_path / "outputs").sections
+    assert sorted(line.label for line in section.lines) == [
+        "conv_vae eyes epochs=10",
+        "conv_vae eyes epochs=5",
+        "conv_vae eyes_tuned epochs=10",
+        "conv_vae eyes_tuned epochs=5",
+    ]
+    run("epochs=20", 1.0, epochs=20, **made[0])  # of no experiment, so that no name stands for it
+    (section,) = read(tmp_path / "outputs").sections
+    assert "conv_vae batch_size=4 epochs=5 lr=0.005" in [line.label for line in section.lines]
+
+
+def test_one_setting_says_more_than_the_experiment(run: Make, tmp_path: Path) -> None:
+    for name, lr in (("eyes", 0.005), ("eyes_tuned", 0.001)):
+        run(f"experiment={name}", 1.0, lr=lr)
+    (section,) = read(tmp_path / "outputs").sections
+    assert sorted(line.label for line in section.lines) == ["conv_vae lr=0.001", "conv_vae lr=0.005"]

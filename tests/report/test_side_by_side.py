@@ -158,6 +158,10 @@ def test_without_a_gan_and_without_two_kinds_nothing_is_beside(sweep: Path, run:
     assert sentences[1].startswith(
         "The samples of conv_ae (means of 2 seeds) are less diverse than those of conv_vae λ"
     )
+    run("ae/worse", None, lr=1.0, metrics={"psnr": 10.0} | of_samples(0.8, 0.003, 0.05))
+    assert {s.split(" are ")[0] for s in side_by_side.sentences(section(sweep))[:3]} == {
+        "The samples of conv_ae lr=None (means of 2 seeds)"
+    }
 
 
 def test_samples_of_each_model_are_those_that_it_means(zoo: Path) -> None:

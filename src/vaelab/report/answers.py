@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.report.records import Collection, Line, Record, Section
+from vaelab.report.records import Collection, Line, Record, Section, repeats
+from vaelab.report.series import by_epochs
 
 UNLIKE = math.log(1.5)  # of the ratio of two standard deviations, from which they are called unlike
 SAMPLES = 64  # of the prior, whose nearest test image is looked for
@@ -20,8 +21,9 @@ class Mean:
 
     weight: float
     value: float
-    deviation: float  # over seeds; 0 with one
-    seeds: int
+    deviation: float  # over runs; 0 with one
+    runs: int
+    repeats: str  # the runs in words
 
 
 def paragraph(line: Line) -> list[str]:
@@ -61,11 +63,11 @@ def across_lines(section: Section) -> list[str]:
 def warnings(collection: Collection, section: Section) -> list[str]:
     """What keeps numbers of a section, or of sections with the same data set's name, from being compared."""
     found = []
-    same_name = [s for s in collection.sections if s.dataset == section.dataset]
-    if len(same_name) > 1:
-        others = ", ".join(s.fingerprint for s in same_name if s is not section)
+    versions = {s.fingerprint for s in collection.sections if s.dataset == section.dataset}
+    if len(versions) > 1:
+        others = ", ".join(sorted(versions - {section.fingerprint}))
         found.append(
-            f"{section.dataset} was read in {len(same_name)} versions: these runs have the images"
+            f"{section.dataset} was read in {len(versions)} versions: these runs have the images"
             f" {section.fingerprint}, others have {others}. Their numbers do not compare, so each version has a part"
             " of its own."
         )
@@ -89,9 +91,10 @@ def warnings(collection: Collection, section: Section) -> list[str]:
             "Because of these conventions β_eff is plotted instead of λ: the weight of the KL against the summed"
             " negative log-likelihood of a unit-variance Gaussian (or of the Bernoulli), in nats."
         )
-    found += _differing(
-        section, "epochs", lambda r: r.config.get("epochs"), "did not train for the same time"
-    )
+    if not by_epochs(section):  # the table of epochs says it, and what it does
+        found += _differing(
+            section, "epochs", lambda r: r.config.get("epochs"), "did not train for the same time"
+        )
     found += _differing(section, "vaelab version", _version, "may measure in another way")
     return found
 
@@ -131,10 +134,12 @@ def _means(line: Line, metric: str) -> list[Mean]:
     """The metric at each λ that has it, in the order of λ."""
     found = []
     for weight, records in line.by_weight():
-        values = [v for r in records if math.isfinite(v := r.metric(metric))]
+        measured = [r for r in records if math.isfinite(r.metric(metric))]
+        values = [r.metric(metric) for r in measured]
         if weight is not None and values:
             deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-            found.append(Mean(weight, statistics.fmean(values), deviation, len(values)))
+            mean = statistics.fmean(values)
+            found.append(Mean(weight, mean, deviation, len(values), repeats(measured)))
     return found
 
 
@@ -150,13 +155,13 @@ def _best_elbo(line: Line) -> list[str]:
     best, *others = ranked
     images = line.records[0].sizes.get("test")
     where = f" on {images:,} test images" if images else ""
-    spread = f" (± {best.deviation:.2f} over {best.seeds} seeds)" if best.seeds > 1 else ""
+    spread = f" (± {best.deviation:.2f} over {best.repeats})" if best.runs > 1 else ""
     number = f"−ELBO is {-best.value:.2f} nats per image{where}{spread}"
     if not others:
         return [f"λ = {best.weight:g}: {number}."]
     second = others[0]
     next_best = f"next is λ = {second.weight:g} with {-second.value:.2f}"
-    close = best.seeds > 1 and best.value - second.value < max(best.deviation, second.deviation)
+    close = best.runs > 1 and best.value - second.value < max(best.deviation, second.deviation)
     return [
         f"λ = {best.weight:g} has the best ELBO: {number}; {next_best}"
         + (", which is within the spread of the seeds." if close else ".")
@@ -285,7 +290,7 @@ def _without_kl(line: Line) -> list[str]:
             )
             if (values := [v for r in records if math.isfinite(v := r.metric(metric))])
         ]
-        seeds = f" (means of {len(records)} seeds)" if len(records) > 1 else ""
+        seeds = f" (means of {repeats(records)})" if len(records) > 1 else ""
         if parts:
             sentences.append(
                 f"{', '.join(parts)}{seeds}. It has no KL term, so no rate, no ELBO and no prior to sample from."

@@ -50,7 +50,7 @@ def code_sizes(section: Section) -> Table | None:
     for size, group in sorted(points, key=lambda point: point[0]):
         metrics = [group.mean(metric) for metric in ("psnr", "ssim", "mse")]
         ratio = _image_values(group.records[0]) / size
-        rows.append((_named(group), size, ratio, *metrics, group.fact("parameters")))
+        rows.append((group.name, size, ratio, *metrics, group.fact("parameters")))
     heads = ("model", "code size", "compression ratio", "PSNR (dB)", "SSIM", "MSE", "parameters")
     return Table(heads, tuple(rows)) if rows else None
 
@@ -62,7 +62,7 @@ def epochs(section: Section) -> Table | None:
     for metric in ("loss", "psnr", "ssim", "mse"):
         told = any(_reported(group, metric) for _, group in points)
         heads += [metric, f"{metric}{REPORTED}"] if told else [metric]
-    rows = [(_named(group), value, *(_under(head, group) for head in heads)) for value, group in points]
+    rows = [(group.name, value, *(_under(head, group) for head in heads)) for value, group in points]
     return Table(("model", "epochs", *heads), tuple(rows)) if rows else None
 
 
@@ -105,11 +105,6 @@ def _reported(group: Group, metric: str) -> str:
     entries: Sequence[dict[str, object]] = [e for record in group.records for e in references(record)]
     values = [f"{entry['value']:g}" for entry in entries if entry["metric"] == metric]
     return ", ".join(dict.fromkeys(values))
-
-
-def _named(group: Group) -> str:
-    runs = len(group.records)
-    return group.label + (f" (means of {runs} runs)" if runs > 1 else "")
 
 
 def _image_values(record: Record) -> float:

@@ -36,11 +36,11 @@ def markdown(
     lines += [f"- {_escaped(name)} is left out: {_escaped(why)}" for name, why in collection.refused]
     lines += _numbers("## Reported and measured", comparisons.reported(collection))
     for place, (section, pictures) in enumerate(zip(collection.sections, shown, strict=True)):
-        lines += ["", f"## {_escaped(section.dataset)}", "", *_answers(collection, section)]
+        lines += ["", f"## {_escaped(section.title)}", "", *_answers(collection, section)]
         lines += [*_side_by_side(section), *_comparisons(section)]
         for name, caption, figure in _figures(section, pictures):
             file = Path(
-                "figures", f"{place + 1}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', section.dataset)}-{name}.png"
+                "figures", f"{place + 1}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', section.title)}-{name}.png"
             )
             figures.save(figure, folder / file, dpi)
             lines += ["", f"![{_escaped(caption)}]({file.as_posix()})", "", f"*{_escaped(caption)}*"]

@@ -22,6 +22,7 @@ from vaelab.run import Row, Run
 ALONG_A_LINE = (
     "kl_weight",
     "seed",
+    "chapter",
     "reported",
     "data_dir",
     "dpi",
@@ -53,6 +54,11 @@ class Record:
     def dataset(self) -> str:
         """The data set's name."""
         return str(self.info["dataset"]["name"])
+
+    @property
+    def chapter(self) -> str:
+        """Where in the report it stands: with the other runs of this name, or with all of its data set."""
+        return str(self.config.get("chapter") or "")
 
     @property
     def fingerprint(self) -> str:
@@ -247,14 +253,20 @@ class Line:
 
 @dataclass(frozen=True)
 class Section:
-    """All runs on the same images and splits."""
+    """All runs on the same images and splits, or those of one chapter."""
 
     dataset: str
     fingerprint: str
+    chapter: str
     records: tuple[Record, ...]
     lines: tuple[Line, ...]
     labels: dict[str, str]  # of each run, by its name: short, and no two alike
     in_beta_eff: bool  # whether λ of some runs mean different things, so that β_eff is plotted
+
+    @property
+    def title(self) -> str:
+        """What the runs are about."""
+        return self.chapter or self.dataset
 
     def weight(self, record: Record) -> float | None:
         """What stands on the axis of λ: λ, or β_eff where conventions differ."""
@@ -379,20 +391,20 @@ def _check(folder: Path, config: Mapping[Any, Any], info: Mapping[str, Any]) -> 
 
 
 def sections(records: Iterable[Record]) -> list[Section]:
-    """Groups runs by their images, those by what they differ in beside λ and seed."""
-    groups: dict[tuple[str, str], list[Record]] = {}
+    """Groups runs by their images and chapters, those by what they differ in beside λ and seed."""
+    groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
-        groups.setdefault((record.dataset, record.fingerprint), []).append(record)
+        groups.setdefault((record.dataset, record.fingerprint, record.chapter), []).append(record)
     return [_section(*key, found) for key, found in sorted(groups.items())]
 
 
-def _section(dataset: str, fingerprint: str, records: Sequence[Record]) -> Section:
+def _section(dataset: str, fingerprint: str, chapter: str, records: Sequence[Record]) -> Section:
     with_kl = [record for record in records if record.kl_weight is not None]
     in_beta_eff = len({(record.convention, record.reduction) for record in with_kl}) > 1
     lines = _lines(records)
     ordered = tuple(record for line in lines for record in line.records)
     labels = _labels(lines, in_beta_eff)
-    return Section(dataset, fingerprint, ordered, tuple(lines), labels, in_beta_eff)
+    return Section(dataset, fingerprint, chapter, ordered, tuple(lines), labels, in_beta_eff)
 
 
 def _lines(records: Sequence[Record]) -> list[Line]:
@@ -405,13 +417,43 @@ def _lines(records: Sequence[Record]) -> list[Line]:
     for group in keyed:
         by_model.setdefault(group[0].model, []).append(group)
     lines = []
-    for model, same in by_model.items():
-        keys = differing([group[0].line for group in same])
-        for group in same:
-            settings = [f"{key.removeprefix('model.')}={group[0].line.get(key)}" for key in keys]
+    for same in by_model.values():
+        labels = told_apart(same, [group[0].line for group in same])
+        for group, label in zip(same, labels, strict=True):
             group.sort(key=lambda r: (r.kl_weight or 0.0, str(r.seed), r.name))
-            lines.append(Line(" ".join([model, *settings]), tuple(group)))
+            lines.append(Line(label, tuple(group)))
     return lines
+
+
+def told_apart(groups: Sequence[Sequence[Record]], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What groups of runs of one model are called: by what they differ in, of their settings, one of each group.
+
+    Where several settings follow from the experiment, its name stands for them.
+    """
+    keys = differing(settings)
+    experiments = [{record.experiment for record in group} for group in groups]
+    names = [found.pop() if len(found) == 1 else "" for found in experiments]
+    by_name = [key for key in keys if _follows(key, names, settings)] if all(names) else []
+    if len(by_name) < 2 or len(set(names)) < 2:
+        by_name = []
+    labels = []
+    for group, name, values in zip(groups, names, settings, strict=True):
+        words = [f"{key.removeprefix('model.')}={values.get(key)}" for key in keys if key not in by_name]
+        labels.append(" ".join([group[0].model, *([name] if by_name else []), *words]))
+    return labels
+
+
+def _follows(key: str, names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a setting has one value for each name."""
+    return len({(name, repr(values.get(key))) for name, values in zip(names, settings, strict=True)}) == len(
+        set(names)
+    )
+
+
+def repeats(records: Sequence[Record]) -> str:
+    """How many runs a mean is of: "3 seeds", or "3 runs" where some have the same seed."""
+    seeds = {str(record.seed) for record in records}
+    return f"{len(records)} {'seeds' if len(seeds) == len(records) else 'runs'}"
 
 
 def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:

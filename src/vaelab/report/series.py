@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vaelab.report.records import Record, Section, differing, number
+from vaelab.report.records import Record, Section, number, told_apart
 from vaelab.report.side_by_side import Group
 
 SIZES = (
@@ -73,11 +73,9 @@ def _named(
     """Series whose labels say in which other settings those of the same model differ."""
     found = []
     for group in groups:
-        first = group[0]
-        settings = [_settings(other[0], apart) for other in groups if other[0].model == first.model]
-        own = _settings(first, apart)
-        words = [f"{key.removeprefix('model.')}={own.get(key)}" for key in differing(settings)]
-        label = " ".join([first.model, *words]).replace("kl_weight=", "λ = ")
+        same = [other for other in groups if other[0].model == group[0].model]
+        labels = told_apart(same, [_settings(other[0], apart) for other in same])
+        label = labels[same.index(group)].replace("kl_weight=", "λ = ")
         by_value: dict[float, list[Record]] = {}
         for record in sorted(group, key=value):
             by_value.setdefault(value(record), []).append(record)

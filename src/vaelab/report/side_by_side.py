@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from vaelab.report.records import Record, Section, number
+from vaelab.report.records import Record, Section, number, repeats
 
 KINDS = ("AE", "VAE", "GAN")
 ALIKE = 0.05  # of the larger of two numbers: a smaller difference is none
@@ -64,8 +64,8 @@ class Group:
 
     @property
     def name(self) -> str:
-        """The label, with the number of seeds where there are several."""
-        return self.label + (f" (means of {len(self.records)} seeds)" if len(self.records) > 1 else "")
+        """The label, with the number of runs where there are several."""
+        return self.label + (f" (means of {repeats(self.records)})" if len(self.records) > 1 else "")
 
     def mean(self, metric: str) -> float:
         """Over seeds; NaN where no run has it."""
@@ -112,7 +112,8 @@ def sentences(section: Section) -> list[str]:
     groups = _groups(section)
     other = _opponent(groups)
     found = []
-    for group in [g for g in groups if g.kind == "GAN"] or [g for g in groups if g.kind == "AE"]:
+    gans, autoencoder = [g for g in groups if g.kind == "GAN"], _best_autoencoder(groups)
+    for group in gans or autoencoder:
         if other is not None and other is not group:
             found += [*_sharper(group, other), *_more_diverse(group, other), *_closer(group, other)]
         found += [*_noise(group), *_copies(group), *_gan_test(group)]
@@ -125,7 +126,7 @@ def sentences(section: Section) -> list[str]:
         for name in ("diversity", "nearest_neighbours")
         for sentence in record.findings.get(name, ())
     ]
-    return found + _times([g for g in groups if g.kind != "VAE" or g is other])
+    return found + _times([g for g in groups if g in [*gans, *autoencoder] or g is other])
 
 
 def _cell(record: Record, column: Column) -> Cell:
@@ -165,6 +166,16 @@ def _opponent(groups: Sequence[Group]) -> Group | None:
         if found:
             return max(found, key=lambda g: g.mean("elbo") if math.isfinite(g.mean("elbo")) else -math.inf)
     return None
+
+
+def _best_autoencoder(groups: Sequence[Group]) -> list[Group]:
+    """The one of the best PSNR alone, for the samples of each are not a finding of their own."""
+    found = [g for g in groups if g.kind == "AE"]
+    return (
+        [max(found, key=lambda g: g.mean("psnr") if math.isfinite(g.mean("psnr")) else -math.inf)]
+        if found
+        else []
+    )
 
 
 def _is_measured(group: Group) -> bool:
