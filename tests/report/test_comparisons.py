@@ -326,6 +326,10 @@ def test_sizes_of_codes_are_compared_among_models_trained_alike(sizes: Path) -> 
         ("spatial_ae", 128.0, 0.5, 40.0),
     ]
     assert [row[6] for row in table.rows] == [4000.0, 16000.0, 128000.0]
+    assert comparisons.along_code_sizes(found) == [
+        "conv_ae: PSNR is 20.00 dB with a code of 4 values and 25.50 dB with a code of 16 values.",
+        "spatial_ae: PSNR is 40.00 dB with a code of 128 values.",
+    ]
     figure = charts.by_code_size(found, "psnr", "PSNR (dB)")
     assert figure is not None
     go.Figure(figure.as_json())  # raises for what Plotly does not know
@@ -416,3 +420,36 @@ def test_the_loss_inside_epochs_is_drawn(weight: float | None, run: Make, tmp_pa
     assert "curve-loss" in page._figures(found)
     written(tmp_path / "outputs")
     assert (tmp_path / "outputs/report/figures/1-digits-loss-by-iteration.png").is_file()
+
+
+def test_the_best_epochs_are_said_where_they_are_neither_the_fewest_nor_the_most(
+    run: Make, tmp_path: Path
+) -> None:
+    for epochs, psnr in ((5, 20.0), (10, 24.0), (15, 23.0)):
+        run(f"epochs={epochs}", None, epochs=epochs, metrics={"psnr": psnr})
+    assert comparisons.along_epochs(section(tmp_path / "outputs")) == [
+        "conv_ae: PSNR is 20.00 dB after 5 epochs and 23.00 dB after 15 epochs; the best is 24.00 dB after 10 epochs."
+    ]
+
+
+def test_who_suffers_most_from_noise_is_said(run: Make, tmp_path: Path) -> None:
+    run("vae", 1.0, metrics=measured(-120.0, 30.0, 22.0, 0.96) | OF_NOISE)
+    assert comparisons.under_noise(section(tmp_path / "outputs")) == []
+    run("ae", None, metrics={"psnr": 25.0} | OF_NOISE | {"perturbed_psnr": 11.0})
+    assert comparisons.under_noise(section(tmp_path / "outputs")) == [
+        "Decoded from their codes and noise, images stay nearest to the originals for conv_vae · λ = 1 (PSNR 16.50 dB)"
+        " and go farthest for conv_ae (11.00 dB)."
+    ]
+
+
+def test_models_of_one_weight_are_told_apart_by_colour(run: Make, tmp_path: Path) -> None:
+    for lr in (1, 2):
+        run(f"vae-{lr}", 1.0, lr=lr)
+        run(f"ae-{lr}", None, lr=lr)
+    shades = charts.colours(section(tmp_path / "outputs"))
+    assert len(set(shades.values())) == 4
+    for lr in (1, 2):  # now λ is what is looked at, so that it has the colours
+        run(f"vae-{lr}-5", 5.0, lr=lr)
+    shades = charts.colours(section(tmp_path / "outputs"))
+    assert shades["vae-1"] == shades["vae-2"] != shades["vae-1-5"] == shades["vae-2-5"]
+    assert len(set(shades.values())) == 4

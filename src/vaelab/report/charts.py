@@ -17,6 +17,7 @@ SCALE, DARKEST, PALEST = "Viridis", 0.25, 0.88
 WITHOUT_KL = "#8a8a8a"
 # Of GANs and of models along a setting: seen on dark and on light, and on no place of the scale.
 BESIDE = ("#d55e00", "#c0569b", "#a87b00", "#7b6fd0")
+INSTEAD = (*BESIDE, "#2a8fbd", "#2f9e6e", "#6b8e00", "#b5493a")  # where the scale is not used
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 CURVES = {
@@ -59,18 +60,25 @@ class Chart:
 
 
 def colours(section: Section) -> dict[str, str]:
-    """A colour for each run: its λ on a scale from dark to light, one for each line of GANs, gray for the others."""
+    """A colour for each run: its λ on a scale from dark to light, or that of its line; gray for the first autoencoder.
+
+    The scale is not used where several lines have one λ each.
+    """
+    with_kl = [line for line in section.lines if line.has_kl]
+    on_scale = len(with_kl) < 2 or any(line.has_several_weights for line in with_kl)
     weights = sorted({w for r in section.records if (w := section.weight(r)) is not None})
     places = np.linspace(DARKEST, PALEST, max(2, len(weights)))
     scale = dict(zip(weights, sample_colorscale(SCALE, list(places)), strict=False))
-    gans = [line for line in section.lines if line.kind == "GAN"]
-    own = {r.name: BESIDE[i % len(BESIDE)] for i, line in enumerate(gans) for r in line.records}
-    return {
-        record.name: own.get(record.name, WITHOUT_KL)
-        if (weight := section.weight(record)) is None
-        else scale[weight]
-        for record in section.records
+    autoencoders = [line for line in section.lines if line.kind == "AE"]
+    own = [line for line in section.lines if line.kind == "GAN" or line in autoencoders[1:]]
+    own += [] if on_scale else with_kl
+    palette = BESIDE if on_scale else INSTEAD
+    of_line = {r.name: palette[i % len(palette)] for i, line in enumerate(own) for r in line.records}
+    by_weight = {
+        r.name: WITHOUT_KL if (weight := section.weight(r)) is None else scale[weight]
+        for r in section.records
     }
+    return by_weight | of_line
 
 
 def style(section: Section) -> dict[str, int]:
@@ -125,7 +133,7 @@ def _along_weight(
             x=[record.metric("kl")],
             y=[record.metric("reconstruction")],
             mode="markers+text",
-            text=[_weight(section, record)],
+            text=[_weight(section, record) if section.has_several_weights else _text(line.label)],
             textposition="top right",
             marker={
                 "color": shade[record.name],

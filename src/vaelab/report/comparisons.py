@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vaelab.report import codes
 from vaelab.report.records import Collection, Record, Section, number
-from vaelab.report.series import by_code_size, by_epochs
+from vaelab.report.series import Series, by_code_size, by_epochs
 from vaelab.report.side_by_side import Group
 from vaelab.report.table import references
 
@@ -74,6 +75,44 @@ def perturbed(section: Section) -> Table | None:
         if any(map(math.isfinite, values)):
             rows.append((section.labels[record.name], *values))
     return Table(("run", "MSE", "PSNR (dB)", "SSIM"), tuple(rows)) if rows else None
+
+
+def along_epochs(section: Section) -> list[str]:
+    """What more epochs do to the PSNR of each model."""
+    return [_along(series, "after {:,.0f} epochs") for series in by_epochs(section)]
+
+
+def along_code_sizes(section: Section) -> list[str]:
+    """What larger codes do to the PSNR of each model."""
+    return [_along(series, "with a code of {:,.0f} values") for series in by_code_size(section)]
+
+
+def under_noise(section: Section) -> list[str]:
+    """Whose images suffer least and most from noise on their codes, and whether the noise was the same."""
+    same = codes.same_noise(section)
+    measured = [r for r in section.records if math.isfinite(r.metric("perturbed_psnr"))]
+    if len(measured) < 2:
+        return [same] if same else []
+    best, worst = (f(measured, key=lambda r: r.metric("perturbed_psnr")) for f in (max, min))
+    apart = (
+        f"Decoded from their codes and noise, images stay nearest to the originals for {section.labels[best.name]}"
+        f" (PSNR {best.metric('perturbed_psnr'):.2f} dB) and go farthest for {section.labels[worst.name]}"
+        f" ({worst.metric('perturbed_psnr'):.2f} dB)."
+    )
+    return [apart, same] if same else [apart]
+
+
+def _along(series: Series, place: str) -> str:
+    """The PSNR at both ends of a series, and the best where it is at neither."""
+    setting, psnr = series.curve("psnr")
+    if not psnr:
+        return f"{series.label}: no run has a PSNR."
+    words = [f"{value:.2f} dB {place.format(x)}" for x, value in zip(setting, psnr, strict=True)]
+    if len(words) == 1:
+        return f"{series.label}: PSNR is {words[0]}."
+    best = psnr.index(max(psnr))
+    between = f"; the best is {words[best]}" if 0 < best < len(psnr) - 1 else ""
+    return f"{series.label}: PSNR is {words[0]} and {words[-1]}{between}."
 
 
 def _against_reported(record: Record) -> list[tuple[Value, ...]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vaelab import figures
-from vaelab.report import answers, codes, comparisons, side_by_side
+from vaelab.report import answers, comparisons, side_by_side
 from vaelab.report.charts import CURVES, GAME, ITERATIONS, SIZES, inside_epochs, training_curve
 from vaelab.report.page import amount, conventions, headline, state
 from vaelab.report.pictures import Matrix, Strip
@@ -37,7 +37,7 @@ def markdown(
     lines += _numbers("## Reported and measured", comparisons.reported(collection))
     for place, (section, pictures) in enumerate(zip(collection.sections, shown, strict=True)):
         lines += ["", f"## {_escaped(section.title)}", "", *_answers(collection, section)]
-        lines += [*_side_by_side(section), *_comparisons(section)]
+        lines += [*_comparisons(section), *_side_by_side(section)]
         for name, caption, figure in _figures(section, pictures):
             file = Path(
                 "figures", f"{place + 1}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', section.title)}-{name}.png"
@@ -80,17 +80,21 @@ def _side_by_side(section: Section) -> Iterator[str]:
 
 def _comparisons(section: Section) -> Iterator[str]:
     """The tables of epochs, of sizes of the code, and of images from codes and noise."""
-    yield from _numbers("### Epochs", comparisons.epochs(section))
-    yield from _numbers("### Size of the code", comparisons.code_sizes(section))
-    yield from _numbers("### Images from codes and noise", comparisons.perturbed(section))
-    if sentence := codes.same_noise(section):
-        yield from ("", _escaped(sentence))
+    yield from _numbers("### Epochs", comparisons.epochs(section), comparisons.along_epochs(section))
+    yield from _numbers(
+        "### Size of the code", comparisons.code_sizes(section), comparisons.along_code_sizes(section)
+    )
+    yield from _numbers(
+        "### Images from codes and noise", comparisons.perturbed(section), comparisons.under_noise(section)
+    )
 
 
-def _numbers(head: str, table: comparisons.Table | None) -> Iterator[str]:
+def _numbers(head: str, table: comparisons.Table | None, sentences: Sequence[str] = ()) -> Iterator[str]:
     if table is None:
         return
-    yield from ("", head, "", "| " + " | ".join(map(_escaped, table.heads)) + " |")
+    yield from ("", head, "")
+    yield from (f"- {_escaped(sentence)}" for sentence in sentences)
+    yield from ("", "| " + " | ".join(map(_escaped, table.heads)) + " |")
     yield "|" + "---|" * table.names + "---:|" * (len(table.heads) - table.names)
     for row in table.rows:
         yield "| " + " | ".join(_escaped(amount(value) or "–") for value in row) + " |"

@@ -14,7 +14,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from plotly.offline import get_plotlyjs
 
 from vaelab import __version__
-from vaelab.report import answers, charts, codes, comparisons, side_by_side
+from vaelab.report import answers, charts, comparisons, side_by_side
 from vaelab.report.records import Collection, Record, Section, flatten, number
 from vaelab.report.samples import FITTED
 from vaelab.report.shown import Shown, scale_for, show
@@ -107,7 +107,7 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
             "rows": rows,
         },
         "galleries": shown.galleries,
-        "has_kl": any(line.has_kl for line in section.lines),
+        "about_weight": section.has_several_weights,
         "across": answers.across_lines(section),
         "warnings": answers.warnings(collection, section),
         "figures": figures,
@@ -124,7 +124,9 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
         "game": {f"curve-{name}": title for name, title in charts.GAME.items() if f"curve-{name}" in figures},
         "colours": charts.colours(section),
         "epochs": comparisons.epochs(section),
+        "epochs_sentences": comparisons.along_epochs(section),
         "sizes": comparisons.code_sizes(section),
+        "sizes_sentences": comparisons.along_code_sizes(section),
         "size_charts": {
             f"code-size-{name}": title
             for name, title in charts.SIZES.items()
@@ -132,7 +134,7 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
         },
         "perturbed": {
             "matrix": shown.perturbed,
-            "sentence": codes.same_noise(section),
+            "sentences": comparisons.under_noise(section),
             "table": comparisons.perturbed(section),
         },
         "edited": shown.edited,

@@ -238,6 +238,11 @@ class Line:
         return self.records[0].kl_weight is not None
 
     @property
+    def has_several_weights(self) -> bool:
+        """Whether λ is what its runs differ in."""
+        return len({record.kl_weight for record in self.records}) > 1
+
+    @property
     def kind(self) -> str:
         """AE, VAE or GAN."""
         return self.records[0].kind
@@ -267,6 +272,11 @@ class Section:
     def title(self) -> str:
         """What the runs are about."""
         return self.chapter or self.dataset
+
+    @property
+    def has_several_weights(self) -> bool:
+        """Whether it shows what λ does."""
+        return len({w for record in self.records if (w := record.kl_weight) is not None}) > 1
 
     def weight(self, record: Record) -> float | None:
         """What stands on the axis of λ: λ, or β_eff where conventions differ."""
@@ -412,7 +422,9 @@ def _lines(records: Sequence[Record]) -> list[Line]:
     for record in records:
         groups.setdefault(repr(sorted(record.line.items(), key=str)), []).append(record)
     # Models with a KL term first, for λ is what the report is about.
-    keyed = sorted(groups.values(), key=lambda g: (g[0].kl_weight is None, g[0].model, -len(g), g[0].name))
+    keyed = sorted(
+        groups.values(), key=lambda g: (g[0].kl_weight is None, g[0].model, -len(g), _by_number(g[0].name))
+    )
     by_model: dict[str, list[list[Record]]] = {}
     for group in keyed:
         by_model.setdefault(group[0].model, []).append(group)
@@ -423,6 +435,11 @@ def _lines(records: Sequence[Record]) -> list[Line]:
             group.sort(key=lambda r: (r.kl_weight or 0.0, str(r.seed), r.name))
             lines.append(Line(label, tuple(group)))
     return lines
+
+
+def _by_number(name: str) -> list[str | int]:
+    """A key that sorts epochs=5 before epochs=10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]
 
 
 def told_apart(groups: Sequence[Sequence[Record]], settings: Sequence[Mapping[str, Any]]) -> list[str]:
