@@ -109,6 +109,25 @@ def test_help_lists_every_experiment_with_one_line() -> None:
     assert all(len(line.split(maxsplit=1)[1]) > 20 for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("experiment", "override", "message"),
+    [
+        (
+            "fc_ae_edit",
+            "evaluation.latent_edit.edits=[{dim:64,add:1}]",
+            "dim=64 is not a dimension of a code of 64",
+        ),
+        ("eyes_noise", "evaluation.noise_perturbation.index=[1,1798]", "index=1798 is no image"),
+    ],
+)
+def test_images_and_dimensions_that_are_not_there_are_refused_before_training(
+    experiment: str, override: str, message: str
+) -> None:
+    cfg = compose("train", [f"experiment={experiment}", "dataset=digits", override, "trainer.device=cpu"])
+    with pytest.raises(UsageError, match=message):
+        jobs.prepare(cfg)
+
+
 def reduced(experiment: str) -> tuple[DictConfig, dict[str, Any]]:
     cfg = compose("train", [f"experiment={experiment}", *SMALL], return_hydra_config=True)
     choices = dict(cfg.hydra.runtime.choices)

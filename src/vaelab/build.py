@@ -4,6 +4,7 @@ import inspect
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -134,12 +135,28 @@ def loss(cfg: DictConfig, network: Network) -> Loss:
     return built
 
 
-def evaluations(cfg: DictConfig, network: Network) -> dict[str, Any]:
-    """The evaluations by name; raises UsageError where one needs what the network does not offer."""
+def evaluations(cfg: DictConfig, network: Network, images: ImageSet | None = None) -> dict[str, Any]:
+    """The evaluations by name; raises UsageError where one needs what the network does not offer.
+
+    With the images also where one names rows or dimensions of the code that are not there.
+    """
     built = {name: _build(node, f"evaluation.{name}") for name, node in (cfg.get("evaluation") or {}).items()}
     for name, evaluation in built.items():
         _refuse_misfit(f"evaluation={name}", evaluation, network)
+        if images is not None and hasattr(evaluation, "refuse_missing"):
+            evaluation.refuse_missing(len(images.images), _code_size(network, images.image_shape))
     return {str(name): evaluation for name, evaluation in built.items()}
+
+
+@torch.no_grad()
+def _code_size(network: Any, image_shape: tuple[int, int, int]) -> int:
+    """Values of the code of one image; the network is left as it was."""
+    code = (
+        deepcopy(network)
+        .eval()
+        .encode(torch.zeros(1, *image_shape, device=next(network.parameters()).device))
+    )
+    return int(code.mean.numel())
 
 
 def _refuse_misfit(what: str, built: Any, network: Network) -> None:

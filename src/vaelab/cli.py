@@ -111,7 +111,7 @@ def _evaluate(cfg: DictConfig) -> None:
         )
     with open_dict(opened.config):
         opened.config.evaluation = cfg.get("evaluation") or opened.config.get("evaluation") or {}
-    evaluations = build.evaluations(opened.config, network)
+    evaluations = build.evaluations(opened.config, network, images)
     epoch = run.history[-1]["epoch"]
     with run.locked():
         read = jobs.context(

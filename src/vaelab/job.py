@@ -64,7 +64,7 @@ def prepare(cfg: DictConfig, like: Job | None = None) -> Job:
     images = like.images if like else build.dataset(cfg)
     network = build.model(cfg, images.image_shape, len(images.classes))
     criterion = build.loss(cfg, network)
-    evaluations = build.evaluations(cfg, network)
+    evaluations = build.evaluations(cfg, network, images)
     engine = like.engine if like else build.fabric(hardware)
     loaders = like.loaders if like else build.loaders(cfg, images, engine.device)
     return Job(cfg, hardware, engine, images, loaders, network, criterion, evaluations)

@@ -505,11 +505,22 @@ def test_edits_that_are_none_are_refused(edits: list[dict[str, float]]) -> None:
         LatentEdit(index=[0], edits=edits)
 
 
-def test_edits_beyond_the_code_or_the_data_are_refused(make: Make) -> None:
-    with pytest.raises(UsageError, match="dim=9 is not a dimension of a code of 6: use -6 to 5"):
-        LatentEdit(index=[0], edits=[{"dim": 9, "add": 1.0}])(make())
-    with pytest.raises(UsageError, match="there is no image 123: the data set has rows 0 to 122"):
-        LatentEdit(index=[123], edits=[{"dim": 0, "add": 1.0}])(make())
+def test_edits_beyond_the_code_or_the_data_are_refused() -> None:
+    EDIT.refuse_missing(images=123, code=6)
+    for dim in (6, -7):
+        with pytest.raises(UsageError, match=f"dim={dim} is not a dimension of a code of 6: use -6 to 5"):
+            LatentEdit(index=[0], edits=[{"dim": dim, "add": 1.0}]).refuse_missing(images=123, code=6)
+    for row in (123, -1):
+        with pytest.raises(UsageError, match=f"index={row} is no image of the data set: use 0 to 122"):
+            LatentEdit(index=[row], edits=[{"dim": 0, "add": 1.0}]).refuse_missing(images=123, code=6)
+
+
+def test_images_to_perturb_beyond_the_data_are_refused() -> None:
+    PERTURBATION.refuse_missing(images=71, code=6)
+    for row in (0, 72):
+        wrong = NoisePerturbation(index=[row], first_index=1, copies=1, sigma=1.0, seed=0)
+        with pytest.raises(UsageError, match=f"index={row} is no image of the data set: use 1 to 71"):
+            wrong.refuse_missing(images=71, code=6)
 
 
 def test_perturbed_images_decode_the_code_plus_the_same_noise_for_every_model(make: Make) -> None:

@@ -93,23 +93,26 @@ def spread_images(context: Context, split: str, count: int) -> Images:
     return Images(torch.cat(images), torch.cat(labels) if labels else None, torch.cat(index))
 
 
+def refuse_missing_rows(name: str, rows: Sequence[int], first: int, count: int) -> None:
+    """Raises UsageError for a row that a data set of `count` images, counted from `first`, has not."""
+    for row in rows:
+        if not first <= row < first + count:
+            raise UsageError(
+                f"evaluation.{name}: index={row} is no image of the data set: use {first} to {first + count - 1}"
+            )
+
+
 def images_at(
     context: Context, rows: Sequence[int], splits: Sequence[str] = ("train", "val", "test")
 ) -> Images:
-    """The images of these rows of the data set, in this order; raises UsageError for rows that no split has."""
+    """The images of these rows of the data set, in this order; raises KeyError for rows that no split has."""
     found: dict[int, tuple[Tensor, Tensor | None]] = {}
     wanted = set(rows)
-    total = 0
     for split in splits:
         for batch in context.batches(split):
-            index = torch.as_tensor(batch.index).tolist()
-            total += len(index)
-            for place, row in enumerate(index):
+            for place, row in enumerate(torch.as_tensor(batch.index).tolist()):
                 if row in wanted:
                     found[row] = batch.images[place], None if batch.labels is None else batch.labels[place]
-    for row in rows:
-        if row not in found:
-            raise UsageError(f"evaluation: there is no image {row}: the data set has rows 0 to {total - 1}")
     labels = [found[row][1] for row in rows]
     stacked = torch.stack([label for label in labels if label is not None]) if labels[0] is not None else None
     return Images(torch.stack([found[row][0] for row in rows]), stacked, torch.tensor(rows))

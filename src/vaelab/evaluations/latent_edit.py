@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaelab import UsageError, figures
-from vaelab.evaluations.base import Context, Result, images_array, images_at
+from vaelab.evaluations.base import Context, Result, images_array, images_at, refuse_missing_rows
 
 Edit = dict[str, float]  # dim, and one of add, set and scale
 CHANGES = ("add", "set", "scale")
@@ -36,6 +36,16 @@ class LatentEdit:
             if "dim" not in edit or len(given) != 1 or len(edit) != 2 or edit["dim"] != int(edit["dim"]):
                 form = f"a whole dim and one of {', '.join(CHANGES)}"
                 raise ValueError(f"edits[{number}]={edit} is not {form}: write {{dim: 0, add: 20}}")
+
+    def refuse_missing(self, images: int, code: int) -> None:
+        """Raises UsageError for images that the data set and dimensions that the code has not."""
+        refuse_missing_rows("latent_edit", self.index, 0, images)
+        for edit in self.edits:
+            if not -code <= edit["dim"] < code:
+                raise UsageError(
+                    f"evaluation.latent_edit: dim={edit['dim']} is not a dimension of a code of {code}: "
+                    f"use {-code} to {code - 1}"
+                )
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:
@@ -67,14 +77,9 @@ class LatentEdit:
 
 
 def edited(code: Tensor, edit: Edit) -> Tensor:
-    """Codes (N, ...) with one dimension of the flat code changed; raises UsageError for a dimension that is none."""
+    """Codes (N, ...) with one dimension of the flat code changed."""
     flat = code.flatten(1).clone()
     dim = int(edit["dim"])
-    if not -flat.shape[1] <= dim < flat.shape[1]:
-        raise UsageError(
-            f"evaluation.latent_edit: dim={dim} is not a dimension of a code of {flat.shape[1]}: "
-            f"use {-flat.shape[1]} to {flat.shape[1] - 1}"
-        )
     value = flat[:, dim]
     if "add" in edit:
         flat[:, dim] = value + edit["add"]

@@ -7,7 +7,15 @@ from typing import Any, ClassVar
 import torch
 
 from vaelab import figures, metrics
-from vaelab.evaluations.base import Context, Result, images_array, images_at, noise, require_positive
+from vaelab.evaluations.base import (
+    Context,
+    Result,
+    images_array,
+    images_at,
+    noise,
+    refuse_missing_rows,
+    require_positive,
+)
 
 
 @dataclass(frozen=True)
@@ -29,10 +37,12 @@ class NoisePerturbation:
         require_positive({"copies": self.copies, "length of index": len(self.index)})
         if self.first_index not in (0, 1):
             raise ValueError(f"first_index={self.first_index} is not 0 or 1")
-        if min(self.index) < self.first_index:
-            raise ValueError(f"index={min(self.index)} is below first_index={self.first_index}")
         if not self.sigma >= 0:
             raise ValueError(f"sigma={self.sigma} is not 0 or more")
+
+    def refuse_missing(self, images: int, code: int) -> None:
+        """Raises UsageError for images that the data set has not."""
+        refuse_missing_rows("noise_perturbation", self.index, self.first_index, images)
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:
