@@ -45,9 +45,20 @@ def test_a_model_brings_the_loss_and_evaluations_that_fit(model: str) -> None:
 
 
 def test_a_group_that_others_look_at_is_missed_in_words() -> None:
-    with pytest.raises(ConfigCompositionException) as refused:
-        composed("~model")
-    assert config.describe_composition_error(refused.value, "train") == "model is missing: give model=..."
+    for override in ("~model", "model=[conv_vae,dcgan]"):
+        with pytest.raises(ConfigCompositionException) as refused:
+            composed(override)
+        words = config.describe_composition_error(refused.value, "train")
+        assert words == "model has not one choice: give model=NAME"
+
+
+def test_an_interpolation_of_no_group_is_quoted() -> None:
+    error = ConfigCompositionException(
+        "Error resolving interpolation '${a.b}', possible interpolation keys: dataset, model"
+    )
+    assert config.describe_composition_error(error, "train").startswith(
+        "Error resolving interpolation '${a.b}'"
+    )
 
 
 def test_an_acgan_of_drawn_faces_is_told_the_hair_colour_unless_another_column_is_asked_for() -> None:
@@ -187,10 +198,18 @@ def test_an_experiment_overrules_defaults_and_is_overruled_by_the_command_line(t
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ("5", "reported=5 is not a list, each {metric: ..., value: ..., when: ..., source: ...}"),
-        ("[loss]", "reported[0]=loss is not {metric: ..., value: ..., when: ..., source: ...}"),
-        ("[{value: 120}]", "reported[0].metric is missing"),
-        ("[{metric: loss, value: 120}, {metric: loss}]", "reported[1].value is missing"),
+        (
+            "5",
+            "reported=5 is not a list, each {metric: ..., value: ..., finding: ..., when: ..., source: ...}",
+        ),
+        ("[loss]", "reported[0]=loss is not {metric: ..., value: ..., finding: ..., when: ..., source: ...}"),
+        ("[{value: 120}]", "reported[0] is not one thing: give metric and value, or finding"),
+        (
+            "[{metric: loss, value: 120}, {metric: loss}]",
+            "reported[1] is not one thing: give metric and value, or finding",
+        ),
+        ("[{metric: loss, value: 120, finding: none}]", "reported[0] is not one thing"),
+        ("[{source: me}]", "reported[0] is not one thing"),
         ("[{metric: 3, value: 120}]", "reported[0].metric=3 is not text"),
         ("[{metric: loss, value: high}]", "reported[0].value=high is not a number"),
         ("[{metric: loss, value: 1, sauce: x}]", "reported[0].sauce (did you mean reported[0].source?)"),

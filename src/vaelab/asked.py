@@ -1,5 +1,6 @@
 """A run that a command asks for: its configuration, its folder, and how far it is."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from vaelab import config
+from vaelab import UsageError, config
 from vaelab.run import SWEEP_ONLY, Run, find, refuse_unwritable, run_name
 
 Failures = dict[str, Exception]  # by the name of the run
@@ -53,6 +54,8 @@ def ask(
     cfg: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str], command: Sequence[str]
 ) -> Asked:
     """The run of a composed configuration; raises UsageError for a configuration that is none."""
+    if any(re.match(r"[+~]*dataset_model\b", override) for override in overrides):
+        raise UsageError("dataset_model follows from dataset and model: give these")
     with open_dict(cfg):
         for key in SWEEP_ONLY:
             cfg.pop(key, None)

@@ -4,7 +4,6 @@ import inspect
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -143,19 +142,20 @@ def evaluations(cfg: DictConfig, network: Network, images: ImageSet | None = Non
     built = {name: _build(node, f"evaluation.{name}") for name, node in (cfg.get("evaluation") or {}).items()}
     for name, evaluation in built.items():
         _refuse_misfit(f"evaluation={name}", evaluation, network)
-        if images is not None and hasattr(evaluation, "refuse_missing"):
-            evaluation.refuse_missing(len(images.images), _code_size(network, images.image_shape))
+    naming = [evaluation for evaluation in built.values() if hasattr(evaluation, "refuse_missing")]
+    if naming and images is not None:
+        code = _code_size(network, images.image_shape)
+        for evaluation in naming:
+            evaluation.refuse_missing(len(images.images), code)
     return {str(name): evaluation for name, evaluation in built.items()}
 
 
 @torch.no_grad()
 def _code_size(network: Any, image_shape: tuple[int, int, int]) -> int:
     """Values of the code of one image; the network is left as it was."""
-    code = (
-        deepcopy(network)
-        .eval()
-        .encode(torch.zeros(1, *image_shape, device=next(network.parameters()).device))
-    )
+    was_training = network.training
+    code = network.eval().encode(torch.zeros(1, *image_shape, device=next(network.parameters()).device))
+    network.train(was_training)
     return int(code.mean.numel())
 
 

@@ -69,6 +69,7 @@ def _train(cfg: DictConfig) -> None:
     chosen = HydraConfig.get()
     asked = ask(cfg, chosen.runtime.choices, chosen.overrides.task, sys.argv)
     if asked.run.is_done():
+        asked.run.tell_reports(asked.cfg)
         print("this run is already done; rerun=true trains it again")
         return print_summary(asked.run)
     from vaelab import job as jobs

@@ -66,10 +66,11 @@ class Trainer:
 
 @dataclass
 class Reported:
-    """A number of others that reports show beside the measured one, in runs that have the values of `when`."""
+    """What others have reported: a number, shown beside that of runs with the values of `when`, or words."""
 
-    metric: str  # as in evaluation/metrics.json
-    value: float
+    metric: str | None = None  # as in evaluation/metrics.json
+    value: float | None = None
+    finding: str | None = None
     when: dict[str, Any] = field(default_factory=dict)  # by dotted keys of the configuration
     source: str | None = None
 
@@ -140,6 +141,10 @@ def check(cfg: DictConfig, schema: type) -> None:
         values.setdefault("evaluation", {})
     _check_keys(values, hints, "", _required(schema))
     for number, reported in enumerate(values.get("reported", [])):
+        if ("finding" in reported) == ("metric" in reported) or ("metric" in reported) != (
+            "value" in reported
+        ):
+            raise UsageError(f"reported[{number}] is not one thing: give metric and value, or finding")
         _check_conditions(reported.get("when", {}), f"reported[{number}].when", values)
 
 
@@ -220,13 +225,10 @@ def describe_composition_error(error: Exception, config_name: str) -> str:
     if "parsing override" in text or "at input" in text:
         return f"{_first_line(text)}: overrides are written key=value"
     chosen_by = re.search(r"Error resolving interpolation '(.+)', possible interpolation keys: (.*)", text)
-    if chosen_by:  # a group whose choice follows those of others, of which one was taken away
-        lacking = next(
-            group
-            for group in re.findall(r"\$\{(\w+)\}", chosen_by[1])
-            if group not in chosen_by[2].split(", ")
-        )
-        return f"{lacking} is missing: give {lacking}=..."
+    if chosen_by:  # a group whose choice follows those of others, of which one was taken away or is a list
+        groups = set(re.findall(r"\$\{(\w+)\}", chosen_by[1])) - set(chosen_by[2].split(", "))
+        if groups:
+            return f"{min(groups)} has not one choice: give {min(groups)}=NAME"
     unknown = re.search(r"Could not (?:override|append to|delete from config\.?) '?([^'\s]+)'?", text)
     if unknown:
         key = unknown[1].split("@")[0].rstrip(".")

@@ -33,6 +33,7 @@ WIDTH = 7.0  # inches
 TITLE, TEXT, SMALL = 10.0, 8.5, 7.5  # points
 GLYPH = 0.55  # a character's mean width in units of the font size
 LEGEND_ROWS = 24
+SPIKE = 10  # times the median, from which a curve needs a logarithmic axis
 LEGEND_TEXT = 48  # characters of a run's name
 BARS = 64  # more dimensions are drawn as one outline
 NAMED = 16  # classes; tables of more have numbers at their axes, and no text inside
@@ -131,17 +132,19 @@ def rate_distortion(
     """Rate against distortion in nats: each line's points (weight, rate, distortion), and models without a rate."""
     figure = _figure(WIDTH * 0.8, 3.8, title)
     ax = figure.subplots()
+    several = any(len(np.unique(weight)) > 1 for weight, _, _ in lines.values())
     for place, (label, (weight, rate, distortion)) in enumerate(lines.items()):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
         ax.plot(rate, distortion, label=label, markersize=5, linewidth=1.2, color=colour, marker=marker)
-        for w in np.unique(weight[np.isfinite(weight)]):
+        for w in np.unique(weight[np.isfinite(weight)]) if several else ():  # the legend names the others
             first = np.flatnonzero(weight == w)[0]  # of its seeds
             at = (rate[first], distortion[first])
             ax.annotate(f"{w:.3g}", at, (4, 4), textcoords="offset points", fontsize=SMALL)
     for place, (label, height) in enumerate(flat.items()):
         dashes = ("--", ":", "-.")[place % 3]
         ax.axhline(height, color=GRAY, linestyle=dashes, linewidth=1.2, label=f"{label} (no rate)")
-    ax.set_xlabel(f"rate: KL (nats per image); each point is named by its {symbol}", fontsize=TEXT)
+    named = f"; each point is named by its {symbol}" if several else ""
+    ax.set_xlabel(f"rate: KL (nats per image){named}", fontsize=TEXT)
     ax.set_ylabel("distortion: −log p(x|z)\n(nats per image)", fontsize=TEXT)
     ax.margins(0.08)
     ax.tick_params(labelsize=SMALL)
@@ -161,12 +164,15 @@ def run_curves(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], title: s
     longest = max(len(textwrap.shorten(name, LEGEND_TEXT)) for name in names)
     columns = max(1, min(len(names), int(WIDTH * 72 / (longest * SMALL * GLYPH + 4 * SMALL))))
     figure = _figure(WIDTH, 2.2 * rows + 0.25 * -(-len(names) // columns), title)
-    axes = iter(figure.subplots(rows, 2, squeeze=False).flat)
+    axes = iter(figure.subplots(rows, min(2, len(panels)), squeeze=False).flat)
     for label, curves in panels.items():
         ax = next(axes)
         for name, (epoch, value) in curves.items():
             ax.plot(epoch, value, color=shades[name], linewidth=1.3, **_marker(len(epoch)))
         _panel(ax, "epoch", label)
+        values = np.concatenate([value for _, value in curves.values()])
+        if values.min() > 0 and values.max() > SPIKE * np.median(values):  # which would press all else flat
+            ax.set_yscale("log")
     for ax in axes:  # those that are left
         ax.axis("off")
     handles = [
@@ -176,8 +182,13 @@ def run_curves(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], title: s
     return figure
 
 
-def along_sizes(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], axis: str, title: str) -> Figure:
-    """One panel for each quantity (axis label -> line -> (size, value)), over the same logarithmic axis of sizes."""
+def along_sizes(
+    panels: Mapping[str, Mapping[str, tuple[Array, Array]]], image_values: float, title: str
+) -> Figure:
+    """One panel for each quantity (axis label -> line -> (size, value)), over a logarithmic axis of code sizes.
+
+    Below each size stands by how much it compresses an image of so many values (0: not known).
+    """
     figure = _figure(WIDTH, 2.8, title)
     axes = figure.subplots(1, len(panels), squeeze=False).flat
     sizes = sorted({float(x) for lines in panels.values() for size, _ in lines.values() for x in size})
@@ -187,10 +198,13 @@ def along_sizes(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], axis: s
             short = textwrap.shorten(name, LEGEND_TEXT, placeholder="…")
             ax.plot(size, value, label=short, color=colour, marker=marker, markersize=4)
         ax.set_xscale("log")
-        ax.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], fontsize=SMALL)
+        ratios = [f"\n{image_values / size:.3g}:1" if image_values else "" for size in sizes]
+        names = [f"{size:,.0f}{ratio}" for size, ratio in zip(sizes, ratios, strict=True)]
+        ax.set_xticks(sizes, names, fontsize=SMALL)
         ax.set_xticks([], minor=True)
-        _panel(ax, axis, label)
-        ax.legend(fontsize=SMALL, frameon=False)
+        _panel(ax, "values of the code; below, the compression", label)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=SMALL, frameon=False, loc="outside lower center", ncols=2)
     return figure
 
 

@@ -31,7 +31,8 @@ Row = dict[str, Any]
 
 # Where a run is kept, whether to train it again, how many are trained with it and what it is compared with are not
 # part of what it is.
-NOT_PART_OF_A_RUN = ("output_dir", "rerun", "trainer.max_members", "chapter", "reported")
+FOR_REPORTS = ("chapter", "reported")
+NOT_PART_OF_A_RUN = ("output_dir", "rerun", "trainer.max_members", *FOR_REPORTS)
 SWEEP_ONLY = ("list",)  # keys of a sweep that no run has
 NOT_IN_A_NAME = ("dataset", "model", "data_dir", *SWEEP_ONLY, *NOT_PART_OF_A_RUN)
 # The order of the columns of metrics.csv; those that a loss adds come last.
@@ -251,6 +252,17 @@ class Run:
             versions=versions(),
             **facts,
         )
+
+    def tell_reports(self, config: DictConfig) -> None:
+        """Takes over what a configuration says for reports alone, which a finished run need not be trained anew for."""
+        own = OmegaConf.to_container(self.config)
+        told = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(own, dict)
+        assert isinstance(told, dict)
+        if any(own.get(key) != told.get(key) for key in FOR_REPORTS):
+            new = own | {key: told.get(key) for key in FOR_REPORTS}
+            self.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(new)))
+            self.__dict__.pop("config", None)
 
     @contextmanager
     def recorded(self) -> Iterator[None]:

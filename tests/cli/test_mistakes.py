@@ -31,6 +31,7 @@ def refused(done: CompletedProcess[str], *words: str) -> None:
         ("trainer.presicion=fp32", ["trainer.presicion", "trainer.precision"]),
         ("dataset=anim", ["dataset=anim", "did you mean anime"]),
         ("model=conv_vea", ["did you mean conv_vae"]),
+        ("dataset_model=anime_acgan", ["dataset_model follows from dataset and model"]),
         ("kl_weight=abc", ["kl_weight=abc", "number"]),
         ("kl_weight=-1", ["kl_weight=-1", "at least 0"]),
         ("epochs=0", ["epochs=0", "at least 1"]),

@@ -1,6 +1,7 @@
 """Sentences say what the numbers say, and nothing where there are none."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +33,11 @@ def test_sentences_of_a_sweep(sweep: Path) -> None:
         " so samples of the prior are not like them.",
     ]
     assert paragraph(sweep, 1) == [
-        "PSNR 26.50 dB, SSIM 0.970, reconstruction 85.00 nats per image. It has no KL term, so no rate, no ELBO and"
-        " no prior to sample from."
+        "PSNR 26.50 dB, SSIM 0.970, reconstruction 85.00 nats per image.",
     ]
     assert answers.across_lines(read(sweep).sections[0]) == [
+        "An autoencoder has no KL term, so no rate, no ELBO and no prior: its samples are of a Gaussian fitted to its"
+        " codes.",
         "PSNR: conv_ae reaches 26.50 dB, 1.50 dB more than the best VAE (conv_vae · λ = 0: 25.00 dB).",
         "SSIM: conv_ae reaches 0.970, 0.010 more than the best VAE (conv_vae · λ = 1: 0.960).",
     ]
@@ -47,7 +49,7 @@ def test_seeds_are_averaged_and_their_spread_is_said(run: Make, tmp_path: Path) 
         run(f"five-{seed}", 5.0, seed=seed, metrics=measured(elbo - 1, 5.0, 20.0, 0.5))
     first = paragraph(tmp_path / "outputs")[0]
     assert "−ELBO is 102.00 nats per image on 1,234 test images (± 2.83 over 2 seeds)" in first
-    assert first.endswith("next is λ = 5 with 103.00, which is within the spread of the seeds.")
+    assert first.endswith("next is λ = 5 with 103.00, which is within the spread of the runs.")
 
 
 def test_samples_are_compared_by_their_distance_to_test_images(run: Make, tmp_path: Path) -> None:
@@ -138,4 +140,53 @@ def test_different_epochs_need_no_warning_where_they_are_what_is_compared(run: M
     run("ae", None, epochs=20)
     assert "did not train for the same time" in warnings()
     run("ae-10", None, epochs=10)
+    assert "did not train for the same time" in warnings()  # the VAE has no run of 20
+    run("vae-20", 1.0, epochs=20)
     assert warnings() == ""
+
+
+def test_what_a_table_says_of_sizes_or_epochs_is_not_said_again(run: Make, tmp_path: Path) -> None:
+    for epochs in (10, 20):
+        run(f"ae-{epochs}", None, epochs=epochs)
+    (section,) = read(tmp_path / "outputs").sections
+    assert answers.paragraphs(section) == []
+    found = {"diversity": ["mode collapse: the samples are all alike"]}
+    run("ae-30", None, epochs=30, info={"findings": found})
+    (section,) = read(tmp_path / "outputs").sections
+    assert answers.paragraphs(section) == [
+        ("conv_ae epochs=30", ["Mode collapse: the samples are all alike."])
+    ]
+
+
+def losses(train: list[float], val: list[float]) -> list[dict[str, Any]]:
+    return [
+        {"epoch": epoch + 1, "step": epoch + 1, "split": split, "kl_weight": 1.0, "loss": values[epoch]}
+        for epoch in range(len(val))
+        for split, values in (("train", train), ("val", val))
+    ]
+
+
+FALLING = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "is_said"),
+    [
+        (FALLING, [9.0, 8.0, 7.0, 7.2, 7.4, 7.6, 7.8, 8.0], True),
+        (FALLING, [9.0, 8.0, 7.0, 7.2, 7.4, 7.6, 7.01, 8.0], False),  # as low again
+        (FALLING, [9.0, 8.0, 7.9, 7.8, 7.6, 7.5, 7.0, 8.0], False),  # only just
+        (FALLING[:2] + [2.0] * 6, [9.0, 8.0, 7.0, 7.2, 7.4, 7.6, 7.8, 8.0], False),  # both have stopped
+        (FALLING[:3], [7.0, 8.0, 9.0], False),  # too few to say
+    ],
+)
+def test_a_validation_loss_that_rises_while_the_other_falls_is_said(
+    train: list[float], val: list[float], is_said: bool, run: Make, tmp_path: Path
+) -> None:
+    run("one", 1.0, rows=losses(train, val), epochs=len(val))
+    words = (
+        "The validation loss was lowest after epoch 3 of 8 (7; 8 at the end) while the training loss still fell: it has"
+        " overfitted."
+    )
+    assert (words in paragraph(tmp_path / "outputs")) == is_said
+    run("five", 5.0, rows=losses(train, val), epochs=len(val))
+    assert (f"λ = 5: {words[0].lower()}{words[1:]}" in paragraph(tmp_path / "outputs")) == is_said

@@ -119,8 +119,10 @@ def test_runs_of_one_configuration_are_named_by_their_experiments(run: Make, tmp
 
 
 def test_copies_of_all_runs_stand_below_their_images(run: Make, tmp_path: Path) -> None:
-    run("ae", None, stored=noisy(5.0, NOISE), metrics={"psnr": 20.0} | OF_NOISE)
-    run("vae", 1.0, stored=noisy(-1.0, NOISE), metrics={"psnr": 19.0} | OF_NOISE | {"perturbed_ssim": 0.75})
+    asked = {"noise_perturbation": {"sigma": 0.5}}
+    run("ae", None, stored=noisy(5.0, NOISE), metrics={"psnr": 20.0} | OF_NOISE, evaluation=asked)
+    of_vae = {"psnr": 19.0} | OF_NOISE | {"perturbed_ssim": 0.75}
+    run("vae", 1.0, stored=noisy(-1.0, NOISE), metrics=of_vae, evaluation=asked)
     found = section(tmp_path / "outputs")
     matrix = codes.perturbed(found, 1.0)
     assert matrix is not None
@@ -133,10 +135,13 @@ def test_copies_of_all_runs_stand_below_their_images(run: Make, tmp_path: Path) 
     np.testing.assert_allclose(shown[5], [0.2, 0.3], atol=0.02)
     table = comparisons.perturbed(found)
     assert table is not None
-    assert table.rows == (("conv_vae · λ = 1", 0.025, 16.5, 0.75), ("conv_ae", 0.025, 16.5, 0.25))
+    assert table.rows == (
+        ("conv_vae · λ = 1", 0.5, 0.025, 16.5, 0.75, 19.0),
+        ("conv_ae", 0.5, 0.025, 16.5, 0.25, 20.0),
+    )
     assert "The noise was the same for all of them." in text_of(tmp_path / "outputs")
     document = (tmp_path / "outputs/report/report.md").read_text()
-    assert "| conv\\_ae | 0.025 | 16.5 | 0.25 |" in document
+    assert "| conv\\_ae | 0.5 | 0.025 | 16.5 | 0.25 | 20 |" in document
     assert (tmp_path / "outputs/report/figures/1-digits-noise-perturbation.png").is_file()
 
 
@@ -210,10 +215,13 @@ def moved() -> Arrays:
 def test_edits_stand_below_reconstructions_in_words(run: Make, tmp_path: Path) -> None:
     run("ae", None, stored=moved(), evaluation={"latent_edit": {"edits": EDITS}})
     (matrix,) = codes.edited(section(tmp_path / "outputs"), 1.0)
-    assert [strip.label for strip in matrix.strips] == ["original", "reconstruction", *WORDS]
+    rows = [label for words in WORDS for label in (words, f"{words}: difference × 1.4")]
+    assert [strip.label for strip in matrix.strips] == ["original", "reconstruction", *rows]
     shown = [decoded(strip.sheet.uri).reshape(SIDE, 2, SIDE).mean((0, 2)) for strip in matrix.strips]
     np.testing.assert_allclose(shown[1], [0.2, 0.8], atol=0.02)
-    np.testing.assert_allclose(shown[4], [0.4, 0.5], atol=0.02)
+    np.testing.assert_allclose(shown[6], [0.4, 0.5], atol=0.02)
+    np.testing.assert_allclose(shown[3], [0.2 / 0.7, 1], atol=0.02)  # the largest difference is white
+    np.testing.assert_allclose(shown[7], [0.2 / 0.7, 0.3 / 0.7], atol=0.02)
     assert matrix.strips[0].columns == ("image 0", "image 3")
     text = text_of(tmp_path / "outputs")
     assert all(words in text for words in WORDS)
@@ -403,7 +411,6 @@ def test_runs_of_the_same_epochs_have_no_table_of_them(sweep: Path) -> None:
 @pytest.mark.parametrize("weight", [None, 1.0])
 def test_the_loss_inside_epochs_is_drawn(weight: float | None, run: Make, tmp_path: Path) -> None:
     run("plain", 5.0)
-    assert charts.loss_by_iteration(section(tmp_path / "outputs")) is None
     steps = [
         {"epoch": 1 + (step > 10), "step": step, "split": "steps", "loss": 100 - step}
         for step in range(2, 21, 2)
@@ -411,7 +418,7 @@ def test_the_loss_inside_epochs_is_drawn(weight: float | None, run: Make, tmp_pa
     rows = history(2, -100.0)
     run("inside", weight, rows=[*rows[:1], *steps[:5], *rows[1:3], *steps[5:], *rows[3:]])
     found = section(tmp_path / "outputs")
-    figure = charts.loss_by_iteration(found)
+    figure = charts.learning_curve(found, *charts.CURVES["loss"])
     assert figure is not None
     (thin,) = [t for t in figure.traces if t["meta"] == "inside" and t["name"].endswith("(train)")]
     assert (thin["line"]["width"], thin["line"]["dash"]) == (1.0, "solid")
@@ -433,12 +440,20 @@ def test_the_best_epochs_are_said_where_they_are_neither_the_fewest_nor_the_most
 
 
 def test_who_suffers_most_from_noise_is_said(run: Make, tmp_path: Path) -> None:
-    run("vae", 1.0, metrics=measured(-120.0, 30.0, 22.0, 0.96) | OF_NOISE)
-    assert comparisons.under_noise(section(tmp_path / "outputs")) == []
-    run("ae", None, metrics={"psnr": 25.0} | OF_NOISE | {"perturbed_psnr": 11.0})
+    vae = measured(-120.0, 30.0, 22.0, 0.96) | OF_NOISE
+    for name in ("vae", "vae-2"):  # made again, with the same result
+        run(name, 1.0, metrics=vae, stored=noisy(5.0, NOISE))
     assert comparisons.under_noise(section(tmp_path / "outputs")) == [
-        "Decoded from their codes and noise, images stay nearest to the originals for conv_vae · λ = 1 (PSNR 16.50 dB)"
-        " and go farthest for conv_ae (11.00 dB)."
+        "The noise was the same for all of them."
+    ]
+    worse, worst = ({"psnr": 25.0} | OF_NOISE | {"perturbed_psnr": psnr} for psnr in (11.0, 5.0))
+    run("ae", None, metrics=worse, stored=noisy(-1.0, NOISE))
+    run("other", None, lr=1, metrics=worst, stored=noisy(-1.0, NOISE[:1]))  # of other images
+    asked = {"noise_perturbation": {"sigma": 9.0}}
+    run("strong", None, lr=2, metrics=worst, stored=noisy(-1.0, NOISE), evaluation=asked)
+    assert comparisons.under_noise(section(tmp_path / "outputs"))[:1] == [
+        "Decoded from their codes and noise, images stay nearest to the originals for conv_vae · λ = 1 · seed"
+        " 0 (PSNR 16.50 dB) and go farthest for conv_ae lr=None (11.00 dB)."
     ]
 
 
@@ -453,3 +468,17 @@ def test_models_of_one_weight_are_told_apart_by_colour(run: Make, tmp_path: Path
     shades = charts.colours(section(tmp_path / "outputs"))
     assert shades["vae-1"] == shades["vae-2"] != shades["vae-1-5"] == shades["vae-2-5"]
     assert len(set(shades.values())) == 4
+
+
+def test_what_was_reported_in_words_is_there_once(run: Make, tmp_path: Path) -> None:
+    told = [
+        {"finding": "All is <b>blurred</b>", "source": "report B"},
+        {"finding": 3},
+        {"finding": "Nothing"},
+    ]
+    for weight in (1.0, 100.0):
+        run(f"vae-{weight:g}", weight, reported=told)
+    assert comparisons.told(section(tmp_path / "outputs")) == ["All is <b>blurred</b> (report B)", "Nothing"]
+    assert comparisons.reported(collection(tmp_path / "outputs")) is None
+    assert text_of(tmp_path / "outputs").count("All is <b>blurred</b> (report B)") == 1
+    assert "- Reported: Nothing" in (tmp_path / "outputs/report/report.md").read_text()

@@ -9,6 +9,7 @@ from vaelab import UsageError
 from vaelab.report.records import Collection, collect, find
 
 from .conftest import Make
+from .test_report import written
 
 
 def read(folder: Path, pattern: str = "") -> Collection:
@@ -180,3 +181,21 @@ def test_one_setting_says_more_than_the_experiment(run: Make, tmp_path: Path) ->
         run(f"experiment={name}", 1.0, lr=lr)
     (section,) = read(tmp_path / "outputs").sections
     assert sorted(line.label for line in section.lines) == ["conv_vae lr=0.001", "conv_vae lr=0.005"]
+
+
+def test_names_are_ordered_by_their_numbers_whatever_their_digits(run: Make, tmp_path: Path) -> None:
+    for epochs, name in ((10, "epochs=10"), (5, "epochs=5"), (7, "٣"), (8, "a")):
+        run(name, 1.0, epochs=epochs)
+    (section,) = read(tmp_path / "outputs").sections
+    assert [r.name for r in section.records] == ["a", "epochs=5", "epochs=10", "٣"]
+
+
+def test_a_chapter_of_two_data_sets_says_which(run: Make, tmp_path: Path) -> None:
+    run("one", 1.0, chapter=" AE\nand VAE ")
+    run("two", 1.0, chapter="AE and VAE", dataset={"name": "eyes", "fingerprint": "xyz"})
+    run("three", 1.0, status="running")
+    run("blank", 5.0, status="running", chapter="  ")
+    run("long", 1.0, chapter="x" * 300)
+    titles = [section.title for section in read(tmp_path / "outputs").sections]
+    assert titles == ["AE and VAE · digits", "x" * 300, "AE and VAE · eyes", "digits"]  # without numbers last
+    written(tmp_path / "outputs")  # no name of a file is too long

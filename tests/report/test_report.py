@@ -251,7 +251,14 @@ def test_charts_are_figures_that_plotly_accepts(sweep: Path, run: Make) -> None:
     (section,) = collect(str(sweep), sweep / "report").sections
     figures = page._figures(section)
     assert set(figures) == {
-        *("rate-distortion-0", "curve-negative_elbo", "curve-reconstruction", "curve-kl", "curve-psnr"),
+        *(
+            "rate-distortion-0",
+            "curve-negative_elbo",
+            "curve-reconstruction",
+            "curve-kl",
+            "curve-psnr",
+            "curve-loss",
+        ),
         *("kl-heat-map", "active-units", "aggregate-posterior"),
     }
     for name, figure in figures.items():

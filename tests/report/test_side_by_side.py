@@ -79,7 +79,7 @@ def test_sentences_say_what_the_numbers_of_samples_say(zoo: Path) -> None:
         (of_samples(0.6, 0.001, 0.03), "less sharp: 0.33 times as sharp as those of conv_vae"),
         (of_samples(0.6, 0.001, 0.03), "less diverse than those of conv_vae"),
         (of_samples(0.6, 0.001, 0.03), "farther from training images than test images are (0.03 and 0.02)"),
-        (of_samples(0.6, 0.001, 0.015), "(0.015 and 0.02), as copies are, and blurry images, too"),
+        (of_samples(0.6, 0.001, 0.015), "(0.015 and 0.02): copies are so, and blurry images, too"),
         (of_samples(0.46, 0.1, 0.02), "about as diverse as those of conv_vae"),
         (
             of_samples(0.46, 0.1, 0.02),

@@ -70,6 +70,7 @@ def launch(launcher: Launcher, jobs: Sequence[Job]) -> Failures:
     left = [(overrides, one) for overrides, one in jobs if one.state != "done"]
     for _, one in jobs:
         if one.state == "done":
+            one.run.tell_reports(one.cfg)
             print(f"already done: {one.run.folder}", file=sys.stderr)
     if not left:
         return {}

@@ -12,13 +12,14 @@ TERMS = {
     "reconstruction": "reconstruction\n(nats per image)",
     "kl": "KL\n(nats per image)",
     "loss": "weighted loss\n(as optimised)",
+    "mse": "MSE",
 }
 Row = dict[str, float | int | str]
 
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """−ELBO, reconstruction and KL by epoch, and the loss where it is not one of these; reads the history alone.
+    """−ELBO, reconstruction, KL and MSE by epoch, and the loss where it is not one of these; reads the history alone.
 
     Where log_every kept steps inside the epochs, they are drawn too.
     """

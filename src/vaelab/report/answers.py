@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.report.records import Collection, Line, Record, Section, repeats
-from vaelab.report.series import by_epochs
+from vaelab.report.records import Collection, Line, Record, Section, number, repeats
+from vaelab.report.series import by_code_size, by_epochs
 
 UNLIKE = math.log(1.5)  # of the ratio of two standard deviations, from which they are called unlike
+RISEN = 0.005  # of the lowest validation loss, from which it has risen
+EARLY = 0.8  # of all epochs
 SAMPLES = 64  # of the prior, whose nearest test image is looked for
 
 
@@ -26,6 +28,17 @@ class Mean:
     repeats: str  # the runs in words
 
 
+def paragraphs(section: Section) -> list[tuple[str, list[str]]]:
+    """Each line's label and sentences; what a table of epochs or code sizes says is not said again."""
+    tables = (*by_epochs(section), *by_code_size(section))
+    tabled = {record.name for series in tables for _, group in series.points for record in group.records}
+    found = []
+    for line in section.lines:
+        whole = line.has_several_weights or any(record.name not in tabled for record in line.records)
+        found.append((line.label, paragraph(line) if whole else _of_training(line)))
+    return [(label, sentences) for label, sentences in found if sentences]
+
+
 def paragraph(line: Line) -> list[str]:
     """Sentences on the evaluated runs of one line."""
     if not line.by_weight():
@@ -33,19 +46,25 @@ def paragraph(line: Line) -> list[str]:
     if line.kind == "GAN":
         return _of_gan(line)
     if not line.has_kl:
-        return _without_kl(line)
+        return [*_without_kl(line), *_of_training(line)]
     return [
         *_best_elbo(line),
         *_best_images(line),
         *_from_low_to_high(line),
         *_active_units(line),
         *_without_prior(line),
+        *_of_training(line),
     ]
 
 
 def across_lines(section: Section) -> list[str]:
-    """Sentences that compare reconstructions of models without a KL term and with one, on the same images."""
+    """What models without a KL term lack, and their reconstructions beside those of models with one."""
     sentences = []
+    if any(line.kind == "AE" and line.by_weight() for line in section.lines):
+        sentences.append(
+            "An autoencoder has no KL term, so no rate, no ELBO and no prior: its samples are of a Gaussian fitted"
+            " to its codes."
+        )
     for metric, digits, unit in (("psnr", 2, " dB"), ("ssim", 3, "")):
         vae, other = (_best_run(section, metric, has_kl) for has_kl in (True, False))
         if vae is None or other is None:
@@ -91,12 +110,22 @@ def warnings(collection: Collection, section: Section) -> list[str]:
             "Because of these conventions β_eff is plotted instead of λ: the weight of the KL against the summed"
             " negative log-likelihood of a unit-variance Gaussian (or of the Bernoulli), in nats."
         )
-    if not by_epochs(section):  # the table of epochs says it, and what it does
+    if not _same_epochs(section):  # the table of epochs says it, and what it does
         found += _differing(
             section, "epochs", lambda r: r.config.get("epochs"), "did not train for the same time"
         )
     found += _differing(section, "vaelab version", _version, "may measure in another way")
     return found
+
+
+def _same_epochs(section: Section) -> bool:
+    """Whether there is a table of epochs, and all models were trained for each of its numbers of epochs."""
+    epochs: dict[str, set[str]] = {}
+    for record in section.records:
+        rest = {k: v for k, v in record.line.items() if k != "epochs"} | {"kl_weight": record.kl_weight}
+        epochs.setdefault(repr(sorted(rest.items(), key=str)), set()).add(str(record.config.get("epochs")))
+    sets = list(epochs.values())
+    return all(found == sets[0] for found in sets)
 
 
 def _sizes(record: Record) -> str:
@@ -164,7 +193,7 @@ def _best_elbo(line: Line) -> list[str]:
     close = best.runs > 1 and best.value - second.value < max(best.deviation, second.deviation)
     return [
         f"λ = {best.weight:g} has the best ELBO: {number}; {next_best}"
-        + (", which is within the spread of the seeds." if close else ".")
+        + (", which is within the spread of the runs." if close else ".")
     ]
 
 
@@ -292,10 +321,48 @@ def _without_kl(line: Line) -> list[str]:
         ]
         seeds = f" (means of {repeats(records)})" if len(records) > 1 else ""
         if parts:
-            sentences.append(
-                f"{', '.join(parts)}{seeds}. It has no KL term, so no rate, no ELBO and no prior to sample from."
-            )
+            sentences.append(f"{', '.join(parts)}{seeds}.")
     return sentences
+
+
+def _of_training(line: Line) -> list[str]:
+    """Where training went too far, and what was found of the samples, for each run of an AE or VAE."""
+    sentences = []
+    runs = [record for record in line.records if record.is_evaluated]
+    for record in runs:
+        parts = [f"λ = {record.kl_weight:g}"] if line.has_several_weights else []
+        parts += [f"seed {record.seed}"] if len({str(r.seed) for r in runs}) > 1 else []
+        found = [*_too_long(record)]
+        found += [s for name in ("diversity", "nearest_neighbours") for s in record.findings.get(name, ())]
+        who = ", ".join(parts)
+        sentences += [f"{who}: {s.removesuffix('.')}." if who else _sentence(s) for s in found]
+    return sentences
+
+
+def _too_long(record: Record) -> list[str]:
+    """Whether the validation loss rose while the training loss still fell."""
+    rows = {
+        split: [
+            row for row in record.history if row.get("split") == split and number(row.get("loss")) is not None
+        ]
+        for split in ("train", "val")
+    }
+    # While λ is warmed up, losses of different epochs are different sums.
+    weights = {row.get("kl_weight") for row in rows["train"]}
+    train, val = (
+        {int(row["epoch"]): float(row["loss"]) for row in rows[split]} for split in ("train", "val")
+    )
+    if len(weights) > 1 or len(val) < 4:
+        return []
+    best, last = min(val, key=lambda epoch: val[epoch]), max(val)
+    least = min(val[epoch] for epoch in sorted(val)[-3:])
+    rose = least - val[best] > RISEN * abs(val[best])
+    if not rose or best > EARLY * last or train.get(last, math.inf) >= train.get(best, -math.inf):
+        return []
+    return [
+        f"the validation loss was lowest after epoch {best} of {last} ({val[best]:.5g}; {val[last]:.5g} at the end)"
+        " while the training loss still fell: it has overfitted"
+    ]
 
 
 def _of_gan(line: Line) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from plotly.colors import sample_colorscale
 
 from vaelab.report import series
-from vaelab.report.records import Line, Record, Section
+from vaelab.report.records import Line, Record, Section, image_values
 
 # Dark to light orders λ for every eye, also in gray; its ends would not be seen on a dark page and on paper.
 SCALE, DARKEST, PALEST = "Viridis", 0.25, 0.88
@@ -21,9 +21,11 @@ INSTEAD = (*BESIDE, "#2a8fbd", "#2f9e6e", "#6b8e00", "#b5493a")  # where the sca
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 CURVES = {
+    "loss": ("loss", "loss, as it was optimised"),
     "negative_elbo": ("elbo", "−ELBO (nats per image)"),
     "reconstruction": ("reconstruction", "reconstruction (nats per image)"),
     "kl": ("kl", "KL (nats per image)"),
+    "mse": ("mse", "validation MSE"),
     "psnr": ("psnr", "validation PSNR (dB)"),
 }
 GAME = {
@@ -36,7 +38,7 @@ GAME = {
     "class_accuracy_real": "class accuracy, real images",
     "class_accuracy_fake": "class accuracy, generated images",
 }
-ITERATIONS = "loss by iteration, as it was optimised"
+ITERATIONS = "loss by iteration, as it was optimised"  # of report.md
 SIZES = {"psnr": "PSNR (dB)", "ssim": "SSIM"}  # over the size of the code
 MOST_POINTS = 1000  # of one curve, for log_every may keep each step of a long training
 LEAST_KL = 1e-3  # nats; less is drawn as this
@@ -65,7 +67,7 @@ def colours(section: Section) -> dict[str, str]:
     The scale is not used where several lines have one λ each.
     """
     with_kl = [line for line in section.lines if line.has_kl]
-    on_scale = len(with_kl) < 2 or any(line.has_several_weights for line in with_kl)
+    on_scale = len(with_kl) == 1 or section.has_several_weights
     weights = sorted({w for r in section.records if (w := section.weight(r)) is not None})
     places = np.linspace(DARKEST, PALEST, max(2, len(weights)))
     scale = dict(zip(weights, sample_colorscale(SCALE, list(places)), strict=False))
@@ -122,7 +124,7 @@ def _along_weight(
         error_y={"type": "data", "array": [y[1] for _, y in means]} if several else None,
         mode="lines",
         line={"color": WITHOUT_KL, "width": 1.5, "dash": DASHES[number % len(DASHES)]},
-        name=_text(line.label) + (": mean over seeds ± standard deviation" if several else ""),
+        name=_text(line.label) + (": mean over runs ± standard deviation" if several else ""),
         hoverinfo="skip",
         showlegend=named or several,
     )
@@ -229,11 +231,6 @@ def learning_curve(section: Section, column: str, title: str) -> Chart | None:
     return figure
 
 
-def loss_by_iteration(section: Section) -> Chart | None:
-    """The weighted loss of AEs and VAEs inside epochs; None where log_every kept no rows there."""
-    return learning_curve(section, "loss", ITERATIONS) if inside_epochs(section) else None
-
-
 def inside_epochs(section: Section) -> list[Record]:
     """The runs whose loss was kept inside epochs."""
     return [record for record in section.records if record.inside("loss")[2]]
@@ -261,9 +258,11 @@ def by_code_size(section: Section, metric: str, title: str) -> Chart | None:
         )
     if not figure.traces:
         return None
-    _axes(figure, "values of the code", title)
+    _axes(figure, "values of the code; below, how many times as many an image has", title)
     ticks = sorted(sizes)
-    figure.layout["xaxis"] |= {"type": "log", "tickvals": ticks, "ticktext": [f"{t:,.0f}" for t in ticks]}
+    values = image_values(section)
+    texts = [f"{t:,.0f}" + (f"<br>{values / t:.3g}:1" if values else "") for t in ticks]
+    figure.layout["xaxis"] |= {"type": "log", "tickvals": ticks, "ticktext": texts}
     return figure
 
 

@@ -1,12 +1,13 @@
 """Pictures of codes that were moved, by noise or by hand, and whether the noise was the same."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from vaelab.report.pictures import Matrix, Strip, strip_of
-from vaelab.report.records import Array, Record, Section, number
+from vaelab.report.records import Array, Record, Section, flatten, number
 
 COLUMNS = 20  # images of one row
 COPIES = 10  # rows of one run
@@ -51,6 +52,20 @@ def same_noise(section: Section) -> str:
     )
 
 
+def perturbed_alike(section: Section) -> list[Record]:
+    """The runs that made images from the codes of the same images, with noise of the same size."""
+    found = _of_noise(section)
+    runs = [record for record in section.records if record.name in found]
+    sizes = [str(sigma(record)) for record in runs]
+    return [r for r, size in zip(runs, sizes, strict=True) if size == max(sizes, key=sizes.count)]
+
+
+def sigma(record: Record) -> float:
+    """The standard deviation of the noise on the codes, as it was asked for; NaN where that is no number."""
+    asked = number(flatten(record.config).get("evaluation.noise_perturbation.sigma"))
+    return math.nan if asked is None else asked
+
+
 def edited(section: Section, scale: float) -> tuple[Matrix, ...]:
     """For each run with edited codes the images, their reconstructions, and one row for each edit."""
     found: list[Matrix] = []
@@ -62,6 +77,12 @@ def edited(section: Section, scale: float) -> tuple[Matrix, ...]:
         rows = [("original", stored["original"]), ("reconstruction", stored["reconstruction"])]
         rows += [(name, images[:, place]) for place, name in enumerate(edits(record, images.shape[1]))]
         columns = [f"image {i}" for i in stored["index"][:COLUMNS].tolist()]
+        apart = np.abs(images.astype(np.float32) - stored["reconstruction"][:COLUMNS, None])
+        gain = 1 / max(1e-3, float(apart.max(initial=0.0)))
+        named = [
+            (f"{name}: difference × {gain:.2g}", gain * apart[:, k]) for k, (name, _) in enumerate(rows[2:])
+        ]
+        rows[2:] = [row for pair in zip(rows[2:], named, strict=True) for row in pair]
         strips = tuple(strip_of(record.name, name, row[:COLUMNS], columns, scale) for name, row in rows)
         found.append(Matrix(f"edited-{len(found)}", section.labels[record.name], strips))
     return tuple(found)

@@ -1,11 +1,11 @@
 """Tables of published experiments: what was reported, sizes of the code, epochs, images from codes and noise."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vaelab.report import codes
-from vaelab.report.records import Collection, Record, Section, number
+from vaelab.report.records import Collection, Record, Section, image_values
 from vaelab.report.series import Series, by_code_size, by_epochs
 from vaelab.report.side_by_side import Group
 from vaelab.report.table import references
@@ -34,7 +34,7 @@ def reported(collection: Collection) -> Table | None:
             last = "\uffff"  # runs of no experiment
             place = (name.removesuffix(TUNED) or last, name.endswith(TUNED))
             found += [
-                (place, (name or "–", section.dataset, section.labels[record.name], *cells))
+                (place, (name or "–", section.dataset, _with_model(section, record), *cells))
                 for cells in _against_reported(record)
             ]
     if not found:
@@ -50,7 +50,7 @@ def code_sizes(section: Section) -> Table | None:
     rows: list[tuple[Value, ...]] = []
     for size, group in sorted(points, key=lambda point: point[0]):
         metrics = [group.mean(metric) for metric in ("psnr", "ssim", "mse")]
-        ratio = _image_values(group.records[0]) / size
+        ratio = (image_values(section) or math.nan) / size
         rows.append((group.name, size, ratio, *metrics, group.fact("parameters")))
     heads = ("model", "code size", "compression ratio", "PSNR (dB)", "SSIM", "MSE", "parameters")
     return Table(heads, tuple(rows)) if rows else None
@@ -73,25 +73,38 @@ def perturbed(section: Section) -> Table | None:
     for record in section.records:
         values = [record.metric(f"perturbed_{metric}") for metric in OF_NOISE]
         if any(map(math.isfinite, values)):
-            rows.append((section.labels[record.name], *values))
-    return Table(("run", "MSE", "PSNR (dB)", "SSIM"), tuple(rows)) if rows else None
+            rows.append((section.labels[record.name], codes.sigma(record), *values, record.metric("psnr")))
+    heads = ("run", "σ", "MSE", "PSNR (dB)", "SSIM", "PSNR without noise (test split)")
+    return Table(heads, tuple(rows)) if rows else None
+
+
+def told(section: Section) -> list[str]:
+    """What was reported in words of the runs of a section, each once."""
+    found = []
+    for record in section.records:
+        entries = record.config.get("reported")
+        for entry in entries if isinstance(entries, list) else []:
+            words = entry.get("finding") if isinstance(entry, dict) else None
+            if words and isinstance(words, str):
+                found.append(f"{words} ({entry['source']})" if entry.get("source") else words)
+    return list(dict.fromkeys(found))
 
 
 def along_epochs(section: Section) -> list[str]:
     """What more epochs do to the PSNR of each model."""
-    return [_along(series, "after {:,.0f} epochs") for series in by_epochs(section)]
+    return [_along(series, _after) for series in by_epochs(section)]
 
 
 def along_code_sizes(section: Section) -> list[str]:
     """What larger codes do to the PSNR of each model."""
-    return [_along(series, "with a code of {:,.0f} values") for series in by_code_size(section)]
+    return [_along(series, "with a code of {:,.0f} values".format) for series in by_code_size(section)]
 
 
 def under_noise(section: Section) -> list[str]:
     """Whose images suffer least and most from noise on their codes, and whether the noise was the same."""
     same = codes.same_noise(section)
-    measured = [r for r in section.records if math.isfinite(r.metric("perturbed_psnr"))]
-    if len(measured) < 2:
+    measured = [r for r in codes.perturbed_alike(section) if math.isfinite(r.metric("perturbed_psnr"))]
+    if len({r.metric("perturbed_psnr") for r in measured}) < 2:
         return [same] if same else []
     best, worst = (f(measured, key=lambda r: r.metric("perturbed_psnr")) for f in (max, min))
     apart = (
@@ -102,17 +115,26 @@ def under_noise(section: Section) -> list[str]:
     return [apart, same] if same else [apart]
 
 
-def _along(series: Series, place: str) -> str:
+def _along(series: Series, place: Callable[[float], str]) -> str:
     """The PSNR at both ends of a series, and the best where it is at neither."""
     setting, psnr = series.curve("psnr")
     if not psnr:
         return f"{series.label}: no run has a PSNR."
-    words = [f"{value:.2f} dB {place.format(x)}" for x, value in zip(setting, psnr, strict=True)]
+    words = [f"{value:.2f} dB {place(x)}" for x, value in zip(setting, psnr, strict=True)]
     if len(words) == 1:
         return f"{series.label}: PSNR is {words[0]}."
     best = psnr.index(max(psnr))
     between = f"; the best is {words[best]}" if 0 < best < len(psnr) - 1 else ""
     return f"{series.label}: PSNR is {words[0]} and {words[-1]}{between}."
+
+
+def _after(epochs: float) -> str:
+    return f"after {epochs:,.0f} epoch{'' if epochs == 1 else 's'}"
+
+
+def _with_model(section: Section, record: Record) -> str:
+    label = section.labels[record.name]
+    return label if label.startswith(record.model) else f"{record.model} · {label}"
 
 
 def _against_reported(record: Record) -> list[tuple[Value, ...]]:
@@ -144,10 +166,3 @@ def _reported(group: Group, metric: str) -> str:
     entries: Sequence[dict[str, object]] = [e for record in group.records for e in references(record)]
     values = [f"{entry['value']:g}" for entry in entries if entry["metric"] == metric]
     return ", ".join(dict.fromkeys(values))
-
-
-def _image_values(record: Record) -> float:
-    """Values of one image: pixels times channels; NaN where the run does not say."""
-    shape = [number(length) for length in record.info["dataset"].get("shape") or []]
-    lengths = [length for length in shape if length is not None]
-    return math.prod(lengths) if lengths and len(lengths) == len(shape) else math.nan

@@ -16,13 +16,14 @@ from vaelab.report import answers, comparisons, side_by_side
 from vaelab.report.charts import CURVES, GAME, ITERATIONS, SIZES, inside_epochs, training_curve
 from vaelab.report.page import amount, conventions, headline, state
 from vaelab.report.pictures import Matrix, Strip
-from vaelab.report.records import Collection, Section
+from vaelab.report.records import Collection, Section, image_values
 from vaelab.report.series import by_code_size
 from vaelab.report.shown import Shown
 from vaelab.report.table import SHOWN
 
 MOST_ROWS = 24  # of one figure
 MOST_EDITED = 8  # runs with a figure of their own
+LONGEST_NAME = 60  # of a chapter in the name of a file
 
 if TYPE_CHECKING:
     from vaelab.figures import Figure
@@ -35,15 +36,26 @@ def markdown(
     lines = [f"# {headline(collection)}", ""]
     lines += [f"- {_escaped(name)} is left out: {_escaped(why)}" for name, why in collection.refused]
     lines += _numbers("## Reported and measured", comparisons.reported(collection))
+    written: set[str] = set()
     for place, (section, pictures) in enumerate(zip(collection.sections, shown, strict=True)):
-        lines += ["", f"## {_escaped(section.title)}", "", *_answers(collection, section)]
+        lines += [
+            "",
+            f"## {_escaped(section.title)}",
+            "",
+            _images(section),
+            "",
+            *_answers(collection, section),
+        ]
         lines += [*_comparisons(section), *_side_by_side(section)]
         for name, caption, figure in _figures(section, pictures):
-            file = Path(
-                "figures", f"{place + 1}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', section.title)}-{name}.png"
-            )
+            title = re.sub(r"[^A-Za-z0-9_.-]+", "_", section.title)[:LONGEST_NAME]
+            file = Path("figures", f"{place + 1}-{title}-{name}.png")
+            written.add(file.name)
             figures.save(figure, folder / file, dpi)
             lines += ["", f"![{_escaped(caption)}]({file.as_posix()})", "", f"*{_escaped(caption)}*"]
+    for old in (folder / "figures").glob("[0-9]*-*.png"):  # of a report on other runs
+        if old.name not in written:
+            old.unlink()
     lines += [
         "",
         "## All runs",
@@ -55,10 +67,18 @@ def markdown(
     return "\n".join(lines) + "\n"
 
 
+def _images(section: Section) -> str:
+    """The data that the runs of a section share."""
+    sizes = ", ".join(f"{size:,} {split}" for split, size in section.records[0].sizes.items())
+    return f"{len(section.records)} runs on {_escaped(section.dataset)}, the images {section.fingerprint}: {sizes}"
+
+
 def _answers(collection: Collection, section: Section) -> Iterator[str]:
-    for line in section.lines:
-        yield from (f"**{_escaped(line.label)}**", "")
-        yield from (f"- {_escaped(sentence)}" for sentence in answers.paragraph(line))
+    yield from (f"- Reported: {_escaped(finding)}" for finding in comparisons.told(section))
+    yield ""
+    for label, sentences in answers.paragraphs(section):
+        yield from (f"**{_escaped(label)}**", "")
+        yield from (f"- {_escaped(sentence)}" for sentence in sentences)
         yield ""
     yield from (f"- {_escaped(s)}" for s in answers.across_lines(section))
     yield from (f"- Before you compare: {_escaped(w)}" for w in answers.warnings(collection, section))
@@ -102,18 +122,28 @@ def _numbers(head: str, table: comparisons.Table | None, sentences: Sequence[str
 
 def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]]:
     """The name of each figure's file, what it shows, and the figure."""
+    if sizes := _sizes(section):
+        caption = f"PSNR and SSIM by the size of the code on {_of(section)}"
+        yield "code-size", caption, figures.along_sizes(sizes, image_values(section), caption)
+    if shown.perturbed is not None:
+        caption = f"Images from codes and noise of {_of(section)}"
+        rows = _equal(shown.perturbed.strips[:MOST_ROWS])
+        yield "noise-perturbation", caption, figures.image_rows(rows, caption)
+    for matrix in shown.edited[:MOST_EDITED]:
+        caption = f"Edited codes of {matrix.title} on {_of(section)}"
+        yield matrix.id, caption, figures.image_rows(_equal(matrix.strips[:MOST_ROWS]), caption)
     for place, convention in enumerate(conventions(section)):
         plane = _plane(section, convention)
         if plane is not None:
             name = "rate-distortion" + (f"-{place + 1}" if place else "")
-            yield name, f"Rate against distortion on the test split of {section.dataset}", plane
+            yield name, f"Rate against distortion on the test split of {_of(section)}", plane
     curves = {title: _curves(section, column) for column, title in CURVES.values()}
     curves = {title.replace(" (", "\n("): found for title, found in curves.items() if found}
     if curves:
-        caption = f"Learning curves on the validation split of {section.dataset}"
+        caption = f"Learning curves on the validation split of {_of(section)}"
         yield "learning-curves", caption, figures.run_curves(curves, caption)
     if found := _losses(section):
-        caption = f"Loss by iteration on the training split of {section.dataset}"
+        caption = f"Loss by iteration on the training split of {_of(section)}"
         yield (
             "loss-by-iteration",
             caption,
@@ -122,26 +152,21 @@ def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]
     game = {title: _training_curves(section, column) for column, title in GAME.items()}
     game = {title.replace(" (", "\n("): found for title, found in game.items() if found}
     if game:
-        caption = f"The game of generator and discriminator on {section.dataset}"
+        caption = f"The game of generator and discriminator on {_of(section)}"
         yield "game", caption, figures.run_curves(game, caption)
     if shown.side_by_side is not None:
-        caption = f"Samples of each model on {section.dataset}"
+        caption = f"Samples of each model on {_of(section)}"
         yield "side-by-side", caption, figures.image_rows(_equal(_few(section, shown.side_by_side)), caption)
-    if sizes := _sizes(section):
-        caption = f"PSNR and SSIM by the size of the code on {section.dataset}"
-        yield "code-size", caption, figures.along_sizes(sizes, "values of the code", caption)
-    if shown.perturbed is not None:
-        caption = f"Images from codes and noise of {section.dataset}"
-        rows = _equal(shown.perturbed.strips[:MOST_ROWS])
-        yield "noise-perturbation", caption, figures.image_rows(rows, caption)
-    for matrix in shown.edited[:MOST_EDITED]:
-        caption = f"Edited codes of {matrix.title} on {section.dataset}"
-        yield matrix.id, caption, figures.image_rows(_equal(matrix.strips[:MOST_ROWS]), caption)
     for matrix in shown.matrices:
         if matrix.id in ("reconstructions", "prior_samples", "interpolations-0"):
-            caption = f"{matrix.title} of {section.dataset}"
+            caption = f"{matrix.title} of {_of(section)}"
             rows = [(strip.label, strip.images) for strip in _few(section, matrix)]
             yield matrix.id, caption, figures.image_rows(rows, caption)
+
+
+def _of(section: Section) -> str:
+    """The data set, and the chapter where there is one."""
+    return f"{section.dataset} · {section.chapter}" if section.chapter else section.dataset
 
 
 def _first_seeds(section: Section) -> set[str]:
@@ -182,7 +207,7 @@ def _plane(section: Section, convention: tuple[object, ...]) -> Figure | None:
             lines[line.label] = (weight, rate, distortion)
         if not line.has_kl:
             flat |= {section.labels[r.name]: r.metric("reconstruction") for r in runs}
-    if not lines and not flat:
+    if not lines:  # a rate is what makes a plane
         return None
     likelihood = " with σ = ".join(map(str, convention))
     title = f"Rate and distortion · {section.dataset} · {likelihood} likelihood"

@@ -97,7 +97,8 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
     return {
         "id": identity,
         "section": section,
-        "paragraphs": [(line.label, answers.paragraph(line)) for line in section.lines],
+        "paragraphs": answers.paragraphs(section),
+        "told": comparisons.told(section),
         "side_by_side": {
             "sentences": side_by_side.sentences(section),
             "matrix": shown.side_by_side,
@@ -117,9 +118,7 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
             if f"rate-distortion-{i}" in figures
         },
         "curves": {
-            f"curve-{name}": title
-            for name, title in [(n, t) for n, (_, t) in charts.CURVES.items()] + [("loss", charts.ITERATIONS)]
-            if f"curve-{name}" in figures
+            f"curve-{name}": title for name, (_, title) in charts.CURVES.items() if f"curve-{name}" in figures
         },
         "game": {f"curve-{name}": title for name, title in charts.GAME.items() if f"curve-{name}" in figures},
         "colours": charts.colours(section),
@@ -172,7 +171,6 @@ def _figures(section: Section) -> dict[str, Any]:
         for metric, title in charts.SIZES.items()
     }
     found |= {
-        "curve-loss": charts.loss_by_iteration(section),
         "kl-heat-map": charts.kl_heat_map(section),
         "active-units": charts.active_units(section),
         "aggregate-posterior": charts.aggregate_posterior(section),

@@ -58,7 +58,7 @@ class Record:
     @property
     def chapter(self) -> str:
         """Where in the report it stands: with the other runs of this name, or with all of its data set."""
-        return str(self.config.get("chapter") or "")
+        return " ".join(str(self.config.get("chapter") or "").split())
 
     @property
     def fingerprint(self) -> str:
@@ -263,20 +263,16 @@ class Section:
     dataset: str
     fingerprint: str
     chapter: str
+    title: str  # the chapter, or the data set; both where a chapter has several data sets
     records: tuple[Record, ...]
     lines: tuple[Line, ...]
     labels: dict[str, str]  # of each run, by its name: short, and no two alike
     in_beta_eff: bool  # whether λ of some runs mean different things, so that β_eff is plotted
 
     @property
-    def title(self) -> str:
-        """What the runs are about."""
-        return self.chapter or self.dataset
-
-    @property
     def has_several_weights(self) -> bool:
         """Whether it shows what λ does."""
-        return len({w for record in self.records if (w := record.kl_weight) is not None}) > 1
+        return any(line.has_several_weights for line in self.lines)
 
     def weight(self, record: Record) -> float | None:
         """What stands on the axis of λ: λ, or β_eff where conventions differ."""
@@ -405,16 +401,22 @@ def sections(records: Iterable[Record]) -> list[Section]:
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
         groups.setdefault((record.dataset, record.fingerprint, record.chapter), []).append(record)
-    return [_section(*key, found) for key, found in sorted(groups.items())]
+    data = {chapter: {dataset for dataset, _, own in groups if own == chapter} for _, _, chapter in groups}
+    found = []
+    for (dataset, fingerprint, chapter), own in sorted(groups.items()):
+        title = f"{chapter} · {dataset}" if chapter and len(data[chapter]) > 1 else chapter or dataset
+        found.append(_section(dataset, fingerprint, chapter, title, own))
+    # What has no numbers yet stands last.
+    return sorted(found, key=lambda section: not any(record.is_evaluated for record in section.records))
 
 
-def _section(dataset: str, fingerprint: str, chapter: str, records: Sequence[Record]) -> Section:
+def _section(dataset: str, fingerprint: str, chapter: str, title: str, records: Sequence[Record]) -> Section:
     with_kl = [record for record in records if record.kl_weight is not None]
     in_beta_eff = len({(record.convention, record.reduction) for record in with_kl}) > 1
     lines = _lines(records)
     ordered = tuple(record for line in lines for record in line.records)
     labels = _labels(lines, in_beta_eff)
-    return Section(dataset, fingerprint, chapter, ordered, tuple(lines), labels, in_beta_eff)
+    return Section(dataset, fingerprint, chapter, title, ordered, tuple(lines), labels, in_beta_eff)
 
 
 def _lines(records: Sequence[Record]) -> list[Line]:
@@ -439,7 +441,7 @@ def _lines(records: Sequence[Record]) -> list[Line]:
 
 def _by_number(name: str) -> list[str | int]:
     """A key that sorts epochs=5 before epochs=10."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
 def told_apart(groups: Sequence[Sequence[Record]], settings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -465,6 +467,13 @@ def _follows(key: str, names: Sequence[str], settings: Sequence[Mapping[str, Any
     return len({(name, repr(values.get(key))) for name, values in zip(names, settings, strict=True)}) == len(
         set(names)
     )
+
+
+def image_values(section: Section) -> float:
+    """Values of one image, pixels times channels; 0 where the runs do not say."""
+    shape = [number(length) for length in section.records[0].info["dataset"].get("shape") or []]
+    lengths = [length for length in shape if length is not None]
+    return math.prod(lengths) if lengths and len(lengths) == len(shape) else 0.0
 
 
 def repeats(records: Sequence[Record]) -> str:

@@ -118,14 +118,6 @@ def sentences(section: Section) -> list[str]:
             found += [*_sharper(group, other), *_more_diverse(group, other), *_closer(group, other)]
         found += [*_noise(group), *_copies(group), *_gan_test(group)]
     found += _noise(other) if found and other is not None else []
-    found += [
-        f"{section.labels[record.name]}: {sentence}" + ("" if sentence.endswith(".") else ".")
-        for group in groups
-        if group.kind != "GAN"  # theirs stand with their game
-        for record in group.records
-        for name in ("diversity", "nearest_neighbours")
-        for sentence in record.findings.get(name, ())
-    ]
     return found + _times([g for g in groups if g in [*gans, *autoencoder] or g is other])
 
 
@@ -159,13 +151,12 @@ def _groups(section: Section) -> list[Group]:
 
 def _opponent(groups: Sequence[Group]) -> Group | None:
     """The VAE of the best ELBO, rather with numbers of samples and λ > 0; an autoencoder where there is no VAE."""
-    for kind in ("VAE", "AE"):
-        found = [g for g in groups if g.kind == kind]
-        found = [g for g in found if _is_measured(g)] or found
-        found = [g for g in found if g.records[0].kl_weight] or found
-        if found:
-            return max(found, key=lambda g: g.mean("elbo") if math.isfinite(g.mean("elbo")) else -math.inf)
-    return None
+    found = [g for g in groups if g.kind == "VAE"]
+    found = [g for g in found if _is_measured(g)] or found
+    found = [g for g in found if g.records[0].kl_weight] or found
+    if not found:
+        return next(iter(_best_autoencoder(groups)), None)
+    return max(found, key=lambda g: g.mean("elbo") if math.isfinite(g.mean("elbo")) else -math.inf)
 
 
 def _best_autoencoder(groups: Sequence[Group]) -> list[Group]:
@@ -270,7 +261,7 @@ def _copies(group: Group) -> list[str]:
         ]
     if near < (1 - ALIKE) * test:
         return [
-            f"The samples of {group.name} are nearer to training images than test images are {numbers}, as copies are,"
+            f"The samples of {group.name} are nearer to training images than test images are {numbers}: copies are so,"
             " and blurry images, too."
         ]
     if near <= (1 + ALIKE) * test:
