@@ -65,6 +65,18 @@ def test_a_reference_that_is_added_later_belongs_to_the_same_run(tmp_path: Path)
         assert find(tmp_path, "other", config(**changes), rerun=False).folder == tmp_path / "other"
 
 
+def test_what_is_for_reports_alone_reaches_a_finished_run(tmp_path: Path) -> None:
+    run = started(tmp_path / "default", kl_weight=2.0)
+    before = OmegaConf.to_container(run.config)
+    told = {"chapter": "A", "reported": [{"finding": "all is blurred"}]}
+    run.tell_reports(config(kl_weight=3.0, **told))  # no other key may change
+    file = tmp_path / "default" / "config.yaml"
+    assert OmegaConf.to_container(run.config) == OmegaConf.to_container(OmegaConf.load(file)) == before | told
+    written = file.stat().st_mtime_ns
+    run.tell_reports(config(**told))
+    assert file.stat().st_mtime_ns == written
+
+
 def test_another_configuration_is_never_touched(tmp_path: Path) -> None:
     started(tmp_path / "default", kl_weight=2.0)
     (tmp_path / "default-2").mkdir()

@@ -181,6 +181,17 @@ def test_texts_of_runs_are_only_text(run: Make, tmp_path: Path) -> None:
     assert all(p.suffix == ".png" for p in (done.page.parent / "figures").iterdir())
 
 
+def test_figures_of_an_earlier_report_are_cleared_away_and_nothing_else(sweep: Path) -> None:
+    figures = sweep / "report" / "figures"
+    figures.mkdir(parents=True)
+    for name in ("9-other-learning-curves.png", "mine.png"):
+        (figures / name).touch()
+    written(sweep)
+    names = {path.name for path in figures.iterdir()}
+    assert {"mine.png", "1-digits-learning-curves.png"} <= names
+    assert "9-other-learning-curves.png" not in names
+
+
 def test_many_runs_stay_under_the_limit(run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     for seed in range(12):
