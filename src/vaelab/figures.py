@@ -269,7 +269,7 @@ def image_rows(rows: Sequence[tuple[str, Array]], title: str) -> Figure:
     grid = np.stack([images for _, images in rows])
     names = [textwrap.fill(name, 22, max_lines=3) for name, _ in rows]
     longest = max(len(line) for name in names for line in name.splitlines())
-    figure, (ax,) = _image_figure([grid], title, beside=0.2 + longest * SMALL * GLYPH / 72)
+    figure, (ax,) = _image_figure([grid], title, beside=0.35 + longest * SMALL * GLYPH / 72)
     centres, _ = _draw_grid(ax, grid)
     _label_rows(ax, centres, names)
     return figure

@@ -70,7 +70,8 @@ def markdown(
 def _images(section: Section) -> str:
     """The data that the runs of a section share."""
     sizes = ", ".join(f"{size:,} {split}" for split, size in section.records[0].sizes.items())
-    return f"{len(section.records)} runs on {_escaped(section.dataset)}, the images {section.fingerprint}: {sizes}"
+    runs = f"{len(section.records)} run{'s' if len(section.records) > 1 else ''}"
+    return f"{runs} on {_escaped(section.dataset)}, the images {section.fingerprint}: {sizes}"
 
 
 def _answers(collection: Collection, section: Section) -> Iterator[str]:
@@ -150,7 +151,7 @@ def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]
             figures.run_curves({ITERATIONS.replace(", ", ",\n"): found}, caption),
         )
     game = {title: _training_curves(section, column) for column, title in GAME.items()}
-    game = {title.replace(" (", "\n("): found for title, found in game.items() if found}
+    game = {title.replace(" (", "\n(").replace(", ", ",\n"): found for title, found in game.items() if found}
     if game:
         caption = f"The game of generator and discriminator on {_of(section)}"
         yield "game", caption, figures.run_curves(game, caption)
