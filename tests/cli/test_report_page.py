@@ -348,7 +348,7 @@ def test_learning_curves_change_their_axes_and_runs(open_page: Open) -> None:
         return [len(chart["lines"]) for chart in state()]
 
     whole = drawn()
-    assert len(whole) == 4
+    assert len(whole) == 6
     assert titles() == {"epoch"}
     assert all(x == [1, 2] for chart in state() for x in chart["x"])
     page.get_by_role("radio", name="seconds of training").check()
@@ -358,7 +358,7 @@ def test_learning_curves_change_their_axes_and_runs(open_page: Open) -> None:
     page.get_by_role("radio", name="logarithmic").check()
     wait(lambda: all(a["lines"] != b["lines"] for a, b in zip(state(), linear, strict=True)), page)
     page.locator(".run-toggle").first.uncheck()
-    less = [n - m for n, m in zip(whole, (2, 2, 2, 1), strict=True)]  # PSNR is measured on one split only
+    less = [n - m for n, m in zip(whole, (2, 2, 2, 2, 1, 1), strict=True)]  # MSE and PSNR: one split only
     wait(lambda: drawn() == less, page)
     page.locator(".run-toggle").first.check()
     wait(lambda: drawn() == whole, page)
@@ -412,7 +412,7 @@ def test_paper_from_the_dark_theme_is_white_complete_and_without_controls(open_p
     assert len(page.pdf()) > 50_000
     page.emulate_media(media="print")  # which does not send the event that printing sends
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    wait(lambda: page.locator(f"{CURVES} .xtitle").count() == 4, page)
+    wait(lambda: page.locator(f"{CURVES} .xtitle").count() == 6, page)
     page.wait_for_timeout(300)
     assert luminance(page, "body", "backgroundColor") == 1
     assert all(table.is_visible() for table in page.locator(".matrix-box").all())
