@@ -192,7 +192,8 @@ def drop_settings_of_unchosen_evaluations(cfg: DictConfig) -> None:
     """
     known = {file.stem for file in (CONF / "evaluation").glob("*.yaml")}
     for name in [str(name) for name in cfg.get("evaluation") or {}]:
-        if name in known and "_target_" not in cfg.evaluation[name]:
+        settings = cfg.evaluation[name]
+        if name in known and isinstance(settings, DictConfig) and "_target_" not in settings:
             del cfg.evaluation[name]
 
 
