@@ -12,7 +12,7 @@ from vaelab.report.records import Collection, Line, Record, Section, number, rep
 from vaelab.report.series import by_code_size, by_epochs
 
 UNLIKE = math.log(1.5)  # of the ratio of two standard deviations, from which they are called unlike
-RISEN = 0.005  # of the lowest validation loss, from which it has risen
+RISEN = 0.03  # of what the validation loss fell by before, from which it has risen
 EARLY = 0.8  # of all epochs
 SAMPLES = 64  # of the prior, whose nearest test image is looked for
 
@@ -356,7 +356,7 @@ def _too_long(record: Record) -> list[str]:
         return []
     best, last = min(val, key=lambda epoch: val[epoch]), max(val)
     least = min(val[epoch] for epoch in sorted(val)[-3:])
-    rose = least - val[best] > RISEN * abs(val[best])
+    rose = least - val[best] > RISEN * (val[min(val)] - val[best])
     if not rose or best > EARLY * last or train.get(last, math.inf) >= train.get(best, -math.inf):
         return []
     return [
