@@ -184,8 +184,8 @@ def test_a_validation_loss_that_rises_while_the_other_falls_is_said(
 ) -> None:
     run("one", 1.0, rows=losses(train, val), epochs=len(val))
     words = (
-        "The validation loss was lowest after epoch 3 of 8 (7; 8 at the end) while the training loss still fell: it has"
-        " overfitted."
+        "The validation loss was lowest after epoch 3 of 8 (7; 8 at the end) while the training loss still fell: a sign"
+        " of overfitting."
     )
     assert (words in paragraph(tmp_path / "outputs")) == is_said
     run("five", 5.0, rows=losses(train, val), epochs=len(val))

@@ -361,7 +361,7 @@ def _too_long(record: Record) -> list[str]:
         return []
     return [
         f"the validation loss was lowest after epoch {best} of {last} ({val[best]:.5g}; {val[last]:.5g} at the end)"
-        " while the training loss still fell: it has overfitted"
+        " while the training loss still fell: a sign of overfitting"
     ]
 
 
