@@ -17,7 +17,7 @@ from vaelab import __version__
 from vaelab.report import answers, charts, comparisons, side_by_side
 from vaelab.report.records import Collection, Record, Section, flatten, number
 from vaelab.report.samples import FITTED
-from vaelab.report.shown import Shown, scale_for, show
+from vaelab.report.shown import SHRINKS, Shown, scale_for, show
 from vaelab.report.table import SHOWN, references
 
 LARGEST = 20_000_000  # bytes of the page
@@ -36,7 +36,8 @@ def render(collection: Collection, table: pd.DataFrame, command: Sequence[str]) 
         page = _render(collection, shown, table, command, script, scale)
         if len(page.encode()) <= LARGEST or scale <= SMALLEST:
             return page, shown
-        scale = max(SMALLEST, 0.8 * scale)
+        over = (len(page.encode()) - len(script)) / (LARGEST - len(script))
+        scale = max(SMALLEST, scale * min(0.95, 0.94 * over ** (-1 / SHRINKS)))
 
 
 def _render(
