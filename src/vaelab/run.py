@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+FOR_REPORTS = ("chapter", "reported")  # keys that no training depends on
 # Where a run is kept, whether to train it again, how many are trained with it and what it is compared with are not
 # part of what it is.
-FOR_REPORTS = ("chapter", "reported")
 NOT_PART_OF_A_RUN = ("output_dir", "rerun", "trainer.max_members", *FOR_REPORTS)
 SWEEP_ONLY = ("list",)  # keys of a sweep that no run has
 NOT_IN_A_NAME = ("dataset", "model", "data_dir", *SWEEP_ONLY, *NOT_PART_OF_A_RUN)

@@ -184,11 +184,13 @@ def test_texts_of_runs_are_only_text(run: Make, tmp_path: Path) -> None:
 def test_figures_of_an_earlier_report_are_cleared_away_and_nothing_else(sweep: Path) -> None:
     figures = sweep / "report" / "figures"
     figures.mkdir(parents=True)
-    for name in ("9-other-learning-curves.png", "mine.png"):
+    for name in ("9-other-learning-curves.png", "2026-mine.png", "mine.png"):
         (figures / name).touch()
+    earlier = "![curves](figures/9-other-learning-curves.png)\n![gone](figures/8-other-game.png)\n"
+    (sweep / "report" / "report.md").write_text(earlier)
     written(sweep)
     names = {path.name for path in figures.iterdir()}
-    assert {"mine.png", "1-digits-learning-curves.png"} <= names
+    assert {"mine.png", "2026-mine.png", "1-digits-learning-curves.png"} <= names
     assert "9-other-learning-curves.png" not in names
 
 

@@ -119,7 +119,7 @@ def warnings(collection: Collection, section: Section) -> list[str]:
 
 
 def _same_epochs(section: Section) -> bool:
-    """Whether there is a table of epochs, and all models were trained for each of its numbers of epochs."""
+    """Whether all models were trained for each of the numbers of epochs, so that they compare at each."""
     epochs: dict[str, set[str]] = {}
     for record in section.records:
         rest = {k: v for k, v in record.line.items() if k != "epochs"} | {"kl_weight": record.kl_weight}

@@ -92,12 +92,13 @@ def told(section: Section) -> list[str]:
 
 def along_epochs(section: Section) -> list[str]:
     """What more epochs do to the PSNR of each model."""
-    return [_along(series, _after) for series in by_epochs(section)]
+    return [_along(series, _after) for series in by_epochs(section) if series.curve("psnr")[1]]
 
 
 def along_code_sizes(section: Section) -> list[str]:
     """What larger codes do to the PSNR of each model."""
-    return [_along(series, "with a code of {:,.0f} values".format) for series in by_code_size(section)]
+    measured = [series for series in by_code_size(section) if series.curve("psnr")[1]]
+    return [_along(series, "with a code of {:,.0f} values".format) for series in measured]
 
 
 def under_noise(section: Section) -> list[str]:
@@ -118,8 +119,6 @@ def under_noise(section: Section) -> list[str]:
 def _along(series: Series, place: Callable[[float], str]) -> str:
     """The PSNR at both ends of a series, and the best where it is at neither."""
     setting, psnr = series.curve("psnr")
-    if not psnr:
-        return f"{series.label}: no run has a PSNR."
     words = [f"{value:.2f} dB {place(x)}" for x, value in zip(setting, psnr, strict=True)]
     if len(words) == 1:
         return f"{series.label}: PSNR is {words[0]}."

@@ -53,9 +53,8 @@ def markdown(
             written.add(file.name)
             figures.save(figure, folder / file, dpi)
             lines += ["", f"![{_escaped(caption)}]({file.as_posix()})", "", f"*{_escaped(caption)}*"]
-    for old in (folder / "figures").glob("[0-9]*-*.png"):  # of a report on other runs
-        if old.name not in written:
-            old.unlink()
+    for name in _figures_before(folder) - written:
+        (folder / "figures" / name).unlink(missing_ok=True)
     lines += [
         "",
         "## All runs",
@@ -67,11 +66,18 @@ def markdown(
     return "\n".join(lines) + "\n"
 
 
+def _figures_before(folder: Path) -> set[str]:
+    """The names of the figures that the report in this folder shows, which this one replaces."""
+    file = folder / "report.md"
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    return set(re.findall(r"\]\(figures/([A-Za-z0-9_.-]+\.png)\)", text))
+
+
 def _images(section: Section) -> str:
     """The data that the runs of a section share."""
     sizes = ", ".join(f"{size:,} {split}" for split, size in section.records[0].sizes.items())
     runs = f"{len(section.records)} run{'s' if len(section.records) > 1 else ''}"
-    return f"{runs} on {_escaped(section.dataset)}, the images {section.fingerprint}: {sizes}"
+    return f"{runs} on {_escaped(section.dataset)}, the images {_escaped(section.fingerprint)}: {sizes}"
 
 
 def _answers(collection: Collection, section: Section) -> Iterator[str]:

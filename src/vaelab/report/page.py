@@ -94,20 +94,12 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
     """Everything that the template shows of one section."""
     figures = _figures(section)
     best = max(section.records, key=_elbo).name
-    heads, rows = side_by_side.table(section)
     return {
         "id": identity,
         "section": section,
         "paragraphs": answers.paragraphs(section),
         "told": comparisons.told(section),
-        "side_by_side": {
-            "sentences": side_by_side.sentences(section),
-            "matrix": shown.side_by_side,
-            "fitted": shown.side_by_side is not None
-            and any(strip.label.endswith(FITTED) for strip in shown.side_by_side.strips),
-            "heads": heads,
-            "rows": rows,
-        },
+        "side_by_side": _side_by_side(section, shown),
         "galleries": shown.galleries,
         "about_weight": section.has_several_weights,
         "across": answers.across_lines(section),
@@ -150,6 +142,19 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
             "best": best,
             "runs": {r.name: _summary(section, r, shown) for r in section.records},
         },
+    }
+
+
+def _side_by_side(section: Section, shown: Shown) -> dict[str, Any]:
+    """AE, VAE and GAN on the same images: sentences, samples and numbers."""
+    heads, rows = side_by_side.table(section)
+    strips = shown.side_by_side.strips if shown.side_by_side is not None else ()
+    return {
+        "sentences": side_by_side.sentences(section),
+        "matrix": shown.side_by_side,
+        "fitted": any(strip.label.endswith(FITTED) for strip in strips),
+        "heads": heads,
+        "rows": rows,
     }
 
 

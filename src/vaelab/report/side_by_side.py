@@ -154,19 +154,18 @@ def _opponent(groups: Sequence[Group]) -> Group | None:
     found = [g for g in groups if g.kind == "VAE"]
     found = [g for g in found if _is_measured(g)] or found
     found = [g for g in found if g.records[0].kl_weight] or found
-    if not found:
-        return next(iter(_best_autoencoder(groups)), None)
-    return max(found, key=lambda g: g.mean("elbo") if math.isfinite(g.mean("elbo")) else -math.inf)
+    return next(iter(_best(found, "elbo") or _best_autoencoder(groups)), None)
 
 
 def _best_autoencoder(groups: Sequence[Group]) -> list[Group]:
     """The one of the best PSNR alone, for the samples of each are not a finding of their own."""
-    found = [g for g in groups if g.kind == "AE"]
-    return (
-        [max(found, key=lambda g: g.mean("psnr") if math.isfinite(g.mean("psnr")) else -math.inf)]
-        if found
-        else []
-    )
+    return _best([g for g in groups if g.kind == "AE"], "psnr")
+
+
+def _best(groups: Sequence[Group], metric: str) -> list[Group]:
+    """The group of the highest mean, rather with one than without; none of none."""
+    means = [(g.mean(metric), g) for g in groups]
+    return [max(means, key=lambda pair: pair[0] if math.isfinite(pair[0]) else -math.inf)[1]] if means else []
 
 
 def _is_measured(group: Group) -> bool:
