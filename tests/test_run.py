@@ -9,7 +9,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab import UsageError
-from vaelab.run import LONGEST_NAME, Run, find, refuse_unwritable, run_name
+from vaelab.identity import LONGEST_NAME, find, refuse_change, run_name
+from vaelab.run import Run, refuse_unwritable
 
 
 def config(**changes: object) -> DictConfig:
@@ -97,11 +98,11 @@ def test_what_a_killed_process_left_is_cleaned_up_and_its_folder_used_again(tmp_
 def test_a_folder_taken_or_data_changed_meanwhile_is_refused(tmp_path: Path) -> None:
     run = started(tmp_path / "default", kl_weight=2.0)
     with pytest.raises(UsageError, match="taken by another configuration"):
-        run.refuse_change(config(), "f00d")
+        refuse_change(run, config(), "f00d")
     run.update(dataset={"fingerprint": "f00d"})
-    run.refuse_change(config(kl_weight=2.0), "f00d")
+    refuse_change(run, config(kl_weight=2.0), "f00d")
     with pytest.raises(UsageError, match="the images have changed"):
-        run.refuse_change(config(kl_weight=2.0), "beef")
+        refuse_change(run, config(kl_weight=2.0), "beef")
 
 
 def test_rerun_passes_over_finished_runs_and_continues_its_own(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from hydra import compose, initialize_config_dir
 
 from vaelab import config, launch
 from vaelab.asked import Asked, ask
-from vaelab.run import Run, run_name
+from vaelab.identity import run_name
+from vaelab.run import Run
 from vaelab.sweep import listing, table
 
 

@@ -13,6 +13,10 @@ class UsageError(Exception):
     """A user's mistake: one line that names the thing, the place and the remedy; the commands exit with status 2."""
 
 
+class Failure(Exception):
+    """What failed without a user's mistake, in one line of the same kind; the commands exit with status 1."""
+
+
 def open_run(folder: "str | os.PathLike[str]", data_dir: str | None = None) -> "OpenedRun":
     """Opens a run folder: .config .metrics .history .info .model() .images("test"); raises UsageError if it is none.
 

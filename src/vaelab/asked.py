@@ -9,7 +9,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vaelab import UsageError, config
-from vaelab.run import SWEEP_ONLY, Run, find, refuse_unwritable, run_name
+from vaelab.identity import SWEEP_ONLY, find, run_name
+from vaelab.run import Run, refuse_unwritable
 
 Failures = dict[str, Exception]  # by the name of the run
 

@@ -19,6 +19,7 @@ from vaelab import build, figures
 from vaelab.asked import Asked
 from vaelab.data import SPLITS, ImageSet, Loader
 from vaelab.evaluations import Context, measure
+from vaelab.identity import refuse_change
 from vaelab.losses import Loss
 from vaelab.run import Row, Run
 from vaelab.train import Member, OutOfTime, Plan, fit, seed_all, weights
@@ -72,7 +73,7 @@ def prepare(cfg: DictConfig, like: Job | None = None) -> Job:
 
 def begin(job: Job, asked: Asked) -> None:
     """Writes the run's configuration and its first facts; raises UsageError where the folder is another run's."""
-    asked.run.refuse_change(job.cfg, job.images.fingerprint)
+    refuse_change(asked.run, job.cfg, job.images.fingerprint)
     asked.run.start(job.cfg, asked.command, facts(job) | {"sweep": None, **asked.facts})
 
 

@@ -1,11 +1,9 @@
 """The run folder: its names, its atomic writes, its checkpoints and its lock."""
 
 import csv
-import hashlib
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
@@ -22,7 +20,7 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from vaelab import UsageError
+from vaelab import UsageError, files, older
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,11 +28,6 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 FOR_REPORTS = ("chapter", "reported")  # keys that no training depends on
-# Where a run is kept, whether to train it again, how many are trained with it and what it is compared with are not
-# part of what it is.
-NOT_PART_OF_A_RUN = ("output_dir", "rerun", "trainer.max_members", *FOR_REPORTS)
-SWEEP_ONLY = ("list",)  # keys of a sweep that no run has
-NOT_IN_A_NAME = ("dataset", "model", "data_dir", *SWEEP_ONLY, *NOT_PART_OF_A_RUN)
 # The order of the columns of metrics.csv; those that a loss adds come last.
 COLUMNS = [
     *("epoch", "step", "split", "kl_weight", "loss", "elbo", "reconstruction", "kl"),
@@ -42,54 +35,6 @@ COLUMNS = [
     *("class_loss_real", "class_loss_fake", "class_accuracy_real", "class_accuracy_fake"),
     *("mse", "psnr", "lr", "seconds"),
 ]
-LONGEST_NAME = 200  # file systems allow 255 bytes; this leaves room for a suffix
-
-
-def run_name(overrides: Sequence[str]) -> str:
-    """The overrides in alphabetical order without dataset and model, or "default"; of a key given twice the last."""
-    given = [o.lstrip("+").replace("'", "") for o in overrides]
-    last = {o.split("=")[0]: o for o in given}
-    parts = sorted(o for key, o in last.items() if key not in NOT_IN_A_NAME)
-    name = re.sub(r"[^\w=,.+\-\[\]~]", "_", ",".join(parts)).lstrip(".") or "default"
-    encoded = name.encode()
-    if len(encoded) <= LONGEST_NAME:
-        return name
-    return f"{encoded[:100].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:12]}"
-
-
-def identity(config: DictConfig) -> dict[str, Any]:
-    """The resolved configuration without what is not part of a run, and without keys that are null.
-
-    So a run folder stays the same run when a later version has keys that it does not know and that are off.
-    """
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
-    for path in NOT_PART_OF_A_RUN:
-        *groups, key = path.split(".")
-        node = values
-        for group in groups:
-            node = node.get(group) or {}
-        node.pop(key, None)
-    return {str(key): value for key, value in _without_nulls(values).items()}
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
-    return value
-
-
-def find(parent: Path, name: str, config: DictConfig, rerun: bool) -> "Run":
-    """The run of this configuration: the folder that has it, or the first free of name, name-2, name-3, ...
-
-    With rerun, finished runs are passed over.
-    """
-    number = 1
-    while True:
-        run = Run(parent / (name if number == 1 else f"{name}-{number}"))
-        if run.is_free() or (run.has_config(config) and not (rerun and run.is_done())):
-            return run
-        number += 1
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -128,16 +73,20 @@ class Run:
             raise UsageError(f"{run.folder / 'run.json'} is damaged: it does not say what data the run has")
         return run
 
+    @property
+    def stored(self) -> dict[str, Any]:
+        """What config.yaml holds; UsageError where it is damaged, or holds interpolations, which are never resolved."""
+        values = files.read_yaml(self.folder / "config.yaml")
+        if path := _interpolation(values):
+            raise UsageError(
+                f"{self.folder / 'config.yaml'} is refused: {path} holds ${{...}}, which is never resolved there"
+            )
+        return values
+
     @cached_property
     def config(self) -> DictConfig:
         """The resolved configuration that the run was started with."""
-        try:
-            config = OmegaConf.load(self.folder / "config.yaml")
-        except Exception as error:
-            raise UsageError(f"{self.folder / 'config.yaml'} cannot be read: it is not YAML") from error
-        if not isinstance(config, DictConfig):
-            raise UsageError(f"{self.folder / 'config.yaml'} is damaged: it holds no keys")
-        return config
+        return OmegaConf.create(older.config(self.stored))
 
     @property
     def info(self) -> dict[str, Any]:
@@ -171,12 +120,6 @@ class Run:
     def is_done(self) -> bool:
         """Whether the run has finished."""
         return bool(self.info.get("status") == "done")
-
-    def has_config(self, config: DictConfig) -> bool:
-        """Whether the folder's stored configuration is this one."""
-        return (self.folder / "config.yaml").is_file() and identity(Run(self.folder).config) == identity(
-            config
-        )
 
     def load_weights(self) -> "dict[str, Tensor]":
         """The final weights; those of the loss have names that begin with `loss.`."""
@@ -223,22 +166,10 @@ class Run:
                 f"cannot write in {self.folder} ({reason}): choose another output_dir"
             ) from error
         try:
-            for unfinished in self.folder.rglob(".*.tmp"):  # of a process that was killed
-                unfinished.unlink()
+            files.remove_unfinished(self.folder)
             yield
         finally:
             lock.release()
-
-    def refuse_change(self, config: DictConfig, fingerprint: str) -> None:
-        """Raises UsageError where the folder, once locked, is another run's or was trained on other images."""
-        if not self.is_free() and not self.has_config(config):
-            raise UsageError(
-                f"{self.folder} was taken by another configuration meanwhile: give the command again"
-            )
-        if self.info.get("dataset", {}).get("fingerprint", fingerprint) != fingerprint:
-            raise UsageError(
-                f"the images have changed since {self.folder} was begun: rename that folder to start anew"
-            )
 
     def start(self, config: DictConfig, command: Sequence[str], facts: Mapping[str, Any]) -> None:
         """Writes config.yaml and run.json with status running."""
@@ -351,30 +282,16 @@ class Run:
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file of the folder."""
-        self.write(name, lambda path: path.write_text(text))
+        self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
 
     def write(self, name: str, write: Callable[[Path], Any]) -> None:
         """Calls write(temporary path), then gives the file its name: it is there whole or not at all."""
-        target = self.folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
+        with files.whole(self.folder / name) as temporary:
             write(temporary)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _json(self, name: str) -> dict[str, Any]:
         file = self.folder / name
-        if not file.is_file():
-            return {}
-        try:
-            values = json.loads(file.read_text())
-        except ValueError as error:
-            raise UsageError(f"{file} is damaged: it is not JSON") from error
-        if not isinstance(values, dict):
-            raise UsageError(f"{file} is damaged: it holds no keys")
-        return values
+        return files.read_json(file) if file.is_file() else {}
 
 
 def git_sha() -> str | None:
@@ -405,3 +322,14 @@ def _number(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def _interpolation(values: Any, path: str = "") -> str | None:
+    """Where values hold an interpolation, as a dotted key."""
+    if isinstance(values, str):
+        return path if "${" in values else None
+    pairs = (
+        values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    )
+    found = (_interpolation(value, f"{path}.{key}" if path else str(key)) for key, value in pairs)
+    return next(filter(None, found), None)

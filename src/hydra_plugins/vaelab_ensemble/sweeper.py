@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from hydra_plugins.vaelab_ensemble.launcher import asked_for
 from vaelab import UsageError
 from vaelab.asked import Asked, Failures
-from vaelab.run import identity
+from vaelab.identity import identity, resolved
 from vaelab.sweep import Watch, listing, table
 
 Job = tuple[Sequence[str], Asked]  # overrides, and the run that they ask for
@@ -58,7 +58,7 @@ def jobs_of(context: HydraContext, config: DictConfig, grid: Sequence[Sequence[s
             overrides = [o for o in overrides if not o.startswith("kl_weight=")]
             one = asked_for(context, config, overrides)
         _, other = jobs.setdefault(one.name, (overrides, one))
-        if identity(other.cfg) != identity(one.cfg):
+        if identity(resolved(other.cfg)) != identity(resolved(one.cfg)):
             raise UsageError(
                 f"two different runs of this sweep would be {one.run.folder}: sweep them one by one"
             )

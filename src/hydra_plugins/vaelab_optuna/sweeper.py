@@ -21,7 +21,8 @@ from hydra_plugins.vaelab_ensemble.sweeper import Job, exit_with, jobs_of, launc
 from vaelab import UsageError
 from vaelab.asked import Failures
 from vaelab.config import AtLeast, check_arguments
-from vaelab.run import SWEEP_ONLY, Run
+from vaelab.identity import SWEEP_ONLY
+from vaelab.run import Run
 from vaelab.sweep import listing, table
 
 if TYPE_CHECKING:

@@ -1,0 +1,108 @@
+"""What makes a configuration one run: its name, its identity, and the folder that it has or gets."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vaelab import UsageError, older
+from vaelab.run import FOR_REPORTS, Run
+
+# Where a run is kept, whether to train it again, how many are trained with it and what it is compared with are not
+# part of what it is.
+NOT_PART_OF_A_RUN = ("output_dir", "rerun", "trainer.max_members", *FOR_REPORTS)
+SWEEP_ONLY = ("list",)  # keys of a sweep that no run has
+NOT_IN_A_NAME = ("dataset", "model", "data_dir", *SWEEP_ONLY, *NOT_PART_OF_A_RUN)
+PLACES = ("data_dir", "dataset.data_dir", "dataset.path", "dataset.attributes")  # where a run's data were
+LONGEST_NAME = 200  # file systems allow 255 bytes; this leaves room for a suffix
+
+
+def run_name(overrides: Sequence[str]) -> str:
+    """The overrides in alphabetical order without dataset and model, or "default"; of a key given twice the last."""
+    given = [o.lstrip("+").replace("'", "") for o in overrides]
+    last = {o.split("=")[0]: o for o in given}
+    parts = sorted(o for key, o in last.items() if key not in NOT_IN_A_NAME)
+    name = re.sub(r"[^\w=,.+\-\[\]~]", "_", ",".join(parts)).lstrip(".") or "default"
+    encoded = name.encode()
+    if len(encoded) <= LONGEST_NAME:
+        return name
+    return f"{encoded[:100].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:12]}"
+
+
+def identity(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved configuration without what is not part of a run, and without keys that are null.
+
+    So a run folder stays the same run when a later version has keys that it does not know and that are off.
+    """
+    kept = _without_nulls(older.config(values))
+    for path in NOT_PART_OF_A_RUN:
+        _pop(kept, path)
+    return kept
+
+
+def is_same(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    """Whether two resolved configurations are one run, which it stays when its data have moved since it was stored."""
+    was, now = identity(stored), identity(asked)
+    if was == now:
+        return True
+    for path in PLACES:
+        place = _pop(was, path)
+        if place is None or (place != "embedded" and Path(str(place)).exists()):
+            if place != _pop(now, path):
+                return False
+        else:  # the fingerprint of the images tells whether they are still those
+            _pop(now, path)
+    return was == now
+
+
+def find(parent: Path, name: str, config: DictConfig, rerun: bool) -> Run:
+    """The run of this configuration: the folder that has it, or the first free of name, name-2, name-3, ...
+
+    With rerun, finished runs are passed over.
+    """
+    asked = resolved(config)
+    number = 1
+    while True:
+        run = Run(parent / (name if number == 1 else f"{name}-{number}"))
+        if run.is_free() or (has_config(run, asked) and not (rerun and run.is_done())):
+            return run
+        number += 1
+
+
+def has_config(run: Run, asked: Mapping[str, Any]) -> bool:
+    """Whether the folder's stored configuration is this one."""
+    return (run.folder / "config.yaml").is_file() and is_same(run.stored, asked)
+
+
+def refuse_change(run: Run, config: DictConfig, fingerprint: str) -> None:
+    """Raises UsageError where the folder, once locked, is another run's or was trained on other images."""
+    if not run.is_free() and not has_config(run, resolved(config)):
+        raise UsageError(f"{run.folder} was taken by another configuration meanwhile: give the command again")
+    if run.info.get("dataset", {}).get("fingerprint", fingerprint) != fingerprint:
+        raise UsageError(
+            f"the images have changed since {run.folder} was begun: rename that folder to start anew"
+        )
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values."""
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _pop(values: dict[str, Any], path: str) -> Any:
+    *groups, key = path.split(".")
+    node = values
+    for group in groups:
+        node = node.get(group) or {}
+    return node.pop(key, None)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return value
