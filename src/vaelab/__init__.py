@@ -17,10 +17,13 @@ class Failure(Exception):
     """What failed without a user's mistake, in one line of the same kind; the commands exit with status 1."""
 
 
-def open_run(folder: "str | os.PathLike[str]", data_dir: str | None = None) -> "OpenedRun":
+def open_run(
+    folder: "str | os.PathLike[str]", data_dir: str | None = None, path: str | None = None
+) -> "OpenedRun":
     """Opens a run folder: .config .metrics .history .info .model() .images("test"); raises UsageError if it is none.
 
-    `data_dir` says where the data are now, if they have moved.
+    Its images are found by their fingerprint where they are prepared, below `data_dir` or where the run had them; where
+    they are prepared nowhere, `path` says where they are.
 
     >>> run = open_run(folder)
     >>> images = run.images("test")[:8]                 # (8, C, H, W) in [0, 1]
@@ -33,4 +36,4 @@ def open_run(folder: "str | os.PathLike[str]", data_dir: str | None = None) -> "
     """
     from vaelab.opened import OpenedRun
 
-    return OpenedRun(folder, data_dir)
+    return OpenedRun(folder, data_dir, path)

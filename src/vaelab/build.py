@@ -1,25 +1,37 @@
-"""Configuration to objects: the only place that instantiates, and only vaelab's own classes and torch's optimizers."""
+"""Configuration to objects: builds what the registry names, which is vaelab's own, and torch's optimizers."""
 
 import inspect
 import logging
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
 from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.optim import Optimizer
 
-from vaelab import UsageError, config, models
+from vaelab import UsageError, config, data, losses, models
+from vaelab import evaluations as measures
 from vaelab.data import ImageSet, Loader
 from vaelab.losses import Loss
 
-ALLOWED = ("vaelab.", "torch.optim.")
+PACKAGES = {"dataset": data, "model": models, "loss": losses, "evaluation": measures}
+# All that a configuration may build, by group and by its _target_.
+BUILDABLE: dict[str, dict[str, Callable[..., Any]]] = {
+    **{
+        group: {f"{package.__name__}.{built.__name__}": built for built in package.BUILDABLE}
+        for group, package in PACKAGES.items()
+    },
+    "optimizer": {
+        f"torch.optim.{name}": built
+        for name, built in vars(torch.optim).items()
+        if inspect.isclass(built) and issubclass(built, Optimizer) and built is not Optimizer
+    },
+}
 EVALUATION_BATCH = 256  # images at least: small training batches would make evaluations slow
 
 # What the program itself passes to each group's target.
@@ -44,6 +56,8 @@ def check(cfg: DictConfig) -> None:
         if group in values:
             _check_group(values[group], group)
     for name, evaluation in (values.get("evaluation") or {}).items():
+        if not re.fullmatch(r"\w[\w-]*", str(name)):  # it becomes the name of files
+            raise UsageError(f"evaluation.{name} is not a name: use letters, digits, '_' and '-'")
         _check_group(evaluation, f"evaluation.{name}")
 
 
@@ -52,49 +66,26 @@ def _check_group(node: Mapping[str, Any], path: str) -> None:
 
 
 def _target(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
+    known = BUILDABLE[path.partition(".")[0]]
     name = str(node.get("_target_"))
-    _refuse_nested_targets(node, path)
-    if not name.startswith(ALLOWED):
+    if name not in known:
         raise UsageError(
-            f"{path}._target_={name} is refused: only {' and '.join(a + '*' for a in ALLOWED)} are built"
+            f"{path}._target_={name} is refused: it is none of {', '.join(known)}{config.nearest(name, known)}"
         )
-    try:
-        target: Callable[..., Any] = get_object(name)
-    except Exception as error:
-        raise UsageError(f"{path}._target_={name} does not exist") from error
-    # A module of vaelab imports others: what counts is where the object was defined.
-    if not str(getattr(target, "__module__", "")).startswith(ALLOWED):
-        raise UsageError(f"{path}._target_={name} is refused: it is not defined in {' or '.join(ALLOWED)}")
-    return target
-
-
-def _refuse_nested_targets(node: Mapping[str, Any], path: str) -> None:
-    def inside(value: Any) -> bool:
-        if isinstance(value, Mapping):
-            return "_target_" in value or any(map(inside, value.values()))
-        return isinstance(value, list) and any(map(inside, value))
-
-    for key, value in node.items():
-        if inside(value):
-            raise UsageError(
-                f"{path}.{key} holds a _target_ of its own, which is refused: only {path} is built"
-            )
+    return known[name]
 
 
 def _build(node: DictConfig, path: str, **given: Any) -> Any:
     values = OmegaConf.to_container(node, resolve=True)
     assert isinstance(values, dict)
     plain = {str(key): value for key, value in values.items()}
-    config.check_arguments(_target(plain, path), plain, path, given)
+    target = _target(plain, path)
+    config.check_arguments(target, plain, path, given)
+    del plain["_target_"]
     try:
-        return instantiate(plain, _convert_="all", _recursive_=False, **given)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, UsageError):
-            raise cause from None
-        if isinstance(cause, ValueError | TypeError | RuntimeError):
-            raise UsageError(f"{path}: {str(cause).splitlines()[0]}") from error
-        raise
+        return target(**plain, **given)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UsageError(f"{path}: {str(error).splitlines()[0]}") from error
 
 
 def rehearse(cfg: DictConfig) -> None:

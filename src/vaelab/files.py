@@ -16,7 +16,7 @@ import yaml
 from vaelab import Failure, UsageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
 MOST_TEXT = 64 << 20  # bytes of a text that is read; a metrics.csv of 10,000 epochs has 3 MB
 MOST_DEPTH = 40  # levels of a tree of keys; configurations have five
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -36,7 +36,10 @@ def whole(target: Path) -> Iterator[Path]:
         os.replace(temporary, target)
         sync(target.parent)
     except OSError as error:
-        raise cannot_write(target, error) from error
+        told = cannot_write(target, error)
+        if told is error:
+            raise
+        raise told from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -72,9 +75,9 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Removes, below the folder, what processes that were killed had not finished to write."""
-    for unfinished in folder.rglob(".*.tmp"):
+def remove_unfinished(folder: Path, name: str = "*") -> None:
+    """Removes, below the folder, what processes that were killed had not finished to write under a name."""
+    for unfinished in folder.rglob(f".{name}.*.tmp"):
         if re.search(r"\.\d+\.tmp$", unfinished.name):
             _remove(unfinished)
 

@@ -1,34 +1,38 @@
 """A run folder as Python objects: its configuration, numbers, network and images."""
 
 import os
-from functools import cached_property
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from vaelab import build
-from vaelab.data import ImageSet
+from vaelab import UsageError, build
+from vaelab.data import ImageSet, find_prepared
 from vaelab.losses import Loss
 from vaelab.run import Row, Run
 from vaelab.train import below
+
+LEVELS = 5  # of folders above a run folder: name, model, dataset, outputs, project
 
 
 class OpenedRun:
     """A run folder, read: raises UsageError where the folder is not a run, or what is asked for is not there."""
 
-    def __init__(self, folder: str | os.PathLike[str], data_dir: str | None = None) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], data_dir: str | None = None, path: str | None = None
+    ) -> None:
         self.run = Run.open(folder)
-        self._data_dir = data_dir
+        self._data_dir, self._path = data_dir, path
 
-    @cached_property
+    @property
     def config(self) -> DictConfig:
-        """The resolved configuration, with the data looked for where they are now."""
-        config = self.run.config.copy()
-        if self._data_dir is not None:
-            config.dataset.data_dir = self._data_dir
-        return config
+        """The resolved configuration."""
+        return self.run.config
 
     @property
     def info(self) -> dict[str, Any]:
@@ -55,22 +59,91 @@ class OpenedRun:
 
     def networks(self, device: str) -> tuple[build.Network, Loss]:
         """The trained network and its loss on a device, both in evaluation mode."""
-        channels, height, width = self.info["dataset"]["shape"]
-        classes = len(self.info["dataset"]["classes"])
-        network = build.model(self.config, (channels, height, width), classes)
-        loss = build.loss(self.config, network)
+        build.check(self.config)
         tensors = self.run.load_weights()
+        with torch.device(
+            "meta"
+        ):  # first without memory, for a stranger's configuration may ask for any size
+            self._refuse_misfit(self._network(), tensors)
+        network = self._network()
+        loss = build.loss(self.config, network)
         loss.load_state_dict(below(tensors, "loss."))
-        network.load_state_dict(
-            {name: value for name, value in tensors.items() if not name.startswith("loss.")}
-        )
+        network.load_state_dict(_of_network(tensors))
         return network.to(device).eval(), loss.to(device).eval()
 
     def image_set(self) -> ImageSet:
-        """The data set that the run was trained on."""
-        return build.dataset(self.config)
+        """The images that the run was trained on, wherever they are prepared, or else those of `path`.
+
+        What the run folder says is never fetched, nor written to. Raises UsageError where they are not found.
+        """
+        name, fingerprint = self.info["dataset"].get("name"), str(self.info["dataset"].get("fingerprint"))
+        if images := find_prepared(fingerprint, self._data_dirs()):
+            return images
+        if self.config.dataset.get("path") == "embedded":
+            return self._prepared_in_memory()
+        if self._path is None:
+            raise UsageError(
+                f"the images of {self.run.folder} (dataset={name}) are not prepared here: give them as "
+                "dataset.path=PATH, or the folder that has prepared/ as data_dir=FOLDER"
+            )
+        images = self._prepared_from(self._path, self._data_dir or "data")
+        if images.fingerprint != fingerprint:
+            raise UsageError(
+                f"the images of {self._path} are not those that {self.run.folder} was trained on"
+            )
+        return images
 
     def images(self, split: str) -> Tensor:
         """The images (N, C, H, W) of "train", "val" or "test" in [0, 1]."""
         images = self.image_set()
         return torch.from_numpy(images.images[images.indices(split)]).permute(0, 3, 1, 2).float() / 255
+
+    def _network(self) -> build.Network:
+        shape, classes = self.info["dataset"].get("shape"), self.info["dataset"].get("classes")
+        sides = [side for side in shape if type(side) is int] if isinstance(shape, list) else []
+        if len(sides) != 3 or not isinstance(classes, list):
+            raise UsageError(
+                f"{self.run.folder / 'run.json'} is damaged: dataset.shape or classes is missing"
+            )
+        channels, height, width = sides
+        return build.model(self.config, (channels, height, width), len(classes))
+
+    def _refuse_misfit(self, network: build.Network, tensors: dict[str, Tensor]) -> None:
+        wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
+        stored = {name: tensor.shape for name, tensor in _of_network(tensors).items()}
+        if wanted != stored:
+            names = [name for name in {**wanted, **stored} if wanted.get(name) != stored.get(name)]
+            raise UsageError(
+                f"{self.run.folder / 'model.safetensors'} holds the weights of another model than config.yaml says: "
+                f"{names[0]} differs"
+            )
+
+    def _data_dirs(self) -> list[Path]:
+        """Where prepared images may be: as asked for, else as stored, here, or where a moved project has them."""
+        if self._data_dir is not None:
+            return [Path(self._data_dir).expanduser()]
+        stored = self.config.dataset.get("data_dir")
+        above = [folder / "data" for folder in self.run.folder.absolute().parents[:LEVELS]]
+        return [*([Path(stored)] if isinstance(stored, str) else []), Path("data"), *above]
+
+    def _prepared_from(self, path: str, data_dir: str) -> ImageSet:
+        config = self.config.copy()
+        if "path" not in config.dataset:
+            raise UsageError(
+                f"dataset={config.dataset.get('name')} has no path: "
+                "leave dataset.path out after vae-data prepare has got its images"
+            )
+        config.dataset.path, config.dataset.data_dir = path, data_dir
+        listing = config.dataset.get("attributes")
+        if listing is not None and not Path(listing).exists():  # then it is looked for beside the images
+            config.dataset.attributes = None
+        return build.dataset(config)
+
+    def _prepared_in_memory(self) -> ImageSet:
+        with TemporaryDirectory() as folder:
+            images = self._prepared_from("embedded", folder)
+            return replace(images, images=np.array(images.images))
+
+
+def _of_network(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("loss.")}

@@ -22,8 +22,6 @@ DEFAULTS: dict[str, Any] = {
     "label_key": "label",
     "attribute": None,
     "attributes": None,
-    "url": None,
-    "blob_id": None,
     "hint": "give it as dataset.path=PATH",
 }
 

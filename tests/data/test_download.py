@@ -7,13 +7,14 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlparse
 
 import numpy as np
 import pytest
 from data_samples import Load, noise
 
 from vaelab import UsageError
-from vaelab.data.download import download, git_blob_id
+from vaelab.data.download import PUBLISHED, Published, download, git_blob_id
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -105,13 +106,17 @@ def test_no_network_is_one_line(data_dir: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_unwritable_target(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(UsageError, match="cannot write to"):
+    with pytest.raises(UsageError, match="cannot write"):
         download("http://127.0.0.1/x.npz", tmp_path / "file" / "x.npz", "0" * 40)
 
 
-def test_load_fetches_once(served: Path, site: str, load_data: Load, data_dir: Path) -> None:
+def test_load_fetches_once_what_is_published(
+    served: Path, site: str, load_data: Load, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     np.savez(served / "x.npz", image=noise(60))
-    remote = {"url": f"{site}/x.npz", "blob_id": git_blob_id(served / "x.npz"), "files": ["x.npz"]}
+    published = Published(f"{site}/x.npz", git_blob_id(served / "x.npz"))
+    monkeypatch.setitem(PUBLISHED, "published", published)
+    remote = {"name": "published", "files": ["x.npz"]}
     first = load_data(**remote)
     np.testing.assert_array_equal(first.images, noise(60))
     assert first.source == str(data_dir / "x.npz")
@@ -121,6 +126,6 @@ def test_load_fetches_once(served: Path, site: str, load_data: Load, data_dir: P
     assert load_data(**remote).fingerprint == first.fingerprint
 
 
-def test_url_needs_an_id(load_data: Load) -> None:
-    with pytest.raises(UsageError, match="blob_id"):
-        load_data(url="http://127.0.0.1/x.npz")
+def test_what_is_published_is_fetched_over_https_only() -> None:
+    assert PUBLISHED
+    assert all(urlparse(published.url).scheme == "https" for published in PUBLISHED.values())

@@ -2,6 +2,8 @@
 
 from vaelab.data.imageset import SPLITS, ImageSet
 from vaelab.data.loader import Batch, Loader
-from vaelab.data.store import load
+from vaelab.data.store import find_prepared, load
 
-__all__ = ["SPLITS", "Batch", "ImageSet", "Loader", "load"]
+BUILDABLE = (load,)  # what a configuration may name as _target_
+
+__all__ = ["BUILDABLE", "SPLITS", "Batch", "ImageSet", "Loader", "find_prepared", "load"]

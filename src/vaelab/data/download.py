@@ -1,18 +1,34 @@
 """Fetches one file over HTTP and keeps it only if its bytes are the expected ones."""
 
-import os
 from hashlib import sha1
 from http.client import HTTPException
 from pathlib import Path
+from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.request import urlopen
-from uuid import uuid4
 
 from tqdm import tqdm
 
 from vaelab import UsageError
+from vaelab.files import whole
 
 TIMEOUT_SECONDS = 30
+
+
+class Published(NamedTuple):
+    """One file that is fetched: its address, and the git blob id that its bytes must have."""
+
+    url: str
+    blob_id: str
+
+
+# By the name of the data set. No configuration names an address: what a run folder says must not be fetched.
+PUBLISHED = {
+    "tibetan_mnist": Published(
+        "https://raw.githubusercontent.com/bat67/TibetanMNIST/master/Datasets/TibetanMNIST.npz",
+        "554c2a4336abc43646fcce4f16014d065909047e",
+    )
+}
 
 
 def git_blob_id(file: Path) -> str:
@@ -32,28 +48,18 @@ def download(url: str, target: Path, blob_id: str) -> Path:
     """
     by_hand = f"get it from {url} and put it at {target}"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{uuid4().hex}")
-        temporary.touch()
-    except OSError as error:
-        raise UsageError(
-            f"cannot write to {target.parent}: {error.strerror}; choose another data_dir=FOLDER"
-        ) from None
-    try:
-        _fetch(url, temporary, target.name)
-        if git_blob_id(temporary) != blob_id:
-            raise UsageError(
-                f"{target.name} came incomplete or changed (its git blob id is not {blob_id}): {by_hand}"
-            )
-        os.replace(temporary, target)
+        with whole(target) as temporary:
+            _fetch(url, temporary, target.name)
+            if git_blob_id(temporary) != blob_id:
+                raise UsageError(
+                    f"{target.name} came incomplete or changed (its git blob id is not {blob_id}): {by_hand}"
+                )
     except HTTPError as error:
         error.close()  # it holds the connection
         raise UsageError(f"cannot download {target.name} ({error}): {by_hand}") from None
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)  # URLError wraps the cause
         raise UsageError(f"cannot download {target.name} ({reason}): {by_hand}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 

@@ -6,6 +6,7 @@ from hashlib import blake2b
 import numpy as np
 
 SPLITS = ("train", "val", "test")
+HASHED = 4096  # images at a time
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,15 @@ class ImageSet:
         if split not in SPLITS:
             raise KeyError(f"{split!r} is not one of {', '.join(SPLITS)}")
         return np.flatnonzero(self.split == SPLITS.index(split)).astype(np.int64)
+
+    def is_intact(self) -> bool:
+        """Whether pixels, labels and split are those that the fingerprint was made of."""
+        digest = blake2b(repr(self.images.shape[1:]).encode(), digest_size=8)
+        for first in range(0, len(self.images), HASHED):
+            digest.update(np.ascontiguousarray(self.images[first : first + HASHED]).data)
+        for array in (self.split, self.labels):
+            digest.update(b"" if array is None else array.tobytes())
+        return digest.hexdigest() == self.fingerprint
 
     def sizes(self) -> dict[str, int]:
         """Number of images of each split."""

@@ -4,24 +4,27 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
-from uuid import uuid4
 
 import numpy as np
+from filelock import FileLock
 
 from vaelab import UsageError
 from vaelab.data.attributes import with_listings
-from vaelab.data.download import download
+from vaelab.data.download import PUBLISHED, download
 from vaelab.data.imageset import ImageSet
 from vaelab.data.prepare import damaged_image, read, write_arrays
 from vaelab.data.sources import Source, find, source_at
+from vaelab.files import cannot_write, read_json, refuse_irregular, remove_unfinished, sync, whole
 
+META_KEYS = {"name", "source", "signature", "settings", "classes", "names", "fingerprint", "skipped"}
+MOST_META = 1 << 30  # bytes: it names every file
 FORMAT_VERSION = 1  # raise it when the same source would be prepared to other pixels
 
 
@@ -35,8 +38,6 @@ def load(
     on_error: str,
     image_key: str | None,
     label_key: str | None,
-    url: str | None,
-    blob_id: str | None,
     hint: str,
     attribute: str | None = None,  # absent from the configurations of older run folders
     attributes: str | None = None,
@@ -45,7 +46,7 @@ def load(
 
     Raises UsageError where the source is missing or no set of images, or where data_dir cannot be written.
     """
-    _check(name, on_error, url, blob_id)
+    _check(name, on_error)
     if attributes is not None and attribute is None:
         raise UsageError(
             f"dataset.attributes={attributes} needs dataset.attribute, the column that becomes the label"
@@ -57,9 +58,9 @@ def load(
         # Without patterns the name stands for no data in particular (image_folder, npz): the user has to say which.
         if source is None and files and (newest := store.newest()):
             return newest
-        if source is None and url is not None and blob_id is not None:
-            target = store.data_dir / Path(urlparse(url).path).name
-            source = source_at(download(url, target, blob_id), label_key)
+        if source is None and name in PUBLISHED:
+            url, blob_id = PUBLISHED[name]
+            source = source_at(download(url, store.data_dir / Path(url).name, blob_id), label_key)
         if source is None:
             places = f"; looked for {', '.join(files)} in {store.data_dir}" if files else ""
             raise UsageError(f"the images of dataset={name} are not here: {hint}{places}")
@@ -70,15 +71,11 @@ def load(
         ) from None
 
 
-def _check(name: str, on_error: str, url: str | None, blob_id: str | None) -> None:
+def _check(name: str, on_error: str) -> None:
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise UsageError(f"dataset.name={name!r} is not a name: use letters, digits, '_', '.' and '-'")
     if on_error not in ("stop", "skip"):
         raise UsageError(f"dataset.on_error={on_error} must be stop or skip")
-    if url is not None and blob_id is None:
-        raise UsageError(
-            "dataset.url needs dataset.blob_id, the git blob id that the download is checked against"
-        )
 
 
 def _settings(
@@ -92,6 +89,10 @@ def _settings(
     settings = {"size": sides, "image_key": image_key, "label_key": label_key, "version": FORMAT_VERSION}
     # What was prepared before there were attributes stays known.
     return settings if attribute is None else settings | {"attribute": attribute}
+
+
+class DamagedArrays(UsageError):
+    """Prepared arrays that are not those that were prepared."""
 
 
 @dataclass(frozen=True)
@@ -110,21 +111,23 @@ class Store:
     def get(self, source: Source) -> ImageSet:
         """The prepared images of a source: known by its signature, else by its content, else made now."""
         signature = source.signature()
-        for folder, meta in self._prepared():
-            if meta["signature"] == signature and (images := self._open(folder, meta)):
+        known = next((found for found in self._prepared() if found[1]["signature"] == signature), None)
+        folder = known[0] if known else self.folder / f"{self.name}-{self._key(source)}"
+        try:
+            if known:
                 _touch(folder)
+                return self._open(*known)
+            if images := self._renewed(folder, source, signature):
                 return images
-        folder = self.folder / f"{self.name}-{self._key(source)}"
-        if not self._renew(folder, source, signature):
-            self._prepare(source, signature, folder)
-        if images := self._open(folder, _read_meta(folder)):
-            return images
-        raise UsageError(f"{folder} was changed while it was read: start again")
+        except DamagedArrays:
+            print(f"{folder} is damaged: its images are prepared again", file=sys.stderr)
+        self._prepare(source, signature, folder)
+        return self._open(folder, _read_meta(folder))
 
     def newest(self) -> ImageSet | None:
         """The prepared array that was made or asked for last."""
         found = sorted(self._prepared(), key=lambda item: _touched(item[0]), reverse=True)
-        return next((images for folder, meta in found if (images := self._open(folder, meta))), None)
+        return self._open(*found[0]) if found else None
 
     def _prepared(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         for folder in sorted(self.folder.glob(f"{self.name}-*")):
@@ -136,67 +139,94 @@ class Store:
         text = json.dumps([source.content(), self.settings])
         return blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def _renew(self, folder: Path, source: Source, signature: str) -> bool:
+    def _renewed(self, folder: Path, source: Source, signature: str) -> ImageSet | None:
+        """What was prepared of the same content when it lay elsewhere, from now on known here."""
         meta = _read_meta(folder)
-        if meta is None or not self._open(folder, meta):
-            return False
-        meta |= {"signature": signature, "source": str(source)}
-        with suppress(OSError):  # in a folder that is read-only the array is as good, only found less quickly
-            _write_whole(folder / "meta.json", json.dumps(meta))
-        return True
-
-    def _open(self, folder: Path, meta: dict[str, Any] | None) -> ImageSet | None:
         if meta is None:
             return None
+        images = self._open(folder, meta)
+        with suppress(
+            OSError, UsageError
+        ):  # where it is read-only the array is as good, only found less quickly
+            _write_meta(folder, meta | {"signature": signature, "source": str(source)})
+        return replace(images, source=str(source))
+
+    def _open(self, folder: Path, meta: dict[str, Any] | None) -> ImageSet:
+        if meta is None:
+            raise UsageError(f"{folder} was changed while it was read: give the command again")
         if meta["skipped"] and self.on_error == "stop":
             raise damaged_image(meta["source"], *next(iter(meta["skipped"].items())))
-        try:
-            images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-            labels = np.load(folder / "labels.npy", allow_pickle=False) if meta["classes"] else None
-            split = np.load(folder / "split.npy", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            return None
-        names = meta["names"] or [f"row {row}" for row in range(len(images))]
-        return ImageSet(
-            name=self.name,
-            images=images,
-            labels=labels,
-            classes=tuple(meta["classes"]),
-            names=tuple(names),
-            split=split,
-            fingerprint=meta["fingerprint"],
-            source=meta["source"],
-        )
+        return _open(folder, meta)
 
     def _prepare(self, source: Source, signature: str, folder: Path) -> None:
         raw = read(source, self.settings)
-        partial = self.folder / f".{folder.name}.{uuid4().hex}"
+        partial = self.folder / f".{folder.name}.{os.getpid()}.tmp"
         try:
-            partial.mkdir(parents=True)
-            made = write_arrays(partial, raw, self.name, self.on_error)
-            meta = {
-                "name": self.name,
-                "source": str(source),
-                "signature": signature,
-                "settings": self.settings,
-            }
-            (partial / "meta.json").write_text(json.dumps(meta | made))
-            self._publish(partial, folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / f".{folder.name}.lock"):
+                with suppress(UsageError):  # another process was first, with the same content
+                    self._open(folder, _read_meta(folder))
+                    return
+                remove_unfinished(self.folder, folder.name)
+                partial.mkdir()
+                made = write_arrays(partial, raw, self.name, self.on_error)
+                meta = {"name": self.name, "source": str(source), "signature": signature}
+                for file in partial.iterdir():
+                    sync(file)
+                _write_meta(partial, meta | {"settings": self.settings} | made)
+                shutil.rmtree(folder, ignore_errors=True)  # remains without a meta.json that can be read
+                partial.rename(folder)
+                sync(self.folder)
         except OSError as error:
+            told = cannot_write(folder, error)
+            if told is not error:
+                raise told from None
             where = f"cannot write prepared images to {self.folder}: {error.strerror or error}"
             raise UsageError(f"{where}; choose another place with data_dir=FOLDER") from None
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def _publish(self, partial: Path, folder: Path) -> None:
-        try:
-            partial.rename(folder)
-        except OSError:
-            # Another process was first, with the same content; only remains of a broken folder make way.
-            if self._open(folder, _read_meta(folder)):
-                return
-            shutil.rmtree(folder, ignore_errors=True)
-            partial.rename(folder)
+
+def find_prepared(fingerprint: str, data_dirs: Iterable[Path]) -> ImageSet | None:
+    """The prepared images of this fingerprint below one of the folders, whatever their source was called."""
+    for data_dir in data_dirs:
+        for file in sorted(data_dir.glob("prepared/*/meta.json")):
+            meta = _read_meta(file.parent)
+            if meta and meta["fingerprint"] == fingerprint:
+                return _open(file.parent, meta)
+    return None
+
+
+def _open(folder: Path, meta: dict[str, Any]) -> ImageSet:
+    """The arrays of a folder; UsageError where they are not those that were prepared."""
+    try:
+        images = _mapped(folder / "images.npy")
+        labels = np.array(_mapped(folder / "labels.npy")) if meta["classes"] else None
+        names = meta["names"] or [f"row {row}" for row in range(len(images))]
+        prepared = ImageSet(
+            name=meta["name"],
+            images=images,
+            labels=labels,
+            classes=tuple(meta["classes"]),
+            names=tuple(names),
+            split=np.array(_mapped(folder / "split.npy")),
+            fingerprint=meta["fingerprint"],
+            source=meta["source"],
+        )
+        if prepared.is_intact():
+            return prepared
+    except (OSError, ValueError, EOFError, TypeError):
+        pass
+    raise DamagedArrays(
+        f"{folder} is damaged (its arrays are not those that were prepared): remove it, and prepare its images again "
+        "with vae-data prepare"
+    )
+
+
+def _mapped(file: Path) -> np.ndarray:
+    # Mapped, for an array whose header declares more than the file holds is then refused and not allocated.
+    refuse_irregular(file)
+    return np.load(file, mmap_mode="r", allow_pickle=False)
 
 
 def _touch(folder: Path) -> None:
@@ -210,16 +240,14 @@ def _touched(folder: Path) -> int:
 
 
 def _read_meta(folder: Path) -> dict[str, Any] | None:
+    """What meta.json says; None, so that the images are prepared anew, where it is missing or damaged."""
     try:
-        return json.loads((folder / "meta.json").read_text())
-    except (OSError, ValueError):
+        meta = read_json(folder / "meta.json", most=MOST_META)
+    except (OSError, UsageError):
         return None
+    return meta if meta.keys() >= META_KEYS else None
 
 
-def _write_whole(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{file.name}.{uuid4().hex}")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _write_meta(folder: Path, meta: dict[str, Any]) -> None:
+    with whole(folder / "meta.json") as temporary:
+        temporary.write_text(json.dumps(meta), encoding="utf-8")

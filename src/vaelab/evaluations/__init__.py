@@ -22,7 +22,32 @@ from vaelab.evaluations.test_metrics import TestMetrics
 from vaelab.evaluations.traversals import Traversals
 from vaelab.evaluations.z_interpolations import ZInterpolations
 
+# What a configuration may name as _target_.
+BUILDABLE = (
+    FID,
+    AdversarialCurves,
+    Atlas,
+    ClassPairs,
+    Diversity,
+    GANTest,
+    Interpolations,
+    KLPerDimension,
+    LatentEdit,
+    LatentSpace,
+    LearningCurve,
+    NearestNeighbours,
+    NoisePerturbation,
+    PriorSamples,
+    Reconstructions,
+    Samples,
+    Sharpness,
+    TestMetrics,
+    Traversals,
+    ZInterpolations,
+)
+
 __all__ = [
+    "BUILDABLE",
     "FID",
     "AdversarialCurves",
     "Atlas",

@@ -12,7 +12,10 @@ from vaelab.losses.elbo import (
     stack,
 )
 
+BUILDABLE = (ELBO, Adversarial, Reconstruction)  # what a configuration may name as _target_
+
 __all__ = [
+    "BUILDABLE",
     "ELBO",
     "Adversarial",
     "Loss",

@@ -6,8 +6,12 @@ from vaelab.models.ensemble import Ensemble
 from vaelab.models.gan import ACGAN, GAN, acgan, dcgan
 from vaelab.models.vae import VAE, conv_vae, fc_vae, spatial_vae
 
+# What a configuration may name as _target_.
+BUILDABLE = (acgan, conv_ae, conv_vae, dcgan, fc_ae, fc_vae, spatial_ae, spatial_vae)
+
 __all__ = [
     "ACGAN",
+    "BUILDABLE",
     "GAN",
     "VAE",
     "Autoencoder",
