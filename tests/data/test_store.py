@@ -14,7 +14,7 @@ import pytest
 from data_samples import CONF, DEFAULTS, Load, configured, noise, save_pngs
 
 from vaelab import UsageError
-from vaelab.data import load
+from vaelab.data import find_prepared, load
 
 COUNT = 60
 
@@ -39,7 +39,7 @@ def refused(load_data: Load, path: Path | None, *words: str, **overrides: Any) -
 
 
 def prepared(data_dir: Path) -> list[str]:
-    return sorted(folder.name for folder in (data_dir / "prepared").iterdir())
+    return sorted(folder.name for folder in (data_dir / "prepared").iterdir() if folder.name[0] != ".")
 
 
 def spoil(path: Path) -> None:
@@ -161,6 +161,39 @@ def test_broken_array_is_prepared_again(npz: Path, load_data: Load, data_dir: Pa
         assert load_data(npz).fingerprint == first.fingerprint
         np.testing.assert_array_equal(np.load(file), noise(COUNT))
         assert len(prepared(data_dir)) == 1
+
+
+def test_a_flipped_bit_is_never_trained_on(
+    npz: Path, load_data: Load, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = load_data(npz, files=["x.npz"])
+    folder = data_dir / "prepared" / prepared(data_dir)[0]
+    pixels = noise(COUNT)
+    for name in ("images.npy", "labels.npy", "split.npy"):
+        file = folder / name
+        damaged = bytearray(file.read_bytes())
+        damaged[-1] ^= 1
+        file.write_bytes(damaged)
+        with pytest.raises(UsageError, match=f"{folder} is damaged .*vae-data prepare"):
+            find_prepared(first.fingerprint, [data_dir])
+        capsys.readouterr()
+        np.testing.assert_array_equal(load_data(npz, files=["x.npz"]).images, pixels)
+        assert f"{folder} is damaged: its images are prepared again" in capsys.readouterr().err
+    found = find_prepared(first.fingerprint, [data_dir / "nothing", data_dir])
+    assert found is not None
+    assert found.fingerprint == first.fingerprint
+    assert found.names == first.names
+    assert find_prepared("0" * 16, [data_dir]) is None
+
+
+def test_damage_without_the_source_is_named(npz: Path, load_data: Load, data_dir: Path) -> None:
+    load_data(npz, files=["x.npz"])
+    npz.unlink()
+    folder = data_dir / "prepared" / prepared(data_dir)[0]
+    os.truncate(folder / "split.npy", 100)
+    refused(load_data, None, str(folder), "is damaged", files=["x.npz"])
+    (folder / "meta.json").write_text("{")
+    refused(load_data, None, str(folder / "meta.json"), "is damaged", files=["x.npz"])
 
 
 def test_two_processes_at_once(tmp_path: Path, data_dir: Path) -> None:
