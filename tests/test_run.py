@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from vaelab import UsageError
 from vaelab.identity import LONGEST_NAME, find, refuse_change, run_name
-from vaelab.run import Run, refuse_unwritable
+from vaelab.lock import refuse_unwritable
+from vaelab.run import Run
 
 
 def config(**changes: object) -> DictConfig:
@@ -142,9 +143,10 @@ def test_checkpoint_round_trip(tmp_path: Path) -> None:
     run = Run(tmp_path)
     assert run.load_checkpoint() is None
     tensors = {"model.w": torch.randn(3, 4).t(), "optimizer.model.0.step": torch.tensor(7.0)}
-    run.save_checkpoint(tensors, {"epoch": 3, "seconds": 1.5})
-    loaded, facts = run.load_checkpoint() or ({}, {})
-    assert facts == {"epoch": 3, "seconds": 1.5}
+    rows = [{"epoch": 3, "step": 21, "split": "train", "loss": 0.1 + 0.2}]
+    run.save_checkpoint(tensors, {"epoch": 3, "step": 21}, rows)
+    loaded, facts, history = run.load_checkpoint() or ({}, {}, [])
+    assert (facts, history) == ({"epoch": 3, "step": 21}, rows)
     assert loaded.keys() == tensors.keys()
     assert all(torch.equal(loaded[k], tensors[k]) for k in tensors)
 

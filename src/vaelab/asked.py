@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vaelab import UsageError, config
 from vaelab.identity import SWEEP_ONLY, find, run_name
-from vaelab.run import Run, refuse_unwritable
+from vaelab.lock import refuse_unwritable
+from vaelab.run import Run
 
 Failures = dict[str, Exception]  # by the name of the run
 
@@ -63,9 +64,10 @@ def ask(
         config.drop_settings_of_unchosen_evaluations(cfg)
     config.check(cfg, config.Train)
     parent = Path(cfg.output_dir, choices["dataset"], choices["model"])
-    refuse_unwritable(parent)
     make_paths_absolute(cfg)
     run = find(parent, run_name(overrides), cfg, cfg.rerun)
+    if not run.is_done():  # which is told of on a disk that is read-only too
+        refuse_unwritable(parent)
     return Asked(cfg, run, tuple(command))
 
 

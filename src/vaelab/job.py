@@ -2,9 +2,7 @@
 
 import math
 import platform
-import resource
 import statistics
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -15,14 +13,17 @@ from lightning_fabric import Fabric
 from omegaconf import DictConfig
 from torch import nn
 
-from vaelab import build, figures
+from vaelab import UsageError, build, figures, machine
 from vaelab.asked import Asked
+from vaelab.checkpoint import weights
 from vaelab.data import SPLITS, ImageSet, Loader
 from vaelab.evaluations import Context, measure
+from vaelab.history import MOST_ROWS, Row
 from vaelab.identity import refuse_change
 from vaelab.losses import Loss
-from vaelab.run import Row, Run
-from vaelab.train import Member, OutOfTime, Plan, fit, seed_all, weights
+from vaelab.repair import restore_checkpoint
+from vaelab.run import Run
+from vaelab.train import Member, OutOfTime, Plan, fit, seed_all
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,24 @@ def prepare(cfg: DictConfig, like: Job | None = None) -> Job:
     evaluations = build.evaluations(cfg, network, images)
     engine = like.engine if like else build.fabric(hardware)
     loaders = like.loaders if like else build.loaders(cfg, images, engine.device)
+    refuse_long_history(cfg, len(loaders[0]))
     return Job(cfg, hardware, engine, images, loaders, network, criterion, evaluations)
+
+
+def refuse_long_history(cfg: DictConfig, steps: int) -> None:
+    """Raises UsageError where epochs of so many steps give more rows of metrics.csv than are ever read."""
+    rows = cfg.epochs * (2 + (steps // cfg.log_every if cfg.log_every else 0))
+    if rows > MOST_ROWS:
+        often = f" and log_every={cfg.log_every}" if cfg.log_every else ""
+        raise UsageError(
+            f"epochs={cfg.epochs}{often} give {rows:,} rows of metrics.csv, more than {MOST_ROWS:,}: take fewer"
+        )
 
 
 def begin(job: Job, asked: Asked) -> None:
     """Writes the run's configuration and its first facts; raises UsageError where the folder is another run's."""
     refuse_change(asked.run, job.cfg, job.images.fingerprint)
+    restore_checkpoint(asked.run)
     asked.run.start(job.cfg, asked.command, facts(job) | {"sweep": None, **asked.facts})
 
 
@@ -134,7 +147,7 @@ def draw_snapshot(job: Job, run: Run, epoch: int) -> None:
 
 
 def evaluate(run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int) -> None:
-    """Writes each evaluation's arrays and figure, then all metrics and findings."""
+    """Writes each evaluation's arrays and figure, then all metrics, findings and checksums."""
     metrics: dict[str, float] = dict(run.metrics)
     findings: dict[str, list[str]] = dict(run.info.get("findings", {}))
     for name, evaluation in evaluations.items():
@@ -144,6 +157,7 @@ def evaluate(run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int) 
         findings[name] = list(result.findings)
     run.write_json("evaluation/metrics.json", metrics)
     run.update(findings={name: found for name, found in findings.items() if found})
+    run.seal()
 
 
 def keep(run: Run, name: str, result: Any, dpi: int) -> None:
@@ -232,8 +246,7 @@ def peak_memory(device: str) -> int:
     """Bytes: the most that the device's allocator held, or the process's largest resident set on a CPU."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return machine.peak_memory()
 
 
 def device_name(kind: str) -> str:

@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from vaelab import UsageError, build
+from vaelab.checkpoint import below, refuse_not_finite, weights
 from vaelab.data import ImageSet, find_prepared
 from vaelab.losses import Loss
 from vaelab.run import Row, Run
-from vaelab.train import below
 
 LEVELS = 5  # of folders above a run folder: name, model, dataset, outputs, project
 
@@ -60,15 +60,16 @@ class OpenedRun:
     def networks(self, device: str) -> tuple[build.Network, Loss]:
         """The trained network and its loss on a device, both in evaluation mode."""
         build.check(self.config)
-        tensors = self.run.load_weights()
-        with torch.device(
-            "meta"
-        ):  # first without memory, for a stranger's configuration may ask for any size
-            self._refuse_misfit(self._network(), tensors)
+        with torch.device("meta"):  # first without memory, for a stranger's files may ask for any size
+            network = self._network()
+            expected = weights(network, build.loss(self.config, network))
+        tensors = self.run.load_weights(expected)
         network = self._network()
         loss = build.loss(self.config, network)
         loss.load_state_dict(below(tensors, "loss."))
-        network.load_state_dict(_of_network(tensors))
+        network.load_state_dict({n: tensor for n, tensor in tensors.items() if not n.startswith("loss.")})
+        for module in (network, loss):
+            refuse_not_finite(self.run.folder / "model.safetensors", module)
         return network.to(device).eval(), loss.to(device).eval()
 
     def image_set(self) -> ImageSet:
@@ -108,16 +109,6 @@ class OpenedRun:
         channels, height, width = sides
         return build.model(self.config, (channels, height, width), len(classes))
 
-    def _refuse_misfit(self, network: build.Network, tensors: dict[str, Tensor]) -> None:
-        wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
-        stored = {name: tensor.shape for name, tensor in _of_network(tensors).items()}
-        if wanted != stored:
-            names = [name for name in {**wanted, **stored} if wanted.get(name) != stored.get(name)]
-            raise UsageError(
-                f"{self.run.folder / 'model.safetensors'} holds the weights of another model than config.yaml says: "
-                f"{names[0]} differs"
-            )
-
     def _data_dirs(self) -> list[Path]:
         """Where prepared images may be: as asked for, else as stored, here, or where a moved project has them."""
         if self._data_dir is not None:
@@ -143,7 +134,3 @@ class OpenedRun:
         with TemporaryDirectory() as folder:
             images = self._prepared_from("embedded", folder)
             return replace(images, images=np.array(images.images))
-
-
-def _of_network(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith("loss.")}

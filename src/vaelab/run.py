@@ -1,53 +1,28 @@
-"""The run folder: its names, its atomic writes, its checkpoints and its lock."""
+"""The run folder: its files, its checkpoints and its lock."""
 
-import csv
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from vaelab import UsageError, files, older
+from vaelab import Failure, UsageError, checkpoint, checksums, files, history, lock, older, provenance
+from vaelab.history import Row
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Row = dict[str, Any]
-
 FOR_REPORTS = ("chapter", "reported")  # keys that no training depends on
-# The order of the columns of metrics.csv; those that a loss adds come last.
-COLUMNS = [
-    *("epoch", "step", "split", "kl_weight", "loss", "elbo", "reconstruction", "kl"),
-    *("loss_discriminator", "loss_generator", "accuracy_real", "accuracy_fake"),
-    *("class_loss_real", "class_loss_fake", "class_accuracy_real", "class_accuracy_fake"),
-    *("mse", "psnr", "lr", "seconds"),
-]
-
-
-def refuse_unwritable(folder: Path) -> None:
-    """Raises UsageError when the folder cannot be made or written to; creates nothing."""
-    existing = next(p for p in (folder, *folder.absolute().parents) if os.path.exists(p))
-    if not existing.is_dir():
-        raise UsageError(
-            f"output_dir={folder}: {existing} is a file, not a folder: choose another output_dir"
-        )
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UsageError(
-            f"output_dir={folder}: no permission to write in {existing}: choose another output_dir"
-        )
+LAST, PREVIOUS = "checkpoints/last.safetensors", "checkpoints/previous.safetensors"
 
 
 class Run:
@@ -55,6 +30,9 @@ class Run:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
+        self._held: tuple[int, int] | None = (
+            None  # device and number of the folder, while this process has it
+        )
 
     # ---- reading
 
@@ -69,6 +47,7 @@ class Run:
         for needed in ("config.yaml", "run.json"):
             if not (run.folder / needed).is_file():
                 raise UsageError(f"{folder} is not a run folder: it has no {needed}")
+        run.refuse_changed("config.yaml")
         if "dataset" not in run.info:
             raise UsageError(f"{run.folder / 'run.json'} is damaged: it does not say what data the run has")
         return run
@@ -76,6 +55,7 @@ class Run:
     @property
     def stored(self) -> dict[str, Any]:
         """What config.yaml holds; UsageError where it is damaged, or holds interpolations, which are never resolved."""
+        self.refuse_changed("config.yaml")
         values = files.read_yaml(self.folder / "config.yaml")
         if path := _interpolation(values):
             raise UsageError(
@@ -91,25 +71,25 @@ class Run:
     @property
     def info(self) -> dict[str, Any]:
         """What run.json holds: status, versions, device, data, parameters, ..."""
-        return self._json("run.json")
+        values = self._json(checksums.SELF)
+        checksums.refuse_broken_seal(self.folder, values)
+        return values
 
     @property
     def metrics(self) -> dict[str, float]:
         """The metrics of the test split; empty before the run is evaluated."""
+        self.refuse_changed("evaluation/metrics.json")
         return self._json("evaluation/metrics.json")
 
     @property
     def history(self) -> list[Row]:
         """The rows of metrics.csv, numbers as numbers; a column that a row leaves empty is absent from it."""
-        file = self.folder / "metrics.csv"
-        if not file.is_file():
-            return []
-        with file.open(newline="") as lines:
-            return [{k: _number(v) for k, v in row.items() if v != ""} for row in csv.DictReader(lines)]
+        self.refuse_changed("metrics.csv")
+        return history.read(self.folder / "metrics.csv")
 
-    @property
-    def _checkpoint(self) -> Path:
-        return self.folder / "checkpoints" / "last.safetensors"
+    def refuse_changed(self, name: str) -> None:
+        """Raises UsageError where a file differs from its checksum in run.json; silent where there is none."""
+        checksums.refuse_changed(self.folder, self.info, name)
 
     def is_free(self) -> bool:
         """Whether nothing but a lock, or what a killed process had not finished, is in the folder."""
@@ -121,55 +101,43 @@ class Run:
         """Whether the run has finished."""
         return bool(self.info.get("status") == "done")
 
-    def load_weights(self) -> "dict[str, Tensor]":
-        """The final weights; those of the loss have names that begin with `loss.`."""
-        from safetensors.torch import load_file
-
+    def load_weights(self, expected: "Mapping[str, Tensor] | None" = None) -> "dict[str, Tensor]":
+        """The final weights, refused unless they have the names and shapes of `expected`; `loss.` begins the loss's."""
         file = self.folder / "model.safetensors"
         if not file.is_file():
             raise UsageError(f"{self.folder} has no model.safetensors: its training has not finished")
-        return load_file(file)
+        try:
+            return checkpoint.read(file, expected)[0]
+        except checkpoint.Damaged as reason:
+            raise UsageError(
+                f"{file} is damaged ({reason}): {checksums.remedy(self.folder, file.name)}"
+            ) from None
 
     def checkpoint_facts(self) -> dict[str, Any] | None:
-        """The epoch and step of the checkpoint, or None where there is none."""
-        from safetensors import safe_open
+        """The epoch and step of the checkpoint, or None where there is none that can be read."""
+        for name in (LAST, PREVIOUS):  # between two checkpoints there is only the previous one
+            with suppress(FileNotFoundError, checkpoint.Damaged):
+                return checkpoint.read_facts(self.folder / name)
+        return None
 
-        if not self._checkpoint.is_file():
-            return None
-        with safe_open(self._checkpoint, framework="numpy") as opened:  # the metadata need no torch
-            return dict(json.loads(opened.metadata()["vaelab"]))
-
-    def load_checkpoint(self) -> "tuple[dict[str, Tensor], dict[str, Any]] | None":
-        """The tensors and facts of the last finished epoch, or None before the first."""
-        from safetensors import safe_open
-
-        facts = self.checkpoint_facts()
-        if facts is None:
-            return None
-        with safe_open(self._checkpoint, framework="pt") as opened:
-            return {key: opened.get_tensor(key) for key in opened.keys()}, facts  # noqa: SIM118
+    def load_checkpoint(self) -> checkpoint.Checkpoint | None:
+        """What the last finished epoch left, or None before the first; raises checkpoint.Damaged."""
+        for name in (LAST, PREVIOUS):
+            with suppress(FileNotFoundError):
+                return checkpoint.read_state(self.folder / name)
+        return None
 
     # ---- writing
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Makes the folder and holds it; a second process is refused."""
-        lock = FileLock(self.folder / ".lock", timeout=0)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except Timeout as error:
-            raise UsageError(f"{self.folder} is in use by another process: wait for it or stop it") from error
-        except OSError as error:
-            reason = error.strerror or error
-            raise UsageError(
-                f"cannot write in {self.folder} ({reason}): choose another output_dir"
-            ) from error
-        try:
-            files.remove_unfinished(self.folder)
-            yield
-        finally:
-            lock.release()
+        with lock.hold(self.folder):
+            self._held = lock.number(self.folder)
+            try:
+                yield
+            finally:
+                self._held = None
 
     def start(self, config: DictConfig, command: Sequence[str], facts: Mapping[str, Any]) -> None:
         """Writes config.yaml and run.json with status running."""
@@ -179,8 +147,8 @@ class Run:
             status="running",
             reason=None,
             command=list(command),
-            git_sha=git_sha(),
-            versions=versions(),
+            git_sha=provenance.git_sha(),
+            versions=provenance.versions(),
             **facts,
         )
 
@@ -211,8 +179,11 @@ class Run:
 
     def fail(self, error: Exception) -> None:
         """Marks the run as failed, with the reason; train.log has the traceback."""
-        self.update(status="failed", reason=str(error) or type(error).__name__)
-        self.log("".join(traceback.format_exception(error)), show=False)
+        with suppress(
+            OSError, UsageError, Failure
+        ):  # of a disk that is full, say: the error itself says more
+            self.update(status="failed", reason=str(error) or type(error).__name__)
+            self.log("".join(traceback.format_exception(error)), show=False)
 
     def pause(self, reason: str) -> None:
         """Marks the run as interrupted and says how to continue."""
@@ -221,46 +192,57 @@ class Run:
 
     def update(self, **facts: Any) -> None:
         """Changes entries of run.json."""
-        self.write_json("run.json", self.info | facts)
+        self.write_json(checksums.SELF, self.info | facts)
+
+    def seal(self) -> None:
+        """Puts the checksums of what is read again into run.json; all of the folder is then on the disk."""
+        known = checksums.recorded(self.info)
+        arrays = [path.relative_to(self.folder).as_posix() for path in self.folder.glob("arrays/**/*.np[yz]")]
+        names = ["config.yaml", "metrics.csv", "evaluation/metrics.json", *sorted(arrays)]
+        there = [name for name in names if (self.folder / name).is_file()]
+        sums = {name: known.get(name) or files.digest(self.folder / name) for name in there}
+        folders = [path for path in self.folder.rglob("*") if path.is_dir()]
+        for path in (self.folder / "train.log", *folders, self.folder, *self.folder.absolute().parents):
+            files.sync(path)
+        self.update(checksums=sums)
 
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
         """Writes a JSON file of the folder."""
+        values = checksums.sealed(values) if name == checksums.SELF else values
         self.write_text(name, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
     def log(self, line: str, show: bool = True) -> None:
         """Adds a line to train.log and, if asked, prints it beside a progress bar."""
-        with (self.folder / "train.log").open("a") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        self._refuse_gone()
+        file = self.folder / "train.log"
+        try:
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        except OSError as error:
+            raise files.cannot_write(file, error) from error
         if show:
             tqdm.write(line, file=sys.stderr)
 
     def write_history(self, rows: Sequence[Row]) -> None:
-        """Writes metrics.csv: the columns that some row has, the known ones first."""
-        used = dict.fromkeys(key for row in rows for key in row)
-        columns = [name for name in COLUMNS if name in used] + [name for name in used if name not in COLUMNS]
+        """Writes metrics.csv."""
+        self.write("metrics.csv", lambda path: path.write_bytes(history.to_text(rows).encode()))
+
+    def save_checkpoint(
+        self, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any], rows: Sequence[Row]
+    ) -> None:
+        """Makes the state after another epoch, in one file, the last checkpoint, and the last the previous one."""
 
         def write(path: Path) -> None:
-            with path.open("w", newline="") as file:
-                writer = csv.DictWriter(file, columns, restval="")
-                writer.writeheader()
-                writer.writerows(rows)
+            checkpoint.save_state(path, tensors, facts, rows)
+            files.sync(path)  # before the last checkpoint loses its name
+            with suppress(FileNotFoundError):
+                os.replace(self.folder / LAST, self.folder / PREVIOUS)
 
-        self.write("metrics.csv", write)
-
-    def save_checkpoint(self, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> None:
-        """Replaces the checkpoint by the state after another epoch: one file, so that it is never half of two."""
-        from safetensors.torch import save_file
-
-        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        metadata = {"vaelab": json.dumps(facts)}
-        self.write("checkpoints/last.safetensors", lambda path: save_file(contiguous, path, metadata))
+        self.write(LAST, write)
 
     def save_weights(self, tensors: "Mapping[str, Tensor]") -> None:
         """Writes model.safetensors."""
-        from safetensors.torch import save_file
-
-        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        self.write("model.safetensors", lambda path: save_file(contiguous, path))
+        self.write("model.safetensors", lambda path: checkpoint.save(path, tensors, {}))
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes arrays/<name>.npz."""
@@ -286,42 +268,23 @@ class Run:
 
     def write(self, name: str, write: Callable[[Path], Any]) -> None:
         """Calls write(temporary path), then gives the file its name: it is there whole or not at all."""
+        self._refuse_gone()
+        known = checksums.recorded(self.info) if name != checksums.SELF else {}
+        if name in known:  # what a kill leaves half of has no checksum, rather than a wrong one
+            self.update(checksums={other: known[other] for other in known if other != name})
         with files.whole(self.folder / name) as temporary:
             write(temporary)
 
+    def _refuse_gone(self) -> None:
+        if self._held not in (None, lock.number(self.folder)):
+            raise Failure(f"{self.folder} was deleted or moved while it was in use: give the command again")
+
     def _json(self, name: str) -> dict[str, Any]:
         file = self.folder / name
-        return files.read_json(file) if file.is_file() else {}
-
-
-def git_sha() -> str | None:
-    """The commit of the source tree, with "+" when files differ from it; None outside a checkout."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return described.stdout.strip() or None
-
-
-def versions() -> dict[str, str]:
-    """The versions of what the numbers depend on."""
-    packages = ("vaelab", "torch", "lightning-fabric", "numpy", "pillow", "scikit-learn")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def _number(text: str) -> Any:
-    for kind in (int, float):
         try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+            return files.read_json(file) if file.is_file() else {}
+        except UsageError as error:
+            raise UsageError(f"{error}: {checksums.remedy(self.folder, name)}") from None
 
 
 def _interpolation(values: Any, path: str = "") -> str | None:

@@ -1,7 +1,6 @@
 """Several runs trained as one ensemble: members that differ in the KL weight, the seed or the learning rate."""
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -16,14 +15,15 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vaelab import UsageError, build, losses
+from vaelab import UsageError, build, losses, machine
 from vaelab import job as jobs
 from vaelab.asked import Asked, Failures
+from vaelab.checkpoint import Terms, below, weights
 from vaelab.data import Batch, Loader
 from vaelab.job import Job
 from vaelab.losses import Loss
 from vaelab.models import EncoderDecoder, Ensemble
-from vaelab.train import Member, OutOfTime, Plan, Terms, below, fit, seed_all, weights
+from vaelab.train import Member, OutOfTime, Plan, fit, seed_all
 from vaelab.workers import portable
 
 # Of the device's whole memory; what is free differs from hour to hour, and the size of an ensemble must not.
@@ -286,7 +286,7 @@ def device_bytes(engine: Fabric) -> int:
     """The whole memory of the device."""
     if engine.device.type == "cuda":
         return torch.cuda.get_device_properties(engine.device).total_memory
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return machine.total_memory()
 
 
 def can_be_stacked(cfg: DictConfig) -> bool:

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
+from vaelab import UsageError, checkpoint
+from vaelab.checkpoint import Terms
 from vaelab.run import Row, Run
 
-Terms = dict[str, Tensor]
 Numbers = dict[str, float]
 
 
@@ -73,7 +74,7 @@ class Member:
         self.run, self.state, self.load, self.lr, self.draw = run, state, load, lr, draw
         facts = run.checkpoint_facts() or {"epoch": 0, "step": 0}
         self.epoch, self.step = int(facts["epoch"]), int(facts["step"])
-        self.rows: list[Row] = [row for row in run.history if row["epoch"] <= self.epoch]
+        self.rows: list[Row] = []
         self.error: Exception | None = None
         self.waits = self.epoch > 0  # until its checkpoint is loaded, at the epoch of that
 
@@ -89,13 +90,20 @@ class Member:
         """The member that a run of its own is."""
         lr = next(iter(optimizers.values())).param_groups[0]["lr"]
         parts = (model, loss, optimizers)
-        return cls(run, partial(state, *parts), partial(load, *parts), lr, draw)
+        return cls(run, partial(checkpoint.state, *parts), partial(checkpoint.load, *parts), lr, draw)
 
     def resume(self) -> None:
-        """Loads the checkpoint."""
-        checkpoint = self.run.load_checkpoint()
-        assert checkpoint is not None
-        self.load(checkpoint[0])
+        """Loads the checkpoint, and writes metrics.csv as it was then."""
+        last = self.run.load_checkpoint()
+        assert last is not None
+        try:
+            self.load(last.tensors)
+        except (RuntimeError, KeyError, IndexError, ValueError) as error:
+            raise UsageError(
+                f"the checkpoint of {self.run.folder} is of another model: give the command with rerun=true"
+            ) from error
+        self.rows = last.rows or [row for row in self.run.history if row["epoch"] <= self.epoch]
+        self.run.write_history(self.rows)
         self.waits = False
         self.run.log(f"continues after epoch {self.epoch}")
 
@@ -126,7 +134,7 @@ class Member:
         self.run.log(f"epoch {epoch}: train {summary(means)}; val {summary(validated)}", show=False)
         self.draw(epoch)
         self.run.write_history(self.rows)
-        self.run.save_checkpoint(self.state(), facts)
+        self.run.save_checkpoint(self.state(), facts, self.rows)
         self.epoch, self.step = epoch, trained.step
 
 
@@ -269,38 +277,6 @@ def seed_all(seed: int, epoch: int) -> None:
     )
 
 
-def state(model: nn.Module, loss: nn.Module, optimizers: Mapping[str, Optimizer]) -> Terms:
-    """Everything that training changes, as one flat dict of tensors."""
-    tensors = weights(model, loss, prefix="model.")
-    for player, optimizer in optimizers.items():
-        for index, entries in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{player}.{index}.{name}": value for name, value in entries.items()}
-    return tensors
-
-
-def weights(model: nn.Module, loss: nn.Module, prefix: str = "") -> Terms:
-    """The weights of a model and, named `loss.`, those of its loss."""
-    return {f"{prefix}{name}": value for name, value in model.state_dict().items()} | {
-        f"loss.{name}": value for name, value in loss.state_dict().items()
-    }
-
-
-def load(model: nn.Module, loss: nn.Module, optimizers: Mapping[str, Optimizer], tensors: Terms) -> None:
-    """Puts back what state() gave."""
-    model.load_state_dict(below(tensors, "model."))
-    loss.load_state_dict(below(tensors, "loss."))
-    for player, optimizer in optimizers.items():
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        entries: dict[int, Terms] = {}
-        for name, value in below(tensors, f"optimizer.{player}.").items():
-            index, _, entry = name.partition(".")
-            parameter = parameters[int(index)]
-            if value.shape == parameter.shape:  # fused optimizers need the parameter's own memory layout
-                value = torch.empty_like(parameter).copy_(value)
-            entries.setdefault(int(index), {})[entry] = value
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
-
-
 def progress(epochs: int, batches: Any, members: Sequence[Member]) -> tqdm:
     """A bar over all images of all epochs."""
     images = len(batches) * batches.batch_size
@@ -317,8 +293,3 @@ def in_short(means: Sequence[Numbers]) -> dict[str, str]:
 def summary(terms: Mapping[str, float]) -> str:
     """The terms in one line."""
     return ", ".join(f"{name} {value:.5g}" for name, value in terms.items())
-
-
-def below(tensors: Terms, prefix: str) -> Terms:
-    """The tensors whose names begin with the prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,51 @@
+"""Folders to write to: whether that is allowed, and the lock that one process at a time has."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from vaelab import UsageError, files
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raises UsageError when the folder cannot be made or written to; creates nothing."""
+    existing = next(p for p in (folder, *folder.absolute().parents) if os.path.exists(p))
+    if not existing.is_dir():
+        raise UsageError(
+            f"output_dir={folder}: {existing} is a file, not a folder: choose another output_dir"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"output_dir={folder}: no permission to write in {existing}: choose another output_dir"
+        )
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Makes the folder and holds it, cleared of what killed processes left; raises UsageError where another has it."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise UsageError(f"{folder} is in use by another process: wait for it or stop it") from error
+    except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot write in {folder} ({reason}): choose another output_dir") from error
+    try:
+        files.remove_unfinished(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def number(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from another that takes its place; None where there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
