@@ -1,15 +1,13 @@
 """Batches of one split: uint8 on the device, a batch is an index."""
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from vaelab import UsageError
+from vaelab import UsageError, machine
 from vaelab.data.imageset import ImageSet
 
 AHEAD = 2  # batches gathered before they are asked for, where the data stay on disk
@@ -118,8 +116,4 @@ class Loader:
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return machine.free_memory()
