@@ -58,6 +58,7 @@ def ask(
     """The run of a composed configuration; raises UsageError for a configuration that is none."""
     if any(re.match(r"[+~]*dataset_model\b", override) for override in overrides):
         raise UsageError("dataset_model follows from dataset and model: give these")
+    _refuse_odd_names(choices)
     with open_dict(cfg):
         for key in SWEEP_ONLY:
             cfg.pop(key, None)
@@ -69,6 +70,15 @@ def ask(
     if not run.is_done():  # which is told of on a disk that is read-only too
         refuse_unwritable(parent)
     return Asked(cfg, run, tuple(command))
+
+
+def _refuse_odd_names(choices: Mapping[str, Any]) -> None:
+    # Some of them become folders.
+    for group, choice in choices.items():
+        names = choice if isinstance(choice, list) else [choice]
+        odd = [name for name in names if name is not None and not re.fullmatch(r"\w[\w.-]*", str(name))]
+        if odd and not group.startswith("hydra"):
+            raise UsageError(f"{group}={odd[0]} is not a name: give one of those that --help lists")
 
 
 def make_paths_absolute(cfg: DictConfig) -> None:
