@@ -3,7 +3,7 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from vaelab.cli import quote_path
+from vaelab.arguments import quote
 
 
 @pytest.mark.parametrize(
@@ -19,12 +19,12 @@ from vaelab.cli import quote_path
 )
 @pytest.mark.parametrize("key", ["run", "dataset.path"])
 def test_any_path_comes_through_hydras_grammar_unchanged(key: str, value: str) -> None:
-    override = OverridesParser.create().parse_override(quote_path(f"{key}={value}"))
+    override = OverridesParser.create().parse_override(quote(f"{key}={value}", sweep=False))
     assert (override.key_or_group, override.value()) == (key, value)
 
 
 @pytest.mark.parametrize(
-    "argument", ["kl_weight=1,5", "run='a=b'", "data_dir=${oc.env:HOME}", "--help", "evaluation=[a]"]
+    "argument", ["kl_weight=1,5", "run='a=b'", "dataset.path=null", "--help", "evaluation=[a]"]
 )
 def test_what_is_no_bare_path_is_left_alone(argument: str) -> None:
-    assert quote_path(argument) == argument
+    assert quote(argument, sweep=False) == argument

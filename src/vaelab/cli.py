@@ -1,7 +1,6 @@
-"""The console commands: compose, check, build, run; every error becomes one line and an exit status."""
+"""The console commands: check, build, run; every error becomes one line and an exit status."""
 
 import os
-import re
 import signal
 import sys
 from collections import Counter
@@ -12,25 +11,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import hydra
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab import UsageError, config
+from vaelab import Failure, UsageError, compose, config, mistakes, streams
 from vaelab.asked import ask
-from vaelab.run import Run, refuse_unwritable
+from vaelab.lock import refuse_unwritable
+from vaelab.run import Run
+from vaelab.words import printable
 from vaelab.workers import portable
 
 if TYPE_CHECKING:
     from vaelab.data import ImageSet
 
-# Keys whose value is a path.
-PATHS = ("run", "runs", "source", "dataset.path", "dataset.attributes", "data_dir", "output_dir")
-# Options of Hydra's with which a command does no runs, or that say themselves how it does them.
-NO_RUNS = r"--(help|hydra-help|version|cfg|info|shell-completion|run|multirun)|-(h|c|i|sc|r|m)$"
 CONTACT_SHEET = 64  # images, spread evenly over the data set
 FAILURE, MISTAKE = 1, 2  # exit statuses; 0 is success, 128 + the signal's number an interruption
 
@@ -42,10 +38,7 @@ def train() -> NoReturn:
 
 def sweep() -> NoReturn:
     """vae-sweep: one run for each combination of listed values."""
-    argv = ["vae-sweep", *sys.argv[1:]]
-    if not any(re.match(NO_RUNS, argument) for argument in argv):
-        sys.argv.append("--multirun")
-    command("sweep", partial(_sweep, argv))
+    command("sweep", partial(_sweep, ["vae-sweep", *sys.argv[1:]]))
 
 
 def evaluate() -> NoReturn:
@@ -98,20 +91,18 @@ def _evaluate(cfg: DictConfig) -> None:
     run = Run.open(cfg.run)
     import torch
 
-    from vaelab import build, open_run
+    from vaelab import build, open_run, repair
     from vaelab import job as jobs
 
-    build.check(cfg)
     device = build.device(cfg.device)
-    opened = open_run(cfg.run, cfg.data_dir)
-    network, criterion = opened.networks(device)
-    images = opened.image_set()
-    if images.fingerprint != run.info["dataset"]["fingerprint"]:
-        raise UsageError(
-            f"the images of {images.source} are not those that {run.folder} was trained on: give data_dir=..."
-        )
+    opened = open_run(cfg.run, cfg.data_dir, cfg.dataset.path)
     with open_dict(opened.config):
         opened.config.evaluation = cfg.get("evaluation") or opened.config.get("evaluation") or {}
+    build.check(opened.config)
+    with run.locked():
+        repair.mend(run)
+    network, criterion = opened.networks(device)
+    images = opened.image_set()
     evaluations = build.evaluations(opened.config, network, images)
     epoch = run.history[-1]["epoch"]
     with run.locked():
@@ -159,36 +150,21 @@ def _data(cfg: DictConfig) -> None:
 
 
 def command(name: str, verb: Callable[[DictConfig], Any]) -> NoReturn:
-    """Runs a verb on the configuration that Hydra composes from conf/<name>.yaml, then exits."""
+    """Runs a verb on the configuration that conf/<name>.yaml and the command line make, then exits."""
     # Hydra prints tracebacks of its own unless it is told to raise.
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    streams.make_forgiving()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sys.argv = [f"vae-{name}", *map(quote_path, sys.argv[1:])]
-    OmegaConf.register_new_resolver("vaelab.experiments", config.experiments)  # for --help
-
-    @hydra.main(version_base="1.3", config_path=str(config.CONF), config_name=name)
-    def task(cfg: DictConfig) -> Any:
-        with one_line_errors(name, wants_traceback):
-            return verb(cfg)
-
-    with one_line_errors(name, wants_traceback, composing=True):
-        task()
+    sys.argv[0] = f"vae-{name}"
+    with one_line_errors(name, wants_traceback):
+        compose.perform(name, sys.argv[1:], verb)
     sys.exit()
 
 
-def quote_path(argument: str) -> str:
-    """Quotes the value of a key that is a path, for the names of run folders hold `=` and `,`, which Hydra reads."""
-    key, _, value = argument.partition("=")
-    if key not in PATHS or not re.search(r"[=,\s\[\](){}:]", value) or value[0] in "'\"[{" or "${" in value:
-        return argument
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
-
-
 @contextmanager
-def one_line_errors(name: str, wants_traceback: bool, composing: bool = False) -> Iterator[None]:
-    """Turns what goes wrong into one line and an exit status; what fails while composing is the user's mistake."""
+def one_line_errors(name: str, wants_traceback: bool) -> Iterator[None]:
+    """Turns what goes wrong into one line and an exit status."""
     try:
         yield
     except KeyboardInterrupt:
@@ -196,18 +172,17 @@ def one_line_errors(name: str, wants_traceback: bool, composing: bool = False) -
     except Exception as error:
         if wants_traceback:
             raise
-        sys.stderr.write(f"vae-{name}: {in_words(error, name)}\n")
+        sys.stderr.write(f"vae-{name}: {printable(in_words(error, name))}\n")
         mistake = isinstance(error, UsageError | HydraException | OmegaConfBaseException)
-        # What is composed with a sweep also runs it, so that not all that fails there is a mistake.
-        sys.exit(MISTAKE if mistake or (composing and name != "sweep") else FAILURE)
+        sys.exit(MISTAKE if mistake else FAILURE)
 
 
 def in_words(error: Exception, name: str) -> str:
     """One line for any error."""
-    if isinstance(error, UsageError):
+    if isinstance(error, UsageError | Failure):
         return str(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return config.describe_composition_error(error, name)
+        return mistakes.describe(error, name)
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)"
 
@@ -233,5 +208,5 @@ def print_summary(run: Run) -> None:
     for name, value in run.metrics.items():
         print(f"  {name:<{width}}  {value:.6g}")
     for found in run.info.get("findings", {}).values():
-        print(*found, sep="\n")
+        print(*map(printable, found), sep="\n")
     print(f"run folder: {run.folder}")

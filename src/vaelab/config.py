@@ -1,55 +1,25 @@
 """The typed schema of the configuration tree; check() refuses what is unknown, missing or mistyped, by name."""
 
-import difflib
 import inspect
-import math
-import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab import UsageError
+from vaelab.bounds import Above, AtLeast, Count, Dpi, Filled, Seed, Width
+from vaelab.mistakes import describe_interpolation
+from vaelab.names import CONF as CONF
+from vaelab.names import choices, known_keys, nearest, shown
 
-_PACKAGED = Path(__file__).parent / "conf"
-CONF = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
-
-
-@dataclass(frozen=True)
-class AtLeast:
-    """The smallest value that a number may have."""
-
-    low: float
-
-    def __str__(self) -> str:
-        return f"at least {self.low:g}"
-
-    def holds(self, value: float) -> bool:
-        """Whether the value is finite and not below the bound."""
-        return math.isfinite(value) and value >= self.low
-
-
-@dataclass(frozen=True)
-class Above:
-    """The value that a number must exceed."""
-
-    low: float
-
-    def __str__(self) -> str:
-        return f"above {self.low:g}"
-
-    def holds(self, value: float) -> bool:
-        """Whether the value is finite and exceeds the bound."""
-        return math.isfinite(value) and value > self.low
-
-
+# What a file can hold, in words.
+NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 # An object to build: _target_ and its arguments, checked against the target's signature.
 Group = Mapping[str, Any]
-Count = Annotated[int, AtLeast(1)]
+Path = Annotated[str, Filled()]
 
 
 @dataclass
@@ -86,30 +56,38 @@ class Train:
     trainer: Trainer
     evaluation: dict[str, Group]
     kl_weight: Annotated[float, AtLeast(0)]
-    latent_dim: Annotated[int, AtLeast(2)]
+    latent_dim: Width
     epochs: Count
     batch_size: Count
     lr: Annotated[float, Above(0)]
-    seed: Annotated[int, AtLeast(0)]
+    seed: Seed
     snapshot_epochs: list[Count]
     log_every: Count | None
-    dpi: Count
+    dpi: Dpi
     chapter: str | None
     reported: list[Reported]
-    data_dir: str
-    output_dir: str
+    data_dir: Path
+    output_dir: Path
     rerun: bool
+
+
+@dataclass
+class Place:
+    """Where the images of a run are now."""
+
+    path: str | None
 
 
 @dataclass
 class Evaluate:
     """conf/evaluate.yaml."""
 
+    dataset: Place
     evaluation: dict[str, Group]
-    run: str
-    data_dir: str | None
+    run: Path
+    data_dir: Path | None
     device: Literal["auto", "cpu", "cuda"]
-    dpi: Count
+    dpi: Dpi
 
 
 @dataclass
@@ -118,19 +96,19 @@ class Data:
 
     dataset: Group
     action: Literal["prepare", "show"]
-    source: str | None
-    data_dir: str
-    output_dir: str
-    dpi: Count
+    source: Path | None
+    data_dir: Path
+    output_dir: Path
+    dpi: Dpi
 
 
 @dataclass
 class Report:
     """conf/report.yaml."""
 
-    runs: str
-    output_dir: str
-    dpi: Count
+    runs: Path
+    output_dir: Path
+    dpi: Dpi
 
 
 def check(cfg: DictConfig, schema: type) -> None:
@@ -165,91 +143,23 @@ def check_arguments(
     _check_keys(arguments, expected, f"{path}.", required)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """ " (did you mean x?)" for the known word nearest to this one, or nothing."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {found[0]}?)" if found else ""
-
-
-def known_keys(config_name: str) -> list[str]:
-    """The keys of one command's primary file, the groups, and the keys of every choice of a group."""
-    primary = _load(CONF / f"{config_name}.yaml")
-    keys = set(primary)
-    for base in (entry for entry in primary["defaults"] if isinstance(entry, str) and entry != "_self_"):
-        keys |= set(_load(CONF / f"{base}.yaml"))
-    for file in CONF.glob("*/*.yaml"):
-        group, values = file.parent.name, _load(file)
-        if group in ("experiment", "dataset_model"):  # have no keys of their own
-            continue
-        keys |= {group, *(f"{group}.{key}" for key in values.get(group) or values)}
-    return sorted(key for key in keys if not key.endswith(("_target_", "defaults")))
-
-
 def drop_settings_of_unchosen_evaluations(cfg: DictConfig) -> None:
     """Removes what an experiment sets of evaluations that another list of evaluations has left out.
 
     A name that no evaluation has stays, to be refused.
     """
-    known = {file.stem for file in (CONF / "evaluation").glob("*.yaml")}
+    known = choices("evaluation")
     for name in [str(name) for name in cfg.get("evaluation") or {}]:
         settings = cfg.evaluation[name]
         if name in known and isinstance(settings, DictConfig) and "_target_" not in settings:
             del cfg.evaluation[name]
 
 
-def experiments() -> str:
-    """The named experiments, one line each: the name and what its file says of itself."""
-    files = sorted((CONF / "experiment").glob("*.yaml"))
-    width = max(len(file.stem) for file in files)
-    said = {file.stem: file.read_text().splitlines()[1].removeprefix("# ") for file in files}
-    return "\n".join(f"{name:<{width}}  {line}" for name, line in said.items())
-
-
-def _load(file: Path) -> dict[str, Any]:
-    values = OmegaConf.to_container(OmegaConf.load(file))
-    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
-
-
-def describe_composition_error(error: Exception, config_name: str) -> str:
-    """One line for what Hydra or OmegaConf refused: the thing, the place and the nearest right name."""
-    text = str(error)
-    missing = getattr(error, "missing_cfg_file", None)
-    if missing:
-        group, _, choice = str(missing).rpartition("/")
-        options = getattr(error, "options", None) or [file.stem for file in (CONF / group).glob("*.yaml")]
-        if str(missing) == "hydra/launcher/joblib":  # its configuration comes with its package
-            return "hydra/launcher=joblib is not installed: pip install 'vaelab[joblib]'"
-        choices = f"; choices: {', '.join(sorted(options))}" if options else ""
-        return f"{group or 'config'}={choice} does not exist{nearest(choice, options)}{choices}"
-    if "Ambiguous value" in text:
-        return f"{_first_line(text)}: a run has one value of each key; a list is written [a,b]"
-    if "parsing override" in text or "at input" in text:
-        return f"{_first_line(text)}: overrides are written key=value"
-    chosen_by = re.search(r"Error resolving interpolation '(.+)', possible interpolation keys: (.*)", text)
-    if chosen_by:  # a group whose choice follows those of others, of which one was taken away or is a list
-        groups = set(re.findall(r"\$\{(\w+)\}", chosen_by[1])) - set(chosen_by[2].split(", "))
-        if groups:
-            return f"{min(groups)} has not one choice: give {min(groups)}=NAME"
-    unknown = re.search(r"Could not (?:override|append to|delete from config\.?) '?([^'\s]+)'?", text)
-    if unknown:
-        key = unknown[1].split("@")[0].rstrip(".")
-        reason = str(error.__cause__ or "")
-        if reason and "is not in struct" not in reason and "Key" not in reason:
-            return f"{key}: {_first_line(reason)}"
-        return f"there is no key {key}{nearest(key, known_keys(config_name))}; --help lists the keys"
-    key = re.search(r"full_key: (\S+)", text)
-    return f"{key[1]}: {_first_line(text)}" if key else _first_line(text)
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), text)
-
-
 def _resolved(cfg: DictConfig) -> dict[str, Any]:
     try:
         values = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise UsageError(f"{error.full_key}: {_first_line(str(error))}") from error
+        raise UsageError(describe_interpolation(error)) from error
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 
@@ -283,39 +193,45 @@ def _check_keys(values: Mapping[str, Any], hints: Mapping[str, Any], prefix: str
         if key not in hints:
             where = f" in {prefix[:-1]}" if prefix else ""
             hint = nearest(f"{prefix}{key}", [f"{prefix}{known}" for known in hints])
-            raise UsageError(f"there is no key {prefix}{key}{hint}; known{where}: {', '.join(hints)}")
-        _check_value(value, hints[key], f"{prefix}{key}")
+            raise UsageError(
+                f"there is no key {shown(f'{prefix}{key}')}{hint}; known{where}: {', '.join(hints)}"
+            )
+        check_value(value, hints[key], f"{prefix}{key}")
     for key in hints:
         if key in required and key not in values:
-            raise _missing(f"{prefix}{key}")
+            raise _missing(f"{prefix}{key}", hints[key])
 
 
-def _missing(path: str) -> UsageError:
+def _missing(path: str, hint: Any) -> UsageError:
     in_a_list = "[" in path  # where an override cannot reach
-    return UsageError(f"{path} is missing" + ("" if in_a_list else f": give {path}=..."))
+    value = " or ".join(map(str, _literals(hint))) or "..."
+    return UsageError(f"{path} is missing" + ("" if in_a_list else f": give {path}={value}"))
 
 
-def _check_value(value: Any, hint: Any, path: str) -> None:
+def check_value(value: Any, hint: Any, path: str) -> None:
+    """Raises UsageError where the value of one key does not fit its type hint."""
     if value == "???":
-        raise _missing(path)
+        raise _missing(path, hint)
     if hint is Group:
         if not isinstance(value, Mapping) or "_target_" not in value:
-            raise UsageError(f"{path}={value!r} names nothing to build: choose {path}=... from --help")
+            raise UsageError(f"{path}={shown(value)} names nothing to build: choose {path}=... from --help")
         return
     if is_dataclass(hint) and isinstance(value, Mapping):
         _check_keys(value, get_type_hints(hint, include_extras=True), f"{path}.", _required(hint))
         return
     if get_origin(hint) is list and is_dataclass(get_args(hint)[0]) and isinstance(value, list):
         for number, item in enumerate(value):
-            _check_value(item, get_args(hint)[0], f"{path}[{number}]")
+            check_value(item, get_args(hint)[0], f"{path}[{number}]")
         return
     if get_origin(hint) is dict and isinstance(value, Mapping):
         for key, item in value.items():
-            _check_value(item, get_args(hint)[1], f"{path}.{key}")
+            check_value(item, get_args(hint)[1], f"{path}.{key}")
         return
     if not _fits(value, hint):
+        if isinstance(value, str) and not value.strip():
+            raise UsageError(f"{path} is empty: give {path}=...")
         literals = [str(x) for x in _literals(hint)]
-        raise UsageError(f"{path}={value} is not {_describe(hint)}{nearest(str(value), literals)}")
+        raise UsageError(f"{path}={shown(value)} is not {_describe(hint)}{nearest(shown(value), literals)}")
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -352,7 +268,7 @@ def _describe(hint: Any) -> str:
     if origin is Annotated:
         return f"{_describe(args[0])} {args[1]}"
     if origin in (Union, types.UnionType):
-        return " or ".join(_describe(arg) for arg in args)
+        return " or ".join(_describe(arg) for arg in args if not inspect.isclass(arg) or arg in NAMES)
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
     if origin in (list, tuple, Sequence):
@@ -361,5 +277,4 @@ def _describe(hint: Any) -> str:
         return "{key: value, ...}"
     if is_dataclass(hint):
         return "{" + ", ".join(f"{f.name}: ..." for f in fields(hint)) + "}"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-    return names.get(hint, getattr(hint, "__name__", str(hint)))
+    return NAMES.get(hint, str(hint))

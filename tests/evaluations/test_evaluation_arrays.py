@@ -10,6 +10,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from vaelab import UsageError
+from vaelab.config import check_arguments
 from vaelab.evaluations import (
     Atlas,
     Context,
@@ -373,8 +374,8 @@ def test_measure_agrees_with_test_metrics(make: Make) -> None:
 
 
 def test_counts_below_one_are_refused() -> None:
-    with pytest.raises(ValueError, match="count=0 is not 1 or more"):
-        Reconstructions(count=0, at_snapshots=True)
+    with pytest.raises(UsageError, match="evaluation.reconstructions.count=0 is not a whole number from 1"):
+        check_arguments(Reconstructions, {"count": 0, "at_snapshots": True}, "evaluation.reconstructions")
 
 
 def strengthen(context: Context) -> None:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from vaelab import figures
+from vaelab.bounds import Few, Many, Steps
 from vaelab.evaluations.base import (
     Context,
     Result,
     images_array,
     reconstruct,
-    require_positive,
     spread_images,
 )
 from vaelab.evaluations.codes import Moments, moments
@@ -32,21 +32,11 @@ class Atlas:
     dimensions of high KL, in an autoencoder those of high variance.
     """
 
-    steps: int
-    strip_steps: int
-    dimensions: int
-    images: int
+    steps: Steps
+    strip_steps: Steps
+    dimensions: Few
+    images: Many
     needs: ClassVar[str] = "encoder"
-
-    def __post_init__(self) -> None:
-        require_positive(
-            {
-                "steps": self.steps - 1,
-                "strip_steps": self.strip_steps - 1,
-                "dimensions": self.dimensions,
-                "images": self.images,
-            }
-        )
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -134,10 +134,3 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-def require_positive(values: Mapping[str, int]) -> None:
-    """Raises ValueError for the first value under 1."""
-    for name, value in values.items():
-        if value < 1:
-            raise ValueError(f"{name}={value} is not 1 or more")

@@ -6,19 +6,17 @@ from typing import Any, ClassVar
 import torch
 
 from vaelab import figures
-from vaelab.evaluations.base import Context, Result, images_array, require_positive
+from vaelab.bounds import Few, Seed
+from vaelab.evaluations.base import Context, Result, images_array
 
 
 @dataclass(frozen=True)
 class ClassPairs:
     """One row for each class and one column for each of `columns` noise vectors."""
 
-    columns: int
-    seed: int
+    columns: Few
+    seed: Seed
     needs: ClassVar[str] = "classes"
-
-    def __post_init__(self) -> None:
-        require_positive({"columns": self.columns})
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from vaelab import figures, metrics
-from vaelab.evaluations.base import Context, Result, require_positive, spread_images
+from vaelab.bounds import Made, Seed
+from vaelab.evaluations.base import Context, Result, spread_images
 from vaelab.evaluations.generation import generated
 
 
@@ -19,11 +20,8 @@ class Diversity:
     Lower is more diverse. Of a class-conditional model also within each class, where images are more alike.
     """
 
-    pairs: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        require_positive({"pairs": self.pairs})
+    pairs: Made
+    seed: Seed
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vaelab import UsageError
-from vaelab.evaluations.base import Context, Result, require_positive, seeded, spread_images
+from vaelab.bounds import Between, Seed
+from vaelab.evaluations.base import Context, Result, seeded, spread_images
 from vaelab.evaluations.generation import AT_ONCE, generated
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
@@ -33,13 +34,12 @@ class FID:
     UsageError for a given file of weights that is none.
     """
 
-    count: int
+    count: Annotated[int, Between(2, 100_000)]
     network: Literal["inception", "random"]
     weights: str | None
-    seed: int
+    seed: Seed
 
     def __post_init__(self) -> None:
-        require_positive({"count": self.count - 1})
         if self.weights is not None:  # said before anything is trained
             refuse_wrong_weights(Path(self.weights))
 

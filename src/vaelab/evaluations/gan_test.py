@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaelab import figures
-from vaelab.evaluations.base import Batch, Context, Result, require_positive, seeded
+from vaelab.bounds import Count, Made, Seed
+from vaelab.evaluations.base import Batch, Context, Result, seeded
 from vaelab.evaluations.generation import generated
 
 WIDTHS = (16, 32, 64, 128)
@@ -25,13 +26,10 @@ class GANTest:
     stands beside.
     """
 
-    count: int
-    epochs: int
-    seed: int
+    count: Made
+    epochs: Count
+    seed: Seed
     needs: ClassVar[str] = "classes"
-
-    def __post_init__(self) -> None:
-        require_positive({"count": self.count, "epochs": self.epochs})
 
     def __call__(self, context: Context) -> Result:
         classes = len(context.classes)

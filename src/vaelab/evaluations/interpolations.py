@@ -8,20 +8,18 @@ import torch
 from torch import Tensor
 
 from vaelab import figures
-from vaelab.evaluations.base import Context, Result, images_array, require_positive, spread_images
+from vaelab.bounds import Few, Steps
+from vaelab.evaluations.base import Context, Result, images_array, spread_images
 
 
 @dataclass(frozen=True)
 class Interpolations:
     """`steps` steps between the posterior means of each of `pairs` pairs of test images, of two classes if possible."""
 
-    pairs: int
-    steps: int
+    pairs: Few
+    steps: Steps
     method: Literal["lerp", "slerp"]
     needs: ClassVar[str] = "encoder"
-
-    def __post_init__(self) -> None:
-        require_positive({"pairs": self.pairs, "steps": self.steps - 1})
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

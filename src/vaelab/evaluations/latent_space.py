@@ -1,13 +1,14 @@
 """The codes of the test images in two dimensions."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 
 from vaelab import figures
-from vaelab.evaluations.base import Context, Result, require_positive
+from vaelab.bounds import Between
+from vaelab.evaluations.base import Context, Result
 
 SEED = 0
 PERPLEXITY = 30.0
@@ -19,11 +20,8 @@ class LatentSpace:
     """Posterior means of at most `points` test images by PCA or t-SNE; two dimensions are shown as they are."""
 
     method: Literal["pca", "tsne"]
-    points: int
+    points: Annotated[int, Between(1, 1_000_000)]
     needs: ClassVar[str] = "encoder"
-
-    def __post_init__(self) -> None:
-        require_positive({"points": self.points})
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

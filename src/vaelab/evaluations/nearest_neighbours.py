@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from vaelab import figures
-from vaelab.evaluations.base import Context, Result, images_array, images_at, require_positive, spread_images
+from vaelab.bounds import Few, Many, Seed
+from vaelab.evaluations.base import Context, Result, images_array, images_at, spread_images
 from vaelab.evaluations.generation import generated
 
 TESTS = 256  # test images that are measured, at most: a hundredth of much fewer is none
@@ -25,13 +26,10 @@ class NearestNeighbours:
     are drawn.
     """
 
-    count: int
-    shown: int
-    neighbours: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        require_positive({"count": self.count, "shown": self.shown, "neighbours": self.neighbours})
+    count: Many
+    shown: Few
+    neighbours: Few
+    seed: Seed
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

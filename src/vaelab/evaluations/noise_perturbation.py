@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 
 from vaelab import figures, metrics
+from vaelab.bounds import AtLeast, Few, Seed
 from vaelab.evaluations.base import (
     Context,
     Result,
@@ -14,7 +15,6 @@ from vaelab.evaluations.base import (
     images_at,
     noise,
     refuse_missing_rows,
-    require_positive,
 )
 
 
@@ -27,18 +27,15 @@ class NoisePerturbation:
     """
 
     index: Sequence[int]
-    first_index: int
-    copies: int
-    sigma: float
-    seed: int
+    first_index: Literal[0, 1]
+    copies: Few
+    sigma: Annotated[float, AtLeast(0)]
+    seed: Seed
     needs: ClassVar[str] = "encoder"
 
     def __post_init__(self) -> None:
-        require_positive({"copies": self.copies, "length of index": len(self.index)})
-        if self.first_index not in (0, 1):
-            raise ValueError(f"first_index={self.first_index} is not 0 or 1")
-        if not self.sigma >= 0:
-            raise ValueError(f"sigma={self.sigma} is not 0 or more")
+        if not self.index:
+            raise ValueError("index must not be empty: give rows of the data set")
 
     def refuse_missing(self, images: int, code: int) -> None:
         """Raises UsageError for images that the data set has not."""

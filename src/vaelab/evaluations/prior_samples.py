@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import torch
 
 from vaelab import figures
-from vaelab.evaluations.base import Context, Result, images_array, noise, require_positive, spread_images
+from vaelab.bounds import Many, Seed
+from vaelab.evaluations.base import Context, Result, images_array, noise, spread_images
 from vaelab.evaluations.generation import aggregate_posterior_samples, in_pieces, prior_is_meant
 
 
@@ -19,13 +20,10 @@ class PriorSamples:
     the train split stand beside them; with `beside_real` also as many test images.
     """
 
-    count: int
-    seed: int
+    count: Many
+    seed: Seed
     beside_real: bool = False  # absent from older run folders
     needs: ClassVar[str] = "posterior"
-
-    def __post_init__(self) -> None:
-        require_positive({"count": self.count})
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -6,12 +6,12 @@ from typing import ClassVar
 import torch
 
 from vaelab import figures
+from vaelab.bounds import Many
 from vaelab.evaluations.base import (
     Context,
     Result,
     images_array,
     reconstruct,
-    require_positive,
     spread_images,
 )
 
@@ -20,12 +20,9 @@ from vaelab.evaluations.base import (
 class Reconstructions:
     """The first `count` test images, each above what the decoder makes of its posterior mean."""
 
-    count: int
+    count: Many
     at_snapshots: bool
     needs: ClassVar[str] = "encoder"
-
-    def __post_init__(self) -> None:
-        require_positive({"count": self.count})
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

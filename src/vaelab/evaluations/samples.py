@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from vaelab import figures
-from vaelab.evaluations.base import Context, Result, images_array, require_positive
+from vaelab.bounds import Many, Seed
+from vaelab.evaluations.base import Context, Result, images_array
 from vaelab.evaluations.generation import generated
 
 
@@ -17,12 +18,9 @@ class Samples:
     An autoencoder has neither generator nor prior: its samples decode a Gaussian fitted to the codes.
     """
 
-    count: int
-    seed: int
+    count: Many
+    seed: Seed
     at_snapshots: bool
-
-    def __post_init__(self) -> None:
-        require_positive({"count": self.count})
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

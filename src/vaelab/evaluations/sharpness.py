@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from vaelab import figures, metrics
-from vaelab.evaluations.base import Context, Result, require_positive, spread_images
+from vaelab.bounds import Made, Seed
+from vaelab.evaluations.base import Context, Result, spread_images
 from vaelab.evaluations.generation import generated
 
 
@@ -13,11 +14,8 @@ from vaelab.evaluations.generation import generated
 class Sharpness:
     """Variance of the Laplacian of `count` samples and as many training images."""
 
-    count: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        require_positive({"count": self.count})
+    count: Made
+    seed: Seed
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

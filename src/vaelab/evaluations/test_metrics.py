@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from vaelab import figures, metrics
+from vaelab.bounds import Few, Seed
 from vaelab.evaluations.base import (
     Context,
     Result,
     images_array,
     reconstruct,
-    require_positive,
     seeded,
 )
 
@@ -32,12 +32,9 @@ class TestMetrics:
 
     __test__: ClassVar[bool] = False  # the name is no test's
 
-    examples: int
-    seed: int
+    examples: Few
+    seed: Seed
     needs: ClassVar[str] = "encoder"
-
-    def __post_init__(self) -> None:
-        require_positive({"examples": self.examples})
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

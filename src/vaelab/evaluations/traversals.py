@@ -1,12 +1,13 @@
 """Images decoded while one dimension of the code moves and the others stay."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 
 from vaelab import figures
-from vaelab.evaluations.base import Context, Result, images_array, require_positive, spread_images
+from vaelab.bounds import Above, Few, Steps
+from vaelab.evaluations.base import Context, Result, images_array, spread_images
 from vaelab.evaluations.codes import moments
 
 
@@ -17,14 +18,11 @@ class Traversals:
     The other dimensions stay at the posterior mean of the first test image, or at 0, the prior's mean.
     """
 
-    dimensions: int
-    steps: int
-    limit: float
+    dimensions: Few
+    steps: Steps
+    limit: Annotated[float, Above(0)]
     start: Literal["image", "zero"]
     needs: ClassVar[str] = "posterior"
-
-    def __post_init__(self) -> None:
-        require_positive({"dimensions": self.dimensions, "steps": self.steps - 1})
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

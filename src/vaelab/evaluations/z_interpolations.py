@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import torch
 
 from vaelab import figures
-from vaelab.evaluations.base import Context, Result, images_array, require_positive
+from vaelab.bounds import Few, Seed, Steps
+from vaelab.evaluations.base import Context, Result, images_array
 from vaelab.evaluations.generation import in_pieces
 from vaelab.evaluations.interpolations import lerp, slerp
 
@@ -19,13 +20,10 @@ class ZInterpolations:
     goes straight. The class, if there is one, stays.
     """
 
-    pairs: int
-    steps: int
-    seed: int
+    pairs: Few
+    steps: Steps
+    seed: Seed
     needs: ClassVar[str] = "generator"
-
-    def __post_init__(self) -> None:
-        require_positive({"pairs": self.pairs, "steps": self.steps - 1})
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -1,12 +1,13 @@
 """The game of a generator and a discriminator, with or without classes."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vaelab.bounds import AtLeast
 from vaelab.losses.augment import AUGMENTATIONS
 from vaelab.losses.base import ImageBatch, Loss, Terms, Turn, mean_terms
 
@@ -27,7 +28,7 @@ class Adversarial(Loss):
         label_smoothing: float,
         label_noise: float,
         label_flips: float,
-        r1: float,
+        r1: Annotated[float, AtLeast(0)],
         augment: Sequence[Augmentation],
     ) -> None:
         super().__init__()

@@ -3,11 +3,12 @@
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from vaelab.bounds import Above, AtLeast
 from vaelab.losses.base import ImageBatch, Loss, Turn, mean_terms
 
 LikelihoodName = Literal["bernoulli", "gaussian", "gaussian_learned"]
@@ -179,12 +180,12 @@ class ELBO(Reconstruction):
 
     def __init__(
         self,
-        kl_weight: float,
+        kl_weight: Annotated[float, AtLeast(0)],
         likelihood: LikelihoodName,
-        sigma: float,
+        sigma: Annotated[float, Above(0)],
         reduction: Reduction,
         kl_schedule: ScheduleName,
-        kl_schedule_epochs: float,
+        kl_schedule_epochs: Annotated[float, Above(0)],
     ) -> None:
         super().__init__(likelihood, sigma, reduction)
         if not kl_schedule_epochs > 0:

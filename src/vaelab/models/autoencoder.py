@@ -1,10 +1,12 @@
 """Autoencoders without noise: fully connected, convolutional, spatial."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from vaelab.bounds import Between, Maps, Width
 from vaelab.models import blocks
 from vaelab.models.blocks import Code, EncoderDecoder, ImageShape
 
@@ -27,7 +29,10 @@ class TanhAutoencoder(Autoencoder):
 
 
 def fc_ae(
-    image_shape: ImageShape, latent_dim: int, hidden: Sequence[int], negative_slope: float
+    image_shape: ImageShape,
+    latent_dim: Width,
+    hidden: Sequence[Width],
+    negative_slope: Annotated[float, Between(0, 1)],
 ) -> Autoencoder:
     """The fully connected network with LeakyReLU and a tanh at its end; codes (B, latent_dim)."""
     activation = nn.LeakyReLU(negative_slope)
@@ -37,7 +42,7 @@ def fc_ae(
     )
 
 
-def conv_ae(image_shape: ImageShape, latent_dim: int, channels: int) -> Autoencoder:
+def conv_ae(image_shape: ImageShape, latent_dim: Width, channels: Maps) -> Autoencoder:
     """Convolutions with max-pooling and a fully connected code (B, latent_dim)."""
     return Autoencoder(
         blocks.pooled_encoder(image_shape, channels, latent_dim),
@@ -45,7 +50,7 @@ def conv_ae(image_shape: ImageShape, latent_dim: int, channels: int) -> Autoenco
     )
 
 
-def spatial_ae(image_shape: ImageShape, code_channels: int, channels: int) -> Autoencoder:
+def spatial_ae(image_shape: ImageShape, code_channels: Maps, channels: Maps) -> Autoencoder:
     """Convolutions without pooling: codes (B, code_channels, H - 2, W - 2)."""
     return Autoencoder(
         blocks.spatial_encoder(image_shape, channels, code_channels),

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from vaelab.bounds import Maps, Width
 from vaelab.models import blocks
 from vaelab.models.blocks import ImageShape, Reshape
 
@@ -169,9 +170,9 @@ class Embedding(nn.Module):
 
 def dcgan(
     image_shape: ImageShape,
-    latent_dim: int,
-    generator_maps: int,
-    discriminator_maps: int,
+    latent_dim: Width,
+    generator_maps: Maps,
+    discriminator_maps: Maps,
     noise: Noise,
     discriminator_norm: DiscriminatorNorm,
     ema: float | None,
@@ -189,9 +190,9 @@ def dcgan(
 def acgan(
     image_shape: ImageShape,
     classes: int,
-    latent_dim: int,
-    generator_maps: int,
-    discriminator_maps: int,
+    latent_dim: Width,
+    generator_maps: Maps,
+    discriminator_maps: Maps,
     noise: Noise,
     discriminator_norm: DiscriminatorNorm,
     ema: float | None,

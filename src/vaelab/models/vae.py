@@ -1,16 +1,16 @@
 """Variational autoencoders: fully connected, convolutional, spatial."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor, nn
 
+from vaelab.bounds import Between, Maps, Width
 from vaelab.models import blocks
 from vaelab.models.blocks import EncoderDecoder, ImageShape, Posterior
 
 # exp(log variance) stays finite in float32 far beyond any useful noise; without bounds one bad step is fatal.
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
-LATENT_DIMS = (2, 512)
 
 
 class VAE(EncoderDecoder):
@@ -26,7 +26,7 @@ class VAE(EncoderDecoder):
         return Posterior(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
 
-def fc_vae(image_shape: ImageShape, latent_dim: int, hidden: Sequence[int]) -> VAE:
+def fc_vae(image_shape: ImageShape, latent_dim: Width, hidden: Sequence[Width]) -> VAE:
     """The fully connected network of Kingma & Welling 2014; latents (B, latent_dim)."""
     activation = nn.ReLU()
     return VAE(
@@ -35,17 +35,17 @@ def fc_vae(image_shape: ImageShape, latent_dim: int, hidden: Sequence[int]) -> V
     )
 
 
-def conv_vae(image_shape: ImageShape, latent_dim: int, channels: int, hidden: int) -> VAE:
+def conv_vae(
+    image_shape: ImageShape, latent_dim: Annotated[int, Between(1, 512)], channels: Maps, hidden: Width
+) -> VAE:
     """Strided convolutions with GroupNorm; latents (B, latent_dim)."""
-    if not LATENT_DIMS[0] <= latent_dim <= LATENT_DIMS[1]:
-        raise ValueError(f"latent_dim={latent_dim} is not from {LATENT_DIMS[0]} to {LATENT_DIMS[1]}")
     return VAE(
         blocks.strided_encoder(image_shape, channels, 2 * latent_dim),
         blocks.strided_decoder(image_shape, channels, hidden, latent_dim),
     )
 
 
-def spatial_vae(image_shape: ImageShape, code_channels: int, channels: int) -> VAE:
+def spatial_vae(image_shape: ImageShape, code_channels: Maps, channels: Maps) -> VAE:
     """Convolutions without pooling: latents (B, code_channels, H - 2, W - 2)."""
     return VAE(
         blocks.spatial_encoder(image_shape, channels, 2 * code_channels),

@@ -1,0 +1,71 @@
+"""What conf/ calls things: its groups, their choices and keys, and the name nearest to a misspelt one."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+_PACKAGED = Path(__file__).parent / "conf"
+CONF = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
+WITHOUT_KEYS = ("experiment", "dataset_model")  # groups that only set the keys of others
+LONGEST = 60  # characters of what a user wrote that a message repeats
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """ " (did you mean x?)" for the known word nearest to this one, or nothing."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {found[0]}?)" if found and found[0] != word else ""
+
+
+def shown(value: Any) -> str:
+    """A value as a user writes it, cut where it is long."""
+    text = str(value)
+    if value is None or isinstance(value, bool):
+        text = "null" if value is None else text.lower()
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def choices(group: str) -> list[str]:
+    """The choices of a group that come with the program."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+def groups() -> list[str]:
+    """The groups of conf/, without Hydra's own."""
+    return sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
+
+
+def keys_of(group: str, choice: str) -> list[str]:
+    """The keys that a choice of a group has."""
+    values = _load(CONF / group / f"{choice}.yaml")
+    return [key for key in values.get(group) or values if key not in ("_target_", "defaults")]
+
+
+def known_keys(config_name: str) -> list[str]:
+    """The keys of one command's primary file, the groups, and the keys of every choice of a group."""
+    primary = _load(CONF / f"{config_name}.yaml")
+    keys = set(primary)
+    for base in (entry for entry in primary["defaults"] if isinstance(entry, str) and entry != "_self_"):
+        keys |= set(_load(CONF / f"{base}.yaml"))
+    for group in groups():
+        for choice in choices(group) if group not in WITHOUT_KEYS else ():
+            place = f"{group}.{choice}" if group == "evaluation" else group
+            keys |= {group, *(f"{place}.{key}" for key in keys_of(group, choice))}
+    return sorted(keys - {"defaults"})
+
+
+def experiments() -> str:
+    """The named experiments, one line each: the name and what its file says of itself."""
+    said = {
+        name: (CONF / "experiment" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[1]
+        for name in choices("experiment")
+    }
+    width = max(map(len, said))
+    return "\n".join(f"{name:<{width}}  {line.removeprefix('# ')}" for name, line in said.items())
+
+
+def _load(file: Path) -> dict[str, Any]:
+    values = OmegaConf.to_container(OmegaConf.load(file))
+    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
