@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from vaelab import UsageError, history
@@ -46,7 +46,7 @@ def save_state(
     import torch
 
     text = torch.frombuffer(bytearray(history.to_text(rows).encode()), dtype=torch.uint8)
-    save(path, {**tensors, HISTORY: text}, facts)
+    write(path, {**tensors, HISTORY: text}, facts)
 
 
 def read_state(path: Path) -> Checkpoint:
@@ -58,16 +58,18 @@ def read_state(path: Path) -> Checkpoint:
     return Checkpoint(tensors, facts, rows)
 
 
-def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+def write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Writes tensors and facts to one file with a checksum of both."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, path, {KEY: BLANK + json.dumps(facts)})
-    with path.open("r+b") as file:
-        digest = file_digest(file, "sha256").hexdigest()
-        file.seek(_header(file).index(MARK) + len(MARK))
-        file.write(digest.encode())
+    data = save(contiguous, {KEY: BLANK + json.dumps(facts)})
+    place = data.index(MARK) + len(MARK)
+    # Not by safetensors itself, which says of a full disk only that it could not serialize.
+    with path.open("wb") as file:
+        file.writelines(
+            (data[:place], sha256(data).hexdigest().encode(), memoryview(data)[place + len(BLANK) :])
+        )
 
 
 def read(path: Path, expected: Mapping[str, Tensor] | None = None) -> tuple[Terms, dict[str, Any]]:

@@ -242,7 +242,7 @@ class Run:
 
     def save_weights(self, tensors: "Mapping[str, Tensor]") -> None:
         """Writes model.safetensors."""
-        self.write("model.safetensors", lambda path: checkpoint.save(path, tensors, {}))
+        self.write("model.safetensors", lambda path: checkpoint.write(path, tensors, {}))
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes arrays/<name>.npz."""
