@@ -1,0 +1,59 @@
+"""Pure functions from arrays to matplotlib figures."""
+
+from typing import TYPE_CHECKING
+
+from vaelab.figures.curves import (
+    Points,
+    along_sizes,
+    game_curves,
+    learning_curve,
+    rate_distortion,
+    run_curves,
+)
+from vaelab.figures.distributions import best_and_worst, confusions, histograms, kl_per_dimension, scatter
+from vaelab.figures.fonts import class_names
+from vaelab.figures.pictures import (
+    contact_sheet,
+    image_rows,
+    interpolations,
+    latent_edits,
+    neighbours,
+    noise_paths,
+    perturbed,
+    plane,
+    reconstructions,
+    samples,
+    traversals,
+)
+from vaelab.figures.style import save
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Figure",
+    "Points",
+    "along_sizes",
+    "best_and_worst",
+    "class_names",
+    "confusions",
+    "contact_sheet",
+    "game_curves",
+    "histograms",
+    "image_rows",
+    "interpolations",
+    "kl_per_dimension",
+    "latent_edits",
+    "learning_curve",
+    "neighbours",
+    "noise_paths",
+    "perturbed",
+    "plane",
+    "rate_distortion",
+    "reconstructions",
+    "run_curves",
+    "samples",
+    "save",
+    "scatter",
+    "traversals",
+]
