@@ -454,7 +454,7 @@ def report(samples: Path, folder: Path, runs: int = 100, epochs: int = 3) -> Ite
         for seed in range(runs // 2):
             run = out / original.parts[-3] / f"seed={seed}"
             shutil.copytree(original, run, ignore=shutil.ignore_patterns("*.safetensors", "figures"))
-            (run / "config.yaml").write_text(config.replace("seed: 0\n", f"seed: {seed}\n", 1))
+            Run(run).write_text("config.yaml", config.replace("seed: 0\n", f"seed: {seed}\n", 1))
     seconds = timed(partial(python, "from vaelab.cli import report; report()", f"output_dir={out}"))
     size = (out / "report" / "index.html").stat().st_size / 1e6
     yield f"{runs} runs: {at_most(seconds, 10, 's')}; a page of {at_most(size, 20, 'MB')}"

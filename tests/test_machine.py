@@ -1,0 +1,45 @@
+"""Memory and cores, and a system without the modules that only Unix has."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from vaelab import machine
+
+WITHOUT = """
+import psutil  # which needs them on Unix alone
+import sys
+for name in ("resource", "fcntl", "pwd", "grp", "termios"):
+    sys.modules[name] = None
+import importlib, pkgutil, warnings
+warnings.simplefilter("ignore")  # filelock says that its lock is a soft one
+import vaelab
+for module in pkgutil.walk_packages(vaelab.__path__, "vaelab."):
+    importlib.import_module(module.name)
+from hydra import compose, initialize_config_dir
+from vaelab import asked, config, job
+with initialize_config_dir(str(config.CONF), version_base="1.3"):
+    overrides = ["model=fc_vae", "dataset.size=8", "epochs=1", "batch_size=512", "evaluation=[test_metrics]"]
+    cfg = compose("train", [*overrides, "data_dir=data", "output_dir=outputs"])
+one = asked.ask(cfg, {"dataset": "digits", "model": "fc_vae"}, overrides, ["vae-train"])
+job.perform(one)
+assert one.run.is_done()
+assert one.run.info["peak_memory_bytes"] > 2**20
+"""
+
+
+def test_memory_and_cores_are_those_of_this_machine() -> None:
+    assert 2**20 < machine.free_memory() < machine.total_memory()
+    assert 1 <= machine.cores() <= psutil.cpu_count()
+    before = machine.peak_memory()
+    assert before >= psutil.Process().memory_info().rss / 2
+    held = np.ones(before // 8 + 2**23)
+    assert machine.peak_memory() >= held.nbytes
+
+
+def test_a_run_is_trained_without_the_modules_of_unix(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
