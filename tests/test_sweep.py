@@ -115,5 +115,21 @@ def test_the_list_has_states(tmp_path: Path) -> None:
     assert not Run(failed.run.folder.with_name("kl_weight=2")).folder.exists()
 
 
+def test_damaged_runs_are_named_and_do_not_end_the_table_and_the_list(tmp_path: Path) -> None:
+    runs = [finished(asked(tmp_path, f"kl_weight={weight}"), kl=2.0) for weight in (1, 2, 3, 4)]
+    (runs[1].run.folder / "run.json").write_text('{"status"')
+    (runs[2].run.folder / "evaluation" / "metrics.json").write_text("[]")
+    with runs[3].run.locked():
+        runs[3].run.fail(ValueError("\x1b[2Jgone"))
+    header, good, failed, *problems = table(runs).splitlines()
+    assert (header.split()[0], good.split()[:2], failed.split()[:2]) == ("λ", ["1", "2.00"], ["4", "failed"])
+    for one, file, problem in zip(runs[1:3], ("run.json", "metrics.json"), problems, strict=True):
+        assert problem.startswith(f"{one.run.folder} is left out: ")
+        assert f"{file} is damaged" in problem
+    lines = listing(runs).splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["done", "damaged", "done", "new"]
+    assert lines[3].endswith(r"(failed: \x1b[2Jgone)")
+
+
 def test_of_a_key_given_twice_the_last_names_the_run() -> None:
     assert run_name(["epochs=2", "kl_weight=1", "epochs=4"]) == "epochs=4,kl_weight=1"

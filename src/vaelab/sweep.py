@@ -1,73 +1,94 @@
 """What a sweep prints: its runs and their states, how far they are, and the table of their numbers."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from threading import Event, Thread
 from typing import Any
 
 from tqdm import tqdm
 
+from vaelab import UsageError
 from vaelab.asked import Asked
+from vaelab.history import Row
+from vaelab.words import printable
 
 POLL = 0.5  # seconds between two looks at the run folders
 ENDED = ("done", "failed")
 
-# The table's columns: title, where the value comes from, how it is written.
-COLUMNS: tuple[tuple[str, Callable[[Asked], Any], str], ...] = (
-    ("λ", lambda a: a.cfg.loss.get("kl_weight"), "g"),
-    ("−ELBO", lambda a: _negative(a.run.metrics.get("elbo")), ".2f"),
-    ("reconstruction", lambda a: a.run.metrics.get("reconstruction"), ".2f"),
-    ("KL", lambda a: a.run.metrics.get("kl"), ".2f"),
-    ("active units", lambda a: a.run.metrics.get("active_units"), ".0f"),
-    ("PSNR", lambda a: a.run.metrics.get("psnr"), ".2f"),
-    ("SSIM", lambda a: a.run.metrics.get("ssim"), ".3f"),
-    ("MS-SSIM", lambda a: a.run.metrics.get("diversity_ms_ssim"), ".3f"),  # of samples: lower is more diverse
-    ("sharpness", lambda a: a.run.metrics.get("sharpness"), ".2g"),
-    ("GAN-test", lambda a: a.run.metrics.get("gan_test_accuracy"), ".3f"),
-    ("time", lambda a: a.run.info.get("seconds"), ".1f"),
+# The table's columns: title, the number, how it is written.
+COLUMNS = (
+    ("λ", "kl_weight", "g"),
+    ("−ELBO", "negative_elbo", ".2f"),
+    ("reconstruction", "reconstruction", ".2f"),
+    ("KL", "kl", ".2f"),
+    ("active units", "active_units", ".0f"),
+    ("PSNR", "psnr", ".2f"),
+    ("SSIM", "ssim", ".3f"),
+    ("MS-SSIM", "diversity_ms_ssim", ".3f"),  # of samples: lower is more diverse
+    ("sharpness", "sharpness", ".2g"),
+    ("GAN-test", "gan_test_accuracy", ".3f"),
+    ("time", "seconds", ".1f"),
 )
 
 
 def listing(asked: Sequence[Asked]) -> str:
     """Each run that a sweep would do, with its state."""
-    lines = [f"{len(asked)} runs"]
-    for one in asked:
-        facts = one.run.checkpoint_facts()
-        info = one.run.info
-        notes = (
-            [f"epoch {facts['epoch']} of {one.cfg.epochs}"] if one.state == "to continue" and facts else []
-        )
-        notes += [f"failed: {info.get('reason')}"] if info.get("status") == "failed" else []
-        note = f"  ({'; '.join(notes)})" if notes else ""
-        lines.append(f"  {one.state:<11}  {one.run.folder}{note}")
-    return "\n".join(lines)
+    return "\n".join([f"{len(asked)} runs", *map(_listed, asked)])
+
+
+def _listed(one: Asked) -> str:
+    try:
+        state, facts, info = one.state, one.run.checkpoint_facts(), one.run.info
+    except UsageError as error:
+        return f"  {'damaged':<11}  {printable(one.run.folder)}  ({printable(error)})"
+    notes = [f"epoch {facts['epoch']} of {one.cfg.epochs}"] if state == "to continue" and facts else []
+    notes += [f"failed: {info.get('reason')}"] if info.get("status") == "failed" else []
+    note = f"  ({'; '.join(notes)})" if notes else ""
+    return f"  {state:<11}  {printable(f'{one.run.folder}{note}')}"
 
 
 def table(asked: Sequence[Asked]) -> str:
-    """The numbers of each run, in nats, dB and seconds, that some run has; a run that is not done shows its status."""
-    ended = [one for one in asked if one.run.is_done()]
-    columns = [c for c in COLUMNS if c[0] in ("λ", "time") or any(c[1](one) is not None for one in ended)]
-    rows = [[title for title, _, _ in columns] + ["folder"]]
+    """The numbers of each run, in nats, dB and seconds, that some run has; a run that is not done shows its status.
+
+    Below stands what of a run cannot be read.
+    """
+    numbers: dict[str, dict[str, Any]] = {}
+    problems = []
     for one in asked:
-        done = one.run.is_done()
-        shown = [_written(value(one), form) if done or title == "λ" else "" for title, value, form in columns]
-        if not done:
-            shown[1] = str(one.run.info.get("status", "not begun"))
-        rows.append([*shown, str(one.run.folder)])
+        try:
+            numbers[one.name] = _numbers(one)
+        except UsageError as error:
+            problems.append(f"{printable(one.name)} is left out: {printable(error)}")
+    columns = [c for c in COLUMNS if c[0] in ("λ", "time") or any(c[1] in n for n in numbers.values())]
+    rows = [[title for title, _, _ in columns] + ["folder"]]
+    for name, found in numbers.items():
+        shown = [_written(found.get(key), form) for _, key, form in columns]
+        if "status" in found:
+            shown[1:] = [found["status"], *[""] * (len(shown) - 2)]
+        rows.append([printable(cell) for cell in (*shown, name)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     # Numbers to the right, the folder to the left.
-    return "\n".join(
+    lines = [
         "  ".join(cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=False)) + "  " + row[-1]
         for row in rows
-    )
+    ]
+    return "\n".join([*lines, *problems])
+
+
+def _numbers(one: Asked) -> dict[str, Any]:
+    """What the columns show of a run: of one that is not done λ and its status."""
+    weight, info = {"kl_weight": one.cfg.loss.get("kl_weight")}, one.run.info
+    if info.get("status") != "done":
+        return weight | {"status": str(info.get("status", "not begun"))}
+    found: dict[str, Any] = {**one.run.metrics, "seconds": info.get("seconds")}
+    if isinstance(found.get("elbo"), int | float):
+        found["negative_elbo"] = -found["elbo"]
+    return found | weight
 
 
 def _written(value: Any, form: str) -> str:
-    return "–" if value is None else format(value, form)
-
-
-def _negative(value: float | None) -> float | None:
-    return None if value is None else -value
+    return format(value, form) if isinstance(value, int | float) else "–"
 
 
 class Watch(Thread):
@@ -100,19 +121,20 @@ class Watch(Thread):
 
     def _look(self) -> None:
         for one in list(self._asked):
-            status = one.run.info.get("status")
+            status = None
+            with suppress(UsageError):  # the table says what is damaged
+                status = one.run.info.get("status")
             if status not in ENDED or self._changed(one) == self._before[one.name]:
                 continue
             self._asked.remove(one)
-            tqdm.write(f"{one.name}: {_end(one)}", file=sys.stderr)
+            tqdm.write(printable(f"{one.name}: {_end(one)}"), file=sys.stderr)
         self._count()
 
     def _count(self) -> None:
         if self._bar.disable:
             return
         ended = self._bar.total - sum(one.cfg.epochs for one in self._asked)
-        rows = [one.run.history for one in self._asked]
-        self._bar.n = ended + sum(int(history[-1]["epoch"]) for history in rows if history)
+        self._bar.n = ended + sum(map(_epoch, self._asked))
         self._bar.refresh()
 
     @staticmethod
@@ -121,8 +143,15 @@ class Watch(Thread):
         return file.stat().st_mtime_ns if file.is_file() else 0
 
 
+def _epoch(one: Asked) -> int:
+    rows: list[Row] = []
+    with suppress(UsageError):
+        rows = one.run.history
+    return int(rows[-1]["epoch"]) if rows else 0
+
+
 def _end(one: Asked) -> str:
     info = one.run.info
     if info["status"] == "done":
-        return f"done in {info['seconds']:.1f} s"
+        return f"done in {_written(info.get('seconds'), '.1f')} s"
     return f"{info['status']}: {info.get('reason')}"

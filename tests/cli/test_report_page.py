@@ -458,7 +458,8 @@ def test_texts_of_runs_stay_texts(open_page: Open, reported: Path, tmp_path: Pat
     for file in list((tmp_path / "outputs").rglob("run.json")):
         info = json.loads(file.read_text())
         info["dataset"] |= {"name": HOSTILE, "source": HOSTILE, "classes": [HOSTILE] * 10}
-        info |= {"reason": HOSTILE, "command": [HOSTILE], "findings": {HOSTILE: [HOSTILE]}}
+        info |= {"reason": HOSTILE, "command": [HOSTILE], "findings": {HOSTILE: [HOSTILE]}, "device": "=1+1"}
+        del info["checksums"]
         file.write_text(json.dumps(info))
         # A folder's name has no slash.
         file.parent.rename(file.parent.with_name(f"<img src=x onerror=window.bad=1>{file.parent.name}"))
@@ -478,5 +479,10 @@ def test_texts_of_runs_stay_texts(open_page: Open, reported: Path, tmp_path: Pat
     page.locator("details").evaluate_all("(all) => all.forEach((one) => (one.open = true))")
     assert text(page, "#made").count(HOSTILE) >= 3 * 4
     assert page.locator("img[src=x]").count() == 0
+    page.locator("#copy-csv").click()
+    wait(lambda: text(page, "#copied").endswith("lines copied"), page)
+    copied = list(csv.DictReader(io.StringIO(page.evaluate("navigator.clipboard.readText()"))))
+    assert {row["device"] for row in copied} == {"'=1+1"}
+    assert all(float(row["elbo"]) < 0 for row in copied if row["elbo"])
     page.wait_for_timeout(200)
     assert page.evaluate("window.bad") is None

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from vaelab.report import answers
-from vaelab.report.records import Collection, collect
+from vaelab.report.reading import collect
+from vaelab.report.records import Collection
 
 from .conftest import Make, arrays, measured
 

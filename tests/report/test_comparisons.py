@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 import pytest
 
 from vaelab.report import charts, codes, comparisons, page, series
-from vaelab.report.records import Collection, Section, collect
+from vaelab.report.reading import collect
+from vaelab.report.records import Collection, Section
 
 from .conftest import SIDE, Make, history, measured
 from .test_report import HOSTILE, Elements, decoded, written

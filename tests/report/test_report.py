@@ -18,7 +18,7 @@ from PIL import Image
 
 from vaelab import report
 from vaelab.report import charts, page, pictures
-from vaelab.report.records import collect
+from vaelab.report.reading import collect
 
 from .conftest import Make, measured
 
@@ -46,8 +46,8 @@ class Elements(HTMLParser):
         self.text += "" if self._raw else data
 
 
-def written(folder: Path) -> report.Written:
-    return report.write(str(folder), folder / "report", ["vae-report"], 60)
+def written(folder: Path, where: Path | None = None) -> report.Written:
+    return report.write(str(folder), where or folder / "report", ["vae-report"], 60)
 
 
 def data_of(text: str) -> dict[str, Any]:
@@ -333,6 +333,72 @@ def test_bytes_of_images_are_rounded_and_what_is_no_number_is_black() -> None:
 )
 def test_numbers_are_written_to_be_read(value: object, text: str) -> None:
     assert page.amount(value) == text
+
+
+def test_no_cell_is_a_formula_and_numbers_stay_numbers(run: Make, tmp_path: Path) -> None:
+    for name, text in (("one", "=cmd|' /C calc'!A1"), ("two", "@SUM(1)"), ("three", "-5"), ("four", "plain")):
+        run(name, 1.0, metrics=measured(-120.0, 30.0, 22.0, 0.96, 3), info={"device": text}, lr=-0.5)
+    run("-five", 1.0, metrics=measured(-120.0, 30.0, 22.0, 0.96, 3), **{"=key": "+1+1"})
+    lines = (written(tmp_path / "outputs").page.parent / "table.csv").read_text().splitlines()
+    rows = {row["folder"]: row for row in csv.DictReader(lines)}
+    devices = {name: row["device"] for name, row in rows.items()}
+    assert devices == {
+        "one": "'=cmd|' /C calc'!A1",
+        "two": "'@SUM(1)",
+        "three": "-5",
+        "four": "plain",
+        "'-five": "",
+    }
+    assert (rows["one"]["lr"], rows["one"]["elbo"]) == ("-0.5", "-120.0")
+    assert rows["'-five"]["'=key"] == "'+1+1"
+
+
+def test_names_stand_in_markdown_as_they_are(run: Make, tmp_path: Path) -> None:
+    for name, data in (("one", "$x_1$ *猫* &lt; | ཀ"), ("two", "1. _a_ <b>`c`</b> ~~d~~ [e](f) #g")):
+        run(
+            name,
+            1.0,
+            metrics=measured(-120.0, 30.0, 22.0, 0.96, 3),
+            dataset={"name": data, "fingerprint": name},
+        )
+    done = written(tmp_path / "outputs")
+    text = (done.page.parent / "report.md").read_text()
+    assert r"## \$x\_1\$ \*猫\* \&lt; \| ཀ" in text
+    assert r"## 1\. \_a\_ \<b\>\`c\`\</b\> \~\~d\~\~ \[e\](f) \#g" in text
+    assert "$x_1$ *猫* &lt; | ཀ" in Elements(done.page.read_text()).text
+
+
+def test_a_run_that_has_no_pictures_yet_gives_its_place_to_another_seed(run: Make, tmp_path: Path) -> None:
+    begun = run("seed=0", 1.0, seed=0, status="interrupted")
+    (begun / "metrics.csv").unlink()
+    run("seed=1", 1.0, seed=1, metrics=measured(-120.0, 30.0, 22.0, 0.96, 3))
+    done = written(tmp_path / "outputs")
+    figures = {path.name for path in (done.page.parent / "figures").iterdir()}
+    kinds = ("learning-curves", "rate-distortion", "reconstructions", "prior_samples", "interpolations-0")
+    assert figures == {f"1-digits-{kind}.png" for kind in kinds}
+
+
+def test_long_rows_and_large_images_are_reduced(sweep: Path) -> None:
+    file = sweep / "vae" / "one" / "arrays" / "interpolations.npz"
+    np.savez(file, image=np.full((1, 5000, 2, 2, 1), 0.5, np.float32), index=np.zeros((1, 2), int))
+    file = sweep / "vae" / "one" / "arrays" / "prior_samples.npz"
+    np.savez(file, image=np.full((2, 600, 300, 3), 0.25, np.float16), z=np.zeros((2, 4)))
+    done = written(sweep)
+    assert done.problems == []
+    uris = re.findall(r'<img src="(data:[^"]*)"', done.page.read_text())
+    assert max(max(decoded(uri).shape) for uri in uris) <= pictures.WIDEST
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0, 1e300, 0.0])
+def test_odd_numbers_of_one_run_do_not_stop_the_report(value: float, sweep: Path) -> None:
+    for file in (sweep / "vae" / "one" / "arrays").glob("*.npz"):
+        with np.load(file) as stored:
+            odd = {k: np.full(v.shape, value) if v.dtype.kind == "f" else v for k, v in stored.items()}
+        np.savez(file, **odd)
+    (sweep / "vae" / "one" / "evaluation" / "metrics.json").write_text(
+        json.dumps({"elbo": value, "kl": value})
+    )
+    assert len(written(sweep).collection.records) == 4
 
 
 def test_reported_values_have_columns_beside_the_measured(run: Make, tmp_path: Path) -> None:

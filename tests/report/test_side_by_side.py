@@ -11,7 +11,8 @@ from PIL import Image
 
 from vaelab import report
 from vaelab.report import answers, charts, page, samples, side_by_side
-from vaelab.report.records import Section, collect
+from vaelab.report.reading import collect
+from vaelab.report.records import Section
 
 from .conftest import Make, arrays, measured, of_samples
 from .test_report import HOSTILE, Elements, data_of, written

@@ -1,15 +1,18 @@
 """Run folders become one page that answers what λ does: index.html, report.md with its figures, table.csv."""
 
-import os
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vaelab import files
 from vaelab.report.documents import markdown
 from vaelab.report.page import render
-from vaelab.report.records import Collection, collect
-from vaelab.report.table import frame
+from vaelab.report.reading import collect
+from vaelab.report.records import Collection
+from vaelab.report.table import as_csv, frame
+from vaelab.words import printable
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Written:
         records = self.collection.records
         data = ", ".join(dict.fromkeys(section.dataset for section in self.collection.sections))
         size = self.page.stat().st_size / 1e6
-        return f"{len(records)} runs on {data}: a page of {size:.1f} MB in {self.seconds:.1f} s"
+        return f"{len(records)} runs on {printable(data)}: a page of {size:.1f} MB in {self.seconds:.1f} s"
 
 
 def write(pattern: str, folder: Path, command: Sequence[str], dpi: int) -> Written:
@@ -40,20 +43,11 @@ def write(pattern: str, folder: Path, command: Sequence[str], dpi: int) -> Writt
     began = time.perf_counter()
     collection = collect(pattern, folder)
     table = frame(collection)
-    page, shown = render(collection, table, command)
-    folder.mkdir(parents=True, exist_ok=True)
-    _whole(folder / "index.html", lambda path: path.write_text(page, encoding="utf-8"))
-    _whole(folder / "table.csv", lambda path: table.to_csv(path, index=False))
-    text = markdown(collection, shown, table, folder, dpi)
-    _whole(folder / "report.md", lambda path: path.write_text(text, encoding="utf-8"))
+    with warnings.catch_warnings():  # of what is no number, which is shown as nothing
+        warnings.simplefilter("ignore", RuntimeWarning)
+        page, shown = render(collection, table, command)
+        text = markdown(collection, shown, table, folder, dpi)
+    for name, content in (("index.html", page), ("table.csv", as_csv(table)), ("report.md", text)):
+        with files.whole(folder / name) as part:
+            part.write_text(content, encoding="utf-8", newline="")
     return Written(folder / "index.html", collection, time.perf_counter() - began)
-
-
-def _whole(target: Path, write_to: Callable[[Path], object]) -> None:
-    """Gives a file its name once it is complete."""
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        write_to(part)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)

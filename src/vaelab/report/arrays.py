@@ -2,17 +2,24 @@
 
 import io
 import math
+import struct
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import IO
 
 import numpy as np
 
+from vaelab import UsageError, files
+
 Array = np.ndarray
-DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
+MOST_BYTES = 256 << 20  # of what is read of one file; an atlas of 128×128×3 has 140 MB
+MOST_DIRECTORY = 64 << 10  # bytes of a file's list of arrays
+LONGEST = 16_000  # along an axis of images; WebP has at most 16,383 pixels
+# The end of a zip file without a comment: where a large one has a second end, the signature, the directory's size.
+END = struct.Struct("<4s16x4s8xL6x")
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 HEADER = Lock()  # headers are parsed as Python, and Python 3.11 may fail when several threads parse at once
 IMAGE = "hwc"
@@ -63,27 +70,61 @@ AXES: dict[str, dict[str, str]] = {
         "z": "nmd",  # m is 1 + k: the code as it was, then after each edit
     },
 }
+ZIP, ZIP64 = b"PK\x05\x06", b"PK\x06\x07"
+KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 WHOLE = ("index", "label", "slice_dimension", "strip_dimension")
 MAY_BE_EMPTY = "e"  # a collapsed posterior has no active dimension, so no strip
+
+
+def refuse(file: Path) -> None:
+    """Raises UsageError for a file that is no regular one, or too large to be looked at."""
+    files.refuse_irregular(file)
+    _refuse_size(file, file.stat().st_size)
 
 
 def read(file: Path, kind: str, *keys: str) -> dict[str, Array]:
     """The named arrays of a file of a kind of AXES; empty where it lacks one, as files of older versions may.
 
-    Raises one of DAMAGED for a file that cannot be read, or whose arrays have other axes or kinds of numbers.
+    Raises UsageError for more than a report reads, and any other error for a file that is damaged, or whose arrays
+    have other axes or kinds of numbers.
     """
-    with zipfile.ZipFile(file) as archive:
-        if not {f"{key}.npy" for key in keys} <= set(archive.namelist()):
+    with _opened(file) as archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        wanted = {key: entries.get(f"{key}.npy") for key in keys}
+        if None in wanted.values():
             return {}
-        arrays = {key: _array(archive.read(f"{key}.npy")) for key in keys}
+        found = {key: entry for key, entry in wanted.items() if entry is not None}
+        _refuse_size(file, sum(entry.file_size for entry in found.values()))
+        arrays = {key: _array(archive.read(entry)) for key, entry in found.items()}
     _check(arrays, AXES[kind])
     return arrays
 
 
 def shape(file: Path, key: str) -> tuple[int, ...]:
-    """The shape of one array of a file, whose values are not read; raises one of DAMAGED where there is none."""
-    with zipfile.ZipFile(file) as archive, archive.open(f"{key}.npy") as stream:
+    """The shape of one array of a file, whose values are not read; raises some error where there is none."""
+    with _opened(file) as archive, archive.open(f"{key}.npy") as stream:
         return _header(stream)[0]
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip file as numpy writes it, whose directory is looked at before it is read whole."""
+    with file.open("rb") as stream:
+        stream.seek(-END.size, io.SEEK_END)
+        second, signature, size = END.unpack(stream.read())
+        if second == ZIP64 or signature != ZIP or size > MOST_DIRECTORY:
+            raise ValueError("has no end as numpy writes it")
+        with zipfile.ZipFile(stream) as archive:
+            if any(entry.compress_type not in KINDS for entry in archive.infolist()):
+                raise ValueError("is compressed in another way")
+            yield archive
+
+
+def _refuse_size(file: Path, size: int) -> None:
+    if size > MOST_BYTES:
+        raise UsageError(
+            f"{file} is left out: it holds more than the {MOST_BYTES / 1e6:.0f} MB that a report reads of a file"
+        )
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -96,8 +137,8 @@ def _array(data: bytes) -> Array:
     """One array of an archive, without the pickles that numpy's format may hold."""
     stream = io.BytesIO(data)
     shape, in_columns, dtype = _header(stream)
-    if dtype.hasobject:
-        raise ValueError("holds Python objects")
+    if dtype.kind not in "fiub":
+        raise ValueError("holds no numbers")
     values = np.frombuffer(data, dtype, math.prod(shape), stream.tell())
     return values.reshape(shape, order="F" if in_columns else "C")
 
@@ -114,5 +155,5 @@ def _check(arrays: Mapping[str, Array], axes: Mapping[str, str]) -> None:
             expected = int(letter) if letter.isdigit() else lengths.setdefault(letter, length)
             if length != expected or (length == 0 and letter != MAY_BE_EMPTY):
                 raise ValueError(f"{key} has the shape {array.shape}")
-        if named.endswith(IMAGE) and array.shape[-1] not in (1, 3):
+        if named.endswith(IMAGE) and (array.shape[-1] not in (1, 3) or max(array.shape) > LONGEST):
             raise ValueError(f"{key} holds no gray or colour images")

@@ -278,8 +278,7 @@ def training_curve(record: Record, column: str) -> tuple[list[float], list[float
 
 def kl_heat_map(section: Section) -> Chart | None:
     """KL in nats of each dimension, the most informative of each run first, over λ; None where no run has it."""
-    columns = [(section.labels[r.name], _kl(r)) for line in section.lines for r in line.records]
-    columns = [(label, kl) for label, kl in columns if len(kl)]
+    columns = [(section.labels[r.name], kl) for r in section.records if len(kl := _kl(r))]
     if not columns:
         return None
     height = min(HEAT_MAP_ROWS, max(len(kl) for _, kl in columns))
@@ -383,14 +382,15 @@ def aggregate_posterior(section: Section) -> Chart | None:
 
 
 def _kl(record: Record) -> np.ndarray:
-    return record.arrays("kl_per_dimension", "kl").get("kl", np.empty(0)).astype(np.float64)
+    kl = record.arrays("kl_per_dimension", "kl").get("kl", np.empty(0)).astype(np.float64)
+    return kl if np.isfinite(kl).all() else kl[:0]
 
 
 def _spread(records: Sequence[Record], metric: str) -> tuple[float, float]:
     """Mean and standard deviation over seeds, 0 with one seed."""
     values = [v for record in records if math.isfinite(v := record.metric(metric))]
-    mean = statistics.fmean(values) if values else math.nan
-    return mean, statistics.stdev(values) if len(values) > 1 else 0.0
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return statistics.fmean(values) if values else math.nan, deviation
 
 
 def _weight(section: Section, record: Record) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection as Container
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,10 @@ from vaelab.report.records import Collection, Section, image_values
 from vaelab.report.series import by_code_size
 from vaelab.report.shown import Shown
 from vaelab.report.table import SHOWN
+from vaelab.words import printable
 
 MOST_ROWS = 24  # of one figure
+MOST_COLUMNS = 40  # images of one row
 MOST_EDITED = 8  # runs with a figure of their own
 LONGEST_NAME = 60  # of a chapter in the name of a file
 
@@ -75,7 +78,7 @@ def _figures_before(folder: Path) -> set[str]:
 
 def _images(section: Section) -> str:
     """The data that the runs of a section share."""
-    sizes = ", ".join(f"{size:,} {split}" for split, size in section.records[0].sizes.items())
+    sizes = ", ".join(f"{size:,} {_escaped(split)}" for split, size in section.records[0].sizes.items())
     runs = f"{len(section.records)} run{'s' if len(section.records) > 1 else ''}"
     return f"{runs} on {_escaped(section.dataset)}, the images {_escaped(section.fingerprint)}: {sizes}"
 
@@ -99,10 +102,10 @@ def _side_by_side(section: Section) -> Iterator[str]:
         return
     yield from ("", "### Models side by side", "")
     yield from (f"- {_escaped(sentence)}" for sentence in side_by_side.sentences(section))
-    yield from ("", "| run | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads))
+    yield from ("", "| run | " + " | ".join(map(_escaped, heads)) + " |", "|---|" + "---|" * len(heads))
     for label, cells in rows:
         texts = [f"{c.text or '–'}{f' ({c.beside})' if c.beside else ''}" for c in cells]
-        yield f"| {_escaped(label)} | " + " | ".join(texts) + " |"
+        yield f"| {_escaped(label)} | " + " | ".join(map(_escaped, texts)) + " |"
 
 
 def _comparisons(section: Section) -> Iterator[str]:
@@ -167,8 +170,7 @@ def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]
     for matrix in shown.matrices:
         if matrix.id in ("reconstructions", "prior_samples", "interpolations-0"):
             caption = f"{matrix.title} of {_of(section)}"
-            rows = [(strip.label, strip.images) for strip in _few(section, matrix)]
-            yield matrix.id, caption, figures.image_rows(rows, caption)
+            yield matrix.id, caption, figures.image_rows(_equal(_few(section, matrix)), caption)
 
 
 def _of(section: Section) -> str:
@@ -176,27 +178,32 @@ def _of(section: Section) -> str:
     return f"{section.dataset} · {section.chapter}" if section.chapter else section.dataset
 
 
-def _first_seeds(section: Section) -> set[str]:
-    """The names of one run for each λ of each line, for a figure on paper has no room for every seed."""
+def _first_seeds(section: Section, drawable: Container[str]) -> set[str]:
+    """The names of one run that can be drawn for each λ of each line, for paper has no room for every seed."""
     first = {
-        (place, r.kl_weight): r.name for place, line in enumerate(section.lines) for r in line.records[::-1]
+        (place, r.kl_weight): r.name
+        for place, line in enumerate(section.lines)
+        for r in line.records[::-1]
+        if r.name in drawable
     }
     return set(first.values())
 
 
 def _few(section: Section, matrix: Matrix) -> list[Strip]:
-    shown = {"", *_first_seeds(section)}  # the original images have no name of a run
-    return [strip for strip in matrix.strips if strip.run in shown][:MOST_ROWS]
+    first = _first_seeds(section, {strip.run for strip in matrix.strips})
+    # The original images have no name of a run.
+    return [strip for strip in matrix.strips if not strip.run or strip.run in first][:MOST_ROWS]
 
 
 def _equal(strips: Sequence[Strip]) -> list[tuple[str, np.ndarray]]:
-    """Rows of the most frequent image size, filled up with white to the same length."""
+    """Rows of the most frequent image size, filled up with white to the same length; of long ones every nth image."""
     shapes = [strip.images.shape[1:] for strip in strips]
     shape = max(shapes, key=shapes.count)
     same = [strip for strip in strips if strip.images.shape[1:] == shape]
-    longest = max(len(strip.images) for strip in same)
-    white = np.full((longest, *shape), 255, np.uint8)
-    return [(s.label, np.concatenate((s.images, white[len(s.images) :]))) for s in same]
+    every = -(-max(len(strip.images) for strip in same) // MOST_COLUMNS)
+    rows = [(strip.label or strip.run, strip.images[::every]) for strip in same]
+    white = np.full((max(len(images) for _, images in rows), *shape), 255, np.uint8)
+    return [(label, np.concatenate((images, white[len(images) :]))) for label, images in rows]
 
 
 def _plane(section: Section, convention: tuple[object, ...]) -> Figure | None:
@@ -223,15 +230,20 @@ def _plane(section: Section, convention: tuple[object, ...]) -> Figure | None:
 
 def _curves(section: Section, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     sign = -1 if column == "elbo" else 1
-    shown = _first_seeds(section)
-    found = {section.labels[r.name]: r.curve(column, "val") for r in section.records if r.name in shown}
-    return {label: (np.array(x), sign * np.array(y)) for label, (x, _, y) in found.items() if y}
+    return _drawn(section, {r.name: r.curve(column, "val") for r in section.records}, sign)
 
 
 def _training_curves(section: Section, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    shown = _first_seeds(section)
-    found = {section.labels[r.name]: training_curve(r, column) for r in section.records if r.name in shown}
-    return {label: (np.array(x), np.array(y)) for label, (x, _, y) in found.items() if y}
+    return _drawn(section, {r.name: training_curve(r, column) for r in section.records})
+
+
+def _drawn(
+    section: Section, curves: Mapping[str, tuple[Sequence[float], ...]], sign: int = 1
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Epochs and values of one run for each λ of each line, of the runs that have some."""
+    found = {name: (np.array(x), sign * np.array(y)) for name, (x, _, y) in curves.items() if y}
+    shown = _first_seeds(section, found)
+    return {section.labels[name]: curve for name, curve in found.items() if name in shown}
 
 
 def _losses(section: Section) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -258,5 +270,6 @@ def _table(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(str(text).split()))
+    """Text that Markdown shows as it is: no markup, HTML, entity, mathematics or list begins in it."""
+    plain = re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", printable(" ".join(str(text).split())))
+    return re.sub(r"^(\d*)([-+.)=])(?= |$|[-=]+$)", r"\1\\\2", plain)

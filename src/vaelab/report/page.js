@@ -350,7 +350,10 @@ function lines() {
   const columns = shownColumns(), rows = [...body.rows].filter((row) => !row.hidden);
   return [columns.map((place) => heads[place].textContent), ...rows.map((row) => columns.map((place) => row.cells[place].dataset.value))];
 }
-const asCsv = () => lines().map((row) => row.map((cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")).join("\n");
+// A spreadsheet would compute texts that begin like formulas.
+const inert = (cell) => (/^[=+\-@\t\r＝＋－＠]/.test(cell) && !Number.isFinite(+cell) ? `'${cell}` : cell);
+const quoted = (cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+const asCsv = () => lines().map((row) => row.map((cell) => quoted(inert(cell))).join(",")).join("\n");
 function asLatex() {
   const special = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}" };
   const escape = (text) => text.replace(/[\\~^&%$#_{}]/g, (mark) => special[mark] ?? `\\${mark}`);

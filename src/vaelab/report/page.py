@@ -19,6 +19,7 @@ from vaelab.report.records import Collection, Record, Section, flatten, number
 from vaelab.report.samples import FITTED
 from vaelab.report.shown import SHRINKS, Shown, scale_for, show
 from vaelab.report.table import SHOWN, references
+from vaelab.words import printable
 
 LARGEST = 20_000_000  # bytes of the page
 DECIMALS = {"elbo": 2, "reconstruction": 2, "psnr": 2, "ssim": 3, "seconds": 1}  # of the table's columns
@@ -61,7 +62,6 @@ def _render(
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     environment.filters |= {"amount": amount, "tied": tied}
-    data = finite({part["id"]: part["data"] for part in parts})
     return environment.get_template("page.html.j2").render(
         parts=parts,
         collection=collection,
@@ -73,9 +73,9 @@ def _render(
         rows=_rows(table),
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
         version=__version__,
-        command=shlex.join(command),
+        command=printable(shlex.join(command)),
         scale=scale,
-        data=data,
+        data=finite({part["id"]: part["data"] for part in parts}),
         plotly=Markup(_inside_script(script)),
         script=Markup(_inside_script((HERE / "page.js").read_text())),
         style=Markup((HERE / "page.css").read_text()),
@@ -222,7 +222,7 @@ def _details(section: Section, record: Record) -> dict[str, Any]:
     facts = {
         "state": state(record),
         "command": shlex.join(map(str, command)) if isinstance(command, list) else None,
-        "folder": str(record.folder),
+        "folder": printable(record.folder),
         "source of the images": info["dataset"].get("source"),
         "fingerprint": record.fingerprint,
         "images": ", ".join(f"{split} {size}" for split, size in record.sizes.items()),

@@ -12,6 +12,9 @@ from PIL import Image
 Array = np.ndarray
 QUALITY = 84  # of WebP: at 28×28 and 64×64 no blocks are seen, at a fifth of PNG's bytes
 LARGEST_CELL = 96  # pixels; a page shows no image larger than this from one of its sheets
+LARGEST_KEPT = 256  # pixels of an image's side on paper
+WIDEST = 16_383  # pixels of a WebP picture
+AT_ONCE = 16 << 20  # bytes of images that are rounded together
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ class Matrix:
 
 def strip_of(run: str, label: str, images: Array, columns: Sequence[str], scale: float) -> Strip:
     """A row of images (columns, H, W, C) in [0, 1], each reduced by `scale` in the sheet."""
-    return Strip(run, label, in_bytes(images), sheet(images[None], scale), tuple(columns))
+    step = -(-max(images.shape[1:3]) // LARGEST_KEPT)
+    kept = in_bytes(images[:, ::step, ::step])
+    return Strip(run, label, kept, sheet(images[None], scale), tuple(columns))
 
 
 def sheet(images: Array, scale: float = 1.0) -> Sheet:
@@ -70,7 +75,7 @@ def sheet(images: Array, scale: float = 1.0) -> Sheet:
     pixels = in_bytes(images).transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
     picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
     factor = min(1.0, scale, LARGEST_CELL / max(height, width))
-    cell = (max(4, round(width * factor)), max(4, round(height * factor)))
+    cell = (_fitted(width * factor, columns), _fitted(height * factor, rows))
     if cell != (width, height):
         picture = picture.resize((columns * cell[0], rows * cell[1]), Image.Resampling.BOX)
     return Sheet(_uri(picture), rows, columns, cell)
@@ -78,6 +83,8 @@ def sheet(images: Array, scale: float = 1.0) -> Sheet:
 
 def in_bytes(images: Array) -> Array:
     """Images in [0, 1] as uint8; what is not a number is black."""
+    if images.nbytes > AT_ONCE and images.ndim > 3:
+        return np.stack([in_bytes(part) for part in images])
     scaled = images * np.float32(255)
     np.fmax(scaled, 0, out=scaled)  # which drops what is not a number
     np.minimum(scaled, 255, out=scaled)
@@ -91,6 +98,11 @@ def in_rows(images: Array, columns: int) -> Array:
     filled = np.ones((rows * columns, *images.shape[1:]), np.float32)
     filled[: len(images)] = images
     return filled.reshape(rows, columns, *images.shape[1:])
+
+
+def _fitted(side: float, count: int) -> int:
+    """The side in whole pixels, of which `count` fit into a picture."""
+    return max(1, min(max(4, round(side)), WIDEST // count))
 
 
 def _uri(picture: Image.Image) -> str:

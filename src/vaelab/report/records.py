@@ -1,9 +1,6 @@
-"""Run folders as the report sees them: found, read without harm from damaged ones, grouped by what can be compared."""
+"""Run folders as the report sees them: what each holds, and which can be compared."""
 
-import csv
-import glob
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from vaelab import UsageError
+from vaelab import UsageError, checksums
+from vaelab.history import Row
 from vaelab.report import arrays
 from vaelab.report.arrays import Array
-from vaelab.run import Row, Run
+from vaelab.words import printable
+
+LARGEST = 1e100  # of a number, so that sums of squares are numbers, too
 
 # What makes two runs points of one line along λ: all of the configuration but this.
 ALONG_A_LINE = (
@@ -41,9 +39,10 @@ class Record:
     name: str  # the folder, without what all folders of the report have in common
     config: dict[str, Any]
     info: dict[str, Any]
-    metrics: dict[str, float]
-    history: list[Row]  # rows of split steps are means inside an epoch
+    metrics: dict[str, float] = field(default_factory=dict)
+    history: list[Row] = field(default_factory=list)  # rows of split steps are means inside an epoch
     problems: list[str] = field(default_factory=list)  # of its files, in words
+    unchanged: set[str] = field(default_factory=set)  # files that have their checksum
 
     @property
     def status(self) -> str:
@@ -77,6 +76,12 @@ class Record:
         return [str(name) for name in self.info["dataset"].get("classes") or []]
 
     @property
+    def evaluations(self) -> list[str]:
+        """The names of those that were asked for."""
+        asked = self.config.get("evaluation")
+        return list(asked) if isinstance(asked, dict) else []
+
+    @property
     def model(self) -> str:
         """The model's name."""
         return str(self.config["model"]["_target_"]).rpartition(".")[2]
@@ -84,7 +89,7 @@ class Record:
     @property
     def kind(self) -> str:
         """AE, VAE or GAN."""
-        if _is_adversarial(self.config):
+        if str(self.config["loss"]["_target_"]).endswith("Adversarial"):
             return "GAN"
         return "AE" if self.kl_weight is None else "VAE"
 
@@ -106,8 +111,13 @@ class Record:
     @property
     def convention(self) -> tuple[Any, ...]:
         """What decides which numbers in nats compare: the likelihood, and its sigma where it has one."""
-        likelihood = str(self.config["loss"].get("likelihood", "none"))
-        return (likelihood, self.config["loss"].get("sigma")) if likelihood == "gaussian" else (likelihood,)
+        likelihood, sigma = (
+            str(self.config["loss"].get("likelihood", "none")),
+            self.config["loss"].get("sigma"),
+        )
+        if likelihood != "gaussian":
+            return (likelihood,)
+        return likelihood, str(sigma) if number(sigma) is None else sigma
 
     @property
     def reduction(self) -> str:
@@ -207,22 +217,34 @@ class Record:
     def arrays(self, name: str, *keys: str) -> dict[str, Array]:
         """The named arrays of arrays/<name>.npz; empty where it lacks one, and a problem where it is damaged."""
         file = self.folder / "arrays" / f"{name}.npz"
-        if not file.is_file():
+        if not file.exists():
             return {}
         try:
+            arrays.refuse(file)
+            self._refuse_changed(f"arrays/{name}.npz")
             return arrays.read(file, name.partition("/")[0], *keys)
-        except arrays.DAMAGED:
-            problem = f"arrays/{name}.npz is damaged: vae-evaluate run='{self.folder}' writes it again"
-            if problem not in self.problems:
-                self.problems.append(problem)
-            return {}
+        except UsageError as error:
+            self._add_problem(printable(error))
+        except Exception:  # what others wrote may be wrong in any way
+            remedy = checksums.remedy(self.folder, f"arrays/{name}.npz")
+            self._add_problem(f"arrays/{name}.npz is damaged: {printable(remedy)}")
+        return {}
 
     def _shape(self, name: str, key: str) -> tuple[int, ...]:
         """Of an array, without its values; empty where it cannot be read."""
         try:
             return arrays.shape(self.folder / "arrays" / f"{name}.npz", key)
-        except arrays.DAMAGED:  # also where there is no such file; what is shown of it tells of damage
+        except Exception:  # also where there is no such file; what is shown of it tells of damage
             return ()
+
+    def _refuse_changed(self, name: str) -> None:
+        if name not in self.unchanged:
+            checksums.refuse_changed(self.folder, self.info, name)
+            self.unchanged.add(name)
+
+    def _add_problem(self, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
 
 
 @dataclass(frozen=True)
@@ -297,105 +319,6 @@ class Collection:
         return [record for section in self.sections for record in section.records]
 
 
-def collect(pattern: str, report: Path) -> Collection:
-    """Reads the run folders that a glob pattern matches, or that lie below a folder that it matches.
-
-    `report` is passed over. Raises UsageError where there is no run at all.
-    """
-    folders = find(pattern, report)
-    if not folders:
-        raise UsageError(f"there are no run folders in {pattern}: vae-train makes one, vae-sweep several")
-    common = os.path.commonpath([folder.parent for folder in folders])
-    records: list[Record] = []
-    refused: list[tuple[str, str]] = []
-    for folder in folders:
-        name = os.path.relpath(folder, common)
-        try:
-            records.append(read(folder, name))
-        except UsageError as error:
-            refused.append((name, str(error)))
-    return Collection(tuple(sections(records)), tuple(refused))
-
-
-def find(pattern: str, report: Path) -> list[Path]:
-    """The run folders of a pattern, sorted; hidden folders are passed over."""
-    pattern = pattern.removesuffix("/**")  # all that is below a folder is looked at anyway
-    hits = [pattern] if os.path.isdir(pattern) else glob.glob(pattern, recursive=True)
-    found: dict[str, Path] = {}
-    for hit in sorted(filter(os.path.isdir, hits)):
-        for folder, below, files in os.walk(hit):
-            below[:] = sorted(name for name in below if not name.startswith("."))
-            if report.absolute() in (Path(folder).absolute(), *Path(folder).absolute().parents):
-                below.clear()
-            elif {"run.json", "config.yaml"} & set(files):
-                found[os.path.realpath(folder)] = Path(folder)
-                below.clear()
-    return sorted(found.values())
-
-
-def read(folder: Path, name: str) -> Record:
-    """Reads a run folder; raises UsageError that names what makes it unreadable."""
-    run = Run.open(folder)
-    config = _config(folder / "config.yaml")
-    info = run.info
-    _check(folder, config, info)
-    problems: list[str] = []
-    metrics: dict[str, Any] = {}
-    history: list[Row] = []
-    try:
-        metrics = {key: value for key, value in run.metrics.items() if number(value) is not None}
-    except UsageError as error:
-        problems.append(str(error))
-    try:
-        history = [row for row in run.history if number(row.get("epoch")) is not None]
-    except (
-        ValueError,
-        TypeError,
-        csv.Error,
-        OSError,
-    ) as error:  # TypeError: a row has too few or too many fields
-        problems.append(f"{folder / 'metrics.csv'} is damaged: {error}")
-    # Of a GAN, pictures alone may have been asked for.
-    measured = metrics or (_is_adversarial(config) and (folder / "evaluation" / "metrics.json").is_file())
-    if info.get("status") == "done" and not measured:
-        problems.append(f"its evaluation is missing: vae-evaluate run='{folder}' measures it again")
-    return Record(folder, name, {str(k): v for k, v in config.items()}, info, metrics, history, problems)
-
-
-def _is_adversarial(config: Mapping[Any, Any]) -> bool:
-    return str(config["loss"]["_target_"]).endswith("Adversarial")
-
-
-def _config(file: Path) -> dict[Any, Any]:
-    """A stored configuration, which is resolved, so that plain YAML reads it, ten times as fast as OmegaConf."""
-    try:
-        config = yaml.load(
-            file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        )
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: it is not YAML") from error
-    if not isinstance(config, dict):
-        raise UsageError(f"{file} is damaged: it holds no keys")
-    return config
-
-
-def _check(folder: Path, config: Mapping[Any, Any], info: Mapping[str, Any]) -> None:
-    """Raises UsageError for what every version of vaelab has written and this folder lacks."""
-    made_by = info["versions"].get("vaelab") if isinstance(info.get("versions"), dict) else None
-    version = f" (made by vaelab {made_by})" if made_by else ""
-    data = info.get("dataset")
-    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
-        raise UsageError(f"{folder / 'run.json'} is damaged{version}: dataset.name is missing")
-    for key, kind in (("sizes", dict), ("classes", list), ("shape", list)):
-        if not isinstance(data.get(key) or kind(), kind):
-            raise UsageError(
-                f"{folder / 'run.json'} is damaged{version}: dataset.{key} is no {kind.__name__}"
-            )
-    for group in ("model", "loss"):
-        if not isinstance(config.get(group), dict) or "_target_" not in config[group]:
-            raise UsageError(f"{folder / 'config.yaml'} is damaged{version}: {group}._target_ is missing")
-
-
 def sections(records: Iterable[Record]) -> list[Section]:
     """Groups runs by their images and chapters, those by what they differ in beside λ and seed."""
     groups: dict[tuple[str, str, str], list[Record]] = {}
@@ -422,7 +345,8 @@ def _section(dataset: str, fingerprint: str, chapter: str, title: str, records: 
 def _lines(records: Sequence[Record]) -> list[Line]:
     groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(repr(sorted(record.line.items(), key=str)), []).append(record)
+        key = repr((record.kl_weight is None, sorted(record.line.items(), key=str)))
+        groups.setdefault(key, []).append(record)
     # Models with a KL term first, for λ is what the report is about.
     keyed = sorted(
         groups.values(), key=lambda g: (g[0].kl_weight is None, g[0].model, -len(g), _by_number(g[0].name))
@@ -511,7 +435,9 @@ def _labels(lines: Sequence[Line], in_beta_eff: bool) -> dict[str, str]:
             if alike.count((record.kl_weight, record.seed)) > 1 and record.experiment:
                 parts.append(record.experiment)
             label = " · ".join(parts)
-            labels[record.name] = f"{label} ({record.folder.name})" if label in labels.values() else label
+            labels[record.name] = (
+                f"{label} ({printable(record.folder.name)})" if label in labels.values() else label
+            )
     return labels
 
 
@@ -527,10 +453,7 @@ def flatten(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def number(value: Any) -> float | None:
-    """A finite number, or None for anything else."""
+    """A finite number that can be drawn, or None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # a whole number of more than 308 digits
-        return None
+    return float(value) if -LARGEST <= value <= LARGEST else None

@@ -1,5 +1,6 @@
 """What the page shows of each run's arrays: strips to compare, sheets to explore, points of the latent map."""
 
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from vaelab.report.pictures import Matrix, Strip, in_rows, sheet, strip_of
 from vaelab.report.records import Array, Record, Section
 
 PROBES = 12  # images of one row of the λ matrix
+WORKERS = min(4, os.cpu_count() or 1)  # each may hold as much as a report reads of a file
 PAIRS = 4  # interpolations that can be chosen
 MAP_COLUMNS = 20
 SHRINKS = 1.2  # bytes go with this power of the scale: measured 1.1 to 1.3 on digits, eyes and anime faces
@@ -34,7 +36,7 @@ class Shown:
 
 def show(section: Section, scale: float) -> Shown:
     """Reads and encodes the pictures of a section, each image reduced by `scale`."""
-    with ThreadPoolExecutor() as pool:  # decompression and encoding release the interpreter
+    with ThreadPoolExecutor(WORKERS) as pool:  # decompression and encoding release the interpreter
         strips = list(pool.map(partial(_strips, section, scale), section.records))
         sheets = list(pool.map(partial(_explorable, section, scale), section.records))
         galleries = list(pool.map(partial(samples.gallery, section, scale), section.records))

@@ -1,9 +1,11 @@
 """All runs as one pandas table: what they are, what was measured, and what was reported."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from vaelab.report.records import Collection, Record, flatten, number
 
@@ -14,6 +16,7 @@ SHOWN = (
     *("diversity_ms_ssim", "sharpness", "nearest_distance", "gan_test_accuracy", "fid", "kid", "seconds"),
 )
 FACTS = ("beta_eff", "parameters", "seconds", "images_per_second", "peak_memory_bytes", "device", "git_sha")
+FORMULA = tuple("=+-@\t\r＝＋－＠")  # how it begins for a spreadsheet
 NOT_SETTINGS = ("data_dir", "output_dir", "rerun", "dpi", "reported")
 
 
@@ -58,6 +61,24 @@ def _row(record: Record, label: str) -> dict[str, Any]:
         **nested,
         "reason": record.info.get("reason"),
     }
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """The table as text, in which no cell is a formula to a spreadsheet."""
+    texts = {n: [_quoted(cell) for cell in table[n]] for n in table if not is_numeric_dtype(table[n])}
+    return table.assign(**texts).rename(columns=_quoted).to_csv(index=False, lineterminator="\n")
+
+
+def _quoted(cell: Any) -> Any:
+    """A text that a spreadsheet would compute, behind the apostrophe that makes it a text there; others as they are."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) and not _is_number(cell) else cell
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def reported(record: Record) -> dict[str, float]:
