@@ -6,6 +6,7 @@ from hashlib import blake2b
 import numpy as np
 
 SPLITS = ("train", "val", "test")
+BY_HASH = -1  # in a source's own split: train, or what the hash says where the source has no such split
 HASHED = 4096  # images at a time
 
 
@@ -66,3 +67,9 @@ def hashed_split(name: str, count: int) -> np.ndarray:
     bits ^= bits >> np.uint64(31)
     thresholds = np.array([8 * 2**64 // 10, 9 * 2**64 // 10], dtype=np.uint64)
     return np.searchsorted(thresholds, bits, side="right").astype(np.int8)
+
+
+def filled_split(own: np.ndarray, hashed: np.ndarray) -> np.ndarray:
+    """A source's own split int8 (N,), with `hashed` (N,) for BY_HASH where that is a split that the source lacks."""
+    chosen = np.where(np.isin(hashed, own), SPLITS.index("train"), hashed)
+    return np.where(own == BY_HASH, chosen, own).astype(np.int8)

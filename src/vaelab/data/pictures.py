@@ -4,159 +4,171 @@ import io
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from contextlib import nullcontext
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from vaelab import UsageError
-from vaelab.data.attributes import Listing, by_attribute, listings_in
+from vaelab.data.archives import images_in
+from vaelab.data.attributes import by_attribute, listings_in
+from vaelab.data.classes import by_folders
+from vaelab.data.decode import Header, decode, extremes, header, quiet_pillow
+from vaelab.data.filenames import readable
+from vaelab.data.limits import MOST_FILE_BYTES, refuse_bomb
+from vaelab.data.ranges import BYTES, FILL, WORDS, Range, ambiguous
 from vaelab.data.raw import Block, Labelled, Raw, Size, resized
-from vaelab.data.sources import Source, images_in_zip
+from vaelab.data.sources import Source
+from vaelab.data.tables import Listing, listing_at
+from vaelab.files import refuse_irregular
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
-
-GRAY_MODES = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"))
-EXIF_ORIENTATION = 0x0112
+LOOKED_AT = 64  # pictures of more than 8 bits, for what their values mean
 
 Opener = Callable[[str], BinaryIO]
 
 
-class Header(NamedTuple):
-    """What a picture's first bytes say: gray or not, height and width as shown."""
-
-    gray: bool
-    size: tuple[int, int]
-
-
-def read_folder(source: Source, size: Size, workers: int, attribute: str | None) -> Raw:
+def read_folder(source: Source, size: Size, workers: int, attribute: str | None, span: Range | None) -> Raw:
     """The pictures of a folder, labelled by an attribute, else by sub-folder.
 
     Raises UsageError for mixed sizes where `size` is None, and as `by_attribute` does.
     """
-    listings = [Listing(str(file), file.read_bytes()) for file in source.listings]
+    listings = [listing_at(file) for file in source.listings]
     labelled = _labelled(source.path, source.names(), listings, attribute)
-    return _raw(source.path, labelled, lambda name: (source.path / name).open("rb"), size, workers)
+    return _raw(source.path, labelled, lambda name: _file(source.path / name), size, workers, span)
 
 
-def read_zip(source: Source, size: Size, workers: int, attribute: str | None) -> Raw:
+def read_zip(source: Source, size: Size, workers: int, attribute: str | None, span: Range | None) -> Raw:
     """The pictures of a .zip, read in memory; UsageError as `read_folder`, or for entries that leave it."""
+    refuse_irregular(source.path)
     try:
         archive = zipfile.ZipFile(source.path)
     except (OSError, zipfile.BadZipFile) as error:
         raise UsageError(f"{source.path} cannot be read: {error}") from None
-    names = images_in_zip(archive)
-    if not names:
+    entries = images_in(archive)
+    if not entries:
         packed = next((entry for entry in archive.namelist() if entry.lower().endswith(".zip")), None)
         found = f", only {packed}: unpack it and" if packed else ":"
         raise UsageError(
             f"no images in {source.path}{found} give a folder or a .zip of images as dataset.path=PATH"
         )
-    listings = [Listing(str(file), file.read_bytes()) for file in source.listings]
-    labelled = _labelled(source.path, names, listings or listings_in(archive), attribute)
-    return _raw(source.path, labelled, lambda name: io.BytesIO(archive.read(name)), size, workers)
+    listings = [listing_at(file) for file in source.listings]
+    labelled = _labelled(source.path, list(entries), listings or listings_in(archive), attribute)
+    refuse_bomb(source.path, list(entries.values()), "unpack it and remove what is no image")
+    return _raw(source.path, labelled, lambda name: _entry(archive, entries[name]), size, workers, span)
 
 
 def _labelled(where: Path, names: list[str], listings: list[Listing], attribute: str | None) -> Labelled:
+    images = readable(where, names)
     if attribute is not None:
-        return by_attribute(where, names, listings, attribute)
-    return Labelled(names, *classes_of(names))
+        return by_attribute(where, images, listings, attribute)
+    return by_folders(where, images)
 
 
-def classes_of(names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Labels (N,) and class names: the first folder that is not common to all; None where there is none."""
-    folders = [PurePosixPath(name).parts[:-1] for name in names]
-    shared = 0
-    while all(len(parts) > shared for parts in folders) and len({parts[shared] for parts in folders}) == 1:
-        shared += 1
-    if any(len(parts) == shared for parts in folders):
-        return None, ()
-    classes, labels = np.unique([parts[shared] for parts in folders], return_inverse=True)
-    return labels.astype(np.int64), tuple(str(name) for name in classes)
+def _file(path: Path) -> BinaryIO:
+    if path.exists() and not path.is_file():
+        raise ValueError("not a regular file")
+    if path.stat().st_size > MOST_FILE_BYTES:
+        raise ValueError(f"{path.stat().st_size / 1e9:.1f} GB, more than a picture has")
+    return path.open("rb")
 
 
-def decode(stream: BinaryIO, mode: str) -> np.ndarray:
-    """One picture as uint8 (H, W, C), mode L or RGB: turned by its EXIF, alpha over white, 16 bits to 8."""
-    from PIL import Image, ImageOps
-
-    with Image.open(stream) as opened:
-        picture = _opaque(_eight_bits(ImageOps.exif_transpose(opened))).convert(mode)
-    return np.atleast_3d(np.asarray(picture))
+def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
+    if entry.file_size > MOST_FILE_BYTES:
+        raise ValueError(f"{entry.file_size / 1e9:.1f} GB, more than a picture has")
+    with archive.open(entry) as stream:  # archive.read inflates two gigabytes of an entry that declares less
+        return io.BytesIO(stream.read(entry.file_size))
 
 
-def _eight_bits(picture: "Picture") -> "Picture":
-    from PIL import Image
-
-    if picture.mode == "F":
-        raise ValueError("floating-point pixels have no fixed range")
-    if not picture.mode.startswith("I"):
-        return picture
-    values = np.asarray(picture).astype(np.int64).clip(0, 65535)
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-
-
-def _opaque(picture: "Picture") -> "Picture":
-    from PIL import Image
-
-    if not picture.has_transparency_data:
-        return picture
-    white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture.convert("RGBA"))
-
-
-def _header(stream: BinaryIO) -> Header:
-    from PIL import Image
-
-    with Image.open(stream) as picture:
-        turned = picture.getexif().get(EXIF_ORIENTATION, 1) >= 5
-        width, height = picture.size[::-1] if turned else picture.size
-        return Header(picture.mode in GRAY_MODES, (height, width))
-
-
-def _raw(where: Path, labelled: Labelled, open_file: Opener, size: Size, workers: int) -> Raw:
-    from PIL import UnidentifiedImageError
-
+def _raw(
+    where: Path, labelled: Labelled, open_file: Opener, size: Size, workers: int, span: Range | None
+) -> Raw:
     names = labelled.names
-    headers = _headers(names, open_file, workers)
-    if not headers:
-        raise UsageError(
-            f"none of the {len(names)} files of {where} can be read as an image, e.g. {names[0]}"
-        )
-    mode = "L" if all(header.gray for header in headers.values()) else "RGB"
+    headers = _headers(where, names, open_file, workers, upright=size is None)
+    _check_range(where, headers, open_file, workers, span)
+    mode = "L" if all(found.gray for found in headers.values()) else "RGB"
     height, width = size or _common_size(where, headers)
     shape = (height, width, len(mode))
 
+    def image(name: str) -> tuple[np.ndarray, int]:
+        with headers[name].alone() if name in headers else nullcontext(), open_file(name) as stream:
+            pixels, clipped = decode(stream, mode, span)
+            if size is None and pixels.shape != shape:
+                raise ValueError(f"{pixels.shape[1]}×{pixels.shape[0]} pixels, not {width}×{height}")
+            return (pixels if pixels.shape == shape else resized(pixels, shape)), clipped
+
     def block(rows: range) -> Block:
-        pixels, damaged = [], {}
+        images, damaged = [], {}
         for row in rows:
             try:
-                with open_file(names[row]) as stream:
-                    image = decode(stream, mode)
-            except UnidentifiedImageError:
-                damaged[row] = "not an image"
-                continue
+                images.append(image(names[row]))
             except Exception as error:  # Pillow's decoders raise whatever they like on damaged bytes
-                damaged[row] = " ".join(str(error).split()) or type(error).__name__
-                continue
-            pixels.append(image if image.shape == shape else resized(image, shape))
-        return Block(np.stack(pixels) if pixels else np.empty((0, *shape), np.uint8), damaged)
+                damaged[row] = _reason(error)
+        pixels = np.stack([pixels for pixels, _ in images]) if images else np.empty((0, *shape), np.uint8)
+        return Block(pixels, damaged, sum(clipped for _, clipped in images))
 
     _, labels, classes, split, selection = labelled
-    return Raw(str(where), len(names), shape, labels, classes, tuple(names), split, block, selection)
+    return Raw(
+        str(where), len(names), shape, labels, classes, tuple(names), split, block, selection, span or WORDS
+    )
 
 
-def _headers(names: list[str], open_file: Opener, workers: int) -> dict[str, Header]:
-    def header(name: str) -> Header | None:
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or "damaged"
+
+
+def _headers(
+    where: Path, names: list[str], open_file: Opener, workers: int, upright: bool
+) -> dict[str, Header]:
+    def read(name: str) -> Header | str:
         try:
             with open_file(name) as stream:
-                return _header(stream)
+                return header(stream, upright)
+        except Exception as error:  # decoding reports this file by name, or skips it
+            return _reason(error)
+
+    with quiet_pillow(), ThreadPoolExecutor(workers) as pool:
+        read_all = list(pool.map(read, names))
+    headers = {name: found for name, found in zip(names, read_all, strict=True) if isinstance(found, Header)}
+    if not headers:
+        raise UsageError(
+            f"none of the {len(names)} files of {where} can be read as an image, e.g. {names[0]} ({read_all[0]})"
+        )
+    return headers
+
+
+def _check_range(
+    where: Path, headers: dict[str, Header], open_file: Opener, workers: int, span: Range | None
+) -> None:
+    """Raises UsageError where values of more than 8 bits are so dark that their white must be another than thought."""
+
+    def seen(names: list[str]) -> tuple[float, float]:
+        looked_at = names[:: max(1, len(names) // LOOKED_AT)]
+        with quiet_pillow(), ThreadPoolExecutor(workers) as pool:
+            found = [values for values in pool.map(look, looked_at) if values]
+        return min((low for low, _ in found), default=0), max((high for _, high in found), default=0)
+
+    def look(name: str) -> tuple[float, float] | None:
+        try:
+            with headers[name].alone(), open_file(name) as stream:
+                return extremes(stream)
         except Exception:  # decoding reports this file by name, or skips it
             return None
 
-    with ThreadPoolExecutor(workers) as pool:
-        found = pool.map(header, names)
-        return {name: header for name, header in zip(names, found, strict=True) if header}
+    deep = [name for name, found in headers.items() if found.deep]
+    reduced = [name for name, found in headers.items() if found.reduced]
+    if span is not None and not deep and not reduced:
+        raise UsageError(f"{where}: dataset.range={span} is for values of more than 8 bits, and these have 8")
+    if span is None and deep:
+        low, high = seen(deep)
+        if low < WORDS.low or not FILL * WORDS.high <= high <= WORDS.high:
+            raise ambiguous(f"{where}, {deep[0]} and others of more than 8 bits", low, high)
+    if reduced and span != WORDS and (span is not None or seen(reduced)[1] < FILL * BYTES.high):
+        raise UsageError(
+            f"{where}: of the 16 bits of each colour, as in {reduced[0]}, the upper 8 are read, and they are dark: "
+            "convert the pictures to 8 bits, or give dataset.range=[0,65535] if they are meant to be dark"
+        )
 
 
 def _common_size(where: Path, headers: dict[str, Header]) -> tuple[int, int]:

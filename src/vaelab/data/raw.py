@@ -6,14 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vaelab.data.ranges import Range
+
 Size = tuple[int, int] | None  # height and width; None: as stored
 
 
 class Block(NamedTuple):
-    """Decoded images (n, H, W, C) uint8, and why the damaged ones of the rows asked for are missing."""
+    """Decoded images (n, H, W, C) uint8, why the damaged ones of the rows asked for are missing, values clipped."""
 
     pixels: np.ndarray
     damaged: dict[int, str]
+    clipped: int
 
 
 class Selection(NamedTuple):
@@ -30,7 +33,7 @@ class Labelled(NamedTuple):
     names: list[str]
     labels: np.ndarray | None  # int64 (N,)
     classes: tuple[str, ...]
-    split: np.ndarray | None = None  # the source's own, int8 (N,)
+    split: np.ndarray | None = None  # the source's own, int8 (N,), indices into SPLITS or BY_HASH
     selection: Selection | None = None
 
 
@@ -44,9 +47,10 @@ class Raw:
     labels: np.ndarray | None  # int64 (N,)
     classes: tuple[str, ...]
     names: tuple[str, ...] | None  # None: rows of an array
-    split: np.ndarray | None  # the source's own, int8 (N,)
+    split: np.ndarray | None  # the source's own, int8 (N,), indices into SPLITS or BY_HASH
     block: Callable[[range], Block]
     selection: Selection | None = None
+    span: Range | None = None  # of the values, where they are no bytes
 
 
 def resized(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

@@ -1,32 +1,19 @@
 """Where the images are: finds the source, lists its files, recognises it again and hashes its content."""
 
 import os
-import zipfile
+import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import blake2b
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from vaelab import UsageError
+from vaelab.data.filenames import is_hidden
+from vaelab.data.folders import images_below, is_own
+from vaelab.files import refuse_irregular
 
-IMAGE_SUFFIXES = frozenset(
-    (
-        ".bmp",
-        ".gif",
-        ".jfif",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    )
-)
 ARRAY_SUFFIXES = frozenset((".npz", ".npy"))
 
 
@@ -49,16 +36,16 @@ class Source:
         return [self.kind, "label"][: len(self.files)]
 
     def signature(self) -> str:
-        """Hash of place, names, sizes and times of the files: equal means that nothing was touched."""
+        """Hash of place, names, sizes and times of the files: equal means that nothing was touched.
+
+        Raises UsageError for a pipe, a device and the like, which are not to be opened.
+        """
         place = str(self.path.resolve()) if self.files else str(self.path)
         digest = blake2b(place.encode(errors="surrogateescape"), digest_size=16)
         for name, file in zip(self.names(), self.files, strict=True):
-            stat = file.stat()
-            digest.update(f"\0{name}\0{stat.st_size}\0{stat.st_mtime_ns}".encode(errors="surrogateescape"))
+            digest.update(f"\0{name}\0{_touched(file)}".encode(errors="surrogateescape"))
         for file in self.listings:  # that may lie anywhere
-            stat = file.stat()
-            place = f"\0{file.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
-            digest.update(place.encode(errors="surrogateescape"))
+            digest.update(f"\0{file.resolve()}\0{_touched(file)}".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
     def content(self) -> str:
@@ -70,11 +57,30 @@ class Source:
             *((file.suffix, file) for file in self.listings),
         ]
         for name, file in named:
-            digest.update(f"\0{name}\0{file.stat().st_size}\0".encode(errors="surrogateescape"))
-            with file.open("rb") as stream:
-                while chunk := stream.read(1 << 20):
-                    digest.update(chunk)
+            _update(digest, name, file)
         return digest.hexdigest()
+
+
+def _touched(file: Path) -> str:
+    """Size and time of a file as text, its parts joined by a zero byte; of a link without a target that it has none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return "missing"
+    if not stat.S_ISREG(found.st_mode):
+        refuse_irregular(file)
+    return f"{found.st_size}\0{found.st_mtime_ns}"
+
+
+def _update(digest: blake2b, name: str, file: Path) -> None:
+    # What cannot be read is a damaged image: decoding names or skips it.
+    with suppress(OSError), file.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        digest.update(f"\0{name}\0{size}\0".encode(errors="surrogateescape"))
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+        return
+    digest.update(f"\0{name}\0missing\0".encode(errors="surrogateescape"))
 
 
 EMBEDDED = Source("embedded", Path("embedded"), ())
@@ -88,17 +94,17 @@ def find(path: str | None, data_dir: Path, files: Sequence[str], label_key: str 
     if path == "embedded":
         return EMBEDDED
     if path is not None:
-        return source_at(existing(Path(path).expanduser(), "dataset.path"), label_key)
+        return source_at(existing(Path(path).expanduser(), "dataset.path"), label_key, data_dir)
     for pattern in files:
         for match in sorted(data_dir.glob(pattern)):
-            return source_at(match, label_key)
+            return source_at(match, label_key, data_dir)
     return None
 
 
-def source_at(path: Path, label_key: str | None) -> Source:
-    """The source that a file or folder is; UsageError where it is none."""
+def source_at(path: Path, label_key: str | None, data_dir: Path) -> Source:
+    """The source that a file or folder is, of which data_dir is no part; UsageError where it is none."""
     if path.is_dir():
-        return _folder(path, label_key)
+        return _folder(path, label_key, data_dir)
     suffix = path.suffix.lower()
     if suffix in (".npz", ".zip"):
         return Source(suffix[1:], path, (path,))
@@ -110,30 +116,9 @@ def source_at(path: Path, label_key: str | None) -> Source:
     )
 
 
-def is_image(name: PurePosixPath) -> bool:
-    """Whether a relative path names an image: by its suffix, and neither hidden nor macOS's side files."""
-    return name.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(name)
-
-
-def is_hidden(name: PurePosixPath) -> bool:
-    """Whether a relative path is hidden, or one of macOS's side files."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
-
-
-def images_in_zip(archive: zipfile.ZipFile) -> list[str]:
-    """Sorted names of the images of an archive; UsageError where any entry points outside of it."""
-    for name in archive.namelist():
-        plain = PureWindowsPath(name)  # knows both slashes, and drives
-        if plain.anchor or ".." in plain.parts:
-            raise UsageError(
-                f"{archive.filename} is refused: its entry {name!r} points outside of the archive"
-            )
-    return sorted(entry for entry in archive.namelist() if is_image(PurePosixPath(entry)))
-
-
-def _folder(path: Path, label_key: str | None) -> Source:
+def _folder(path: Path, label_key: str | None, data_dir: Path) -> Source:
     try:
-        images = sorted(_walk(path))
+        images = images_below(path, data_dir)
     except OSError as error:
         raise UsageError(f"cannot read the folder {path}: {error.strerror} ({error.filename})") from None
     if images:
@@ -141,29 +126,27 @@ def _folder(path: Path, label_key: str | None) -> Source:
     packed = sorted(
         file
         for file in path.iterdir()
-        if file.suffix.lower() in {".zip", *ARRAY_SUFFIXES} and file.name != f"{label_key}.npy"
+        if file.suffix.lower() in {".zip", *ARRAY_SUFFIXES}
+        and file.name != f"{label_key}.npy"
+        and not is_hidden(file.name)
     ) or sorted(path.glob("*/img_align_celeba.zip"))  # CelebA as published: Img, Anno and Eval
     if len(packed) == 1:
-        return source_at(packed[0], label_key)
+        return source_at(packed[0], label_key, data_dir)
     if packed:
         found = ", ".join(file.name for file in packed)
         raise UsageError(
             f"no images in the folder {path}, but {found}: name one of them with dataset.path=FILE"
         )
-    raise UsageError(
-        f"no images in the folder {path}: give a folder or a .zip of images as dataset.path=PATH"
-    )
+    raise _no_images(path, data_dir)
 
 
-def _walk(path: Path) -> list[str]:
-    def stop(error: OSError) -> None:
-        raise error
-
-    names = []
-    for folder, _, files in os.walk(path, onerror=stop):
-        relative = PurePosixPath(Path(folder).relative_to(path).as_posix())
-        names += [str(relative / file) for file in files if is_image(relative / file)]
-    return names
+def _no_images(path: Path, data_dir: Path) -> UsageError:
+    where = f"no images in the folder {path}"
+    if is_own({file.name for file in path.iterdir()}):
+        where = f"the folder {path} is a run or a report of vaelab's, and its figures are no data"
+    elif path.resolve() in data_dir.resolve().parents:
+        where += f" (data_dir={data_dir} is left out)"
+    return UsageError(f"{where}: give a folder or a .zip of images as dataset.path=PATH")
 
 
 def existing(path: Path, key: str) -> Path:

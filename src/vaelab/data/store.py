@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from vaelab import UsageError
+from vaelab import Failure, UsageError
+from vaelab.bounds import Side
 from vaelab.data.attributes import with_listings
 from vaelab.data.download import PUBLISHED, download
 from vaelab.data.imageset import ImageSet
-from vaelab.data.prepare import damaged_image, read, write_arrays
+from vaelab.data.prepare import RULES, damaged_image, read, write_arrays
+from vaelab.data.ranges import given_range
+from vaelab.data.rules import is_same
 from vaelab.data.sources import Source, find, source_at
 from vaelab.files import cannot_write, read_json, refuse_irregular, remove_unfinished, sync, whole
 
@@ -34,13 +37,14 @@ def load(
     path: str | None,
     data_dir: str,
     files: Sequence[str],
-    size: int | Sequence[int] | None,
+    size: Side | Sequence[Side] | None,
     on_error: str,
     image_key: str | None,
     label_key: str | None,
     hint: str,
     attribute: str | None = None,  # absent from the configurations of older run folders
     attributes: str | None = None,
+    range: Sequence[float] | None = None,
 ) -> ImageSet:
     """The images of a data set, found or fetched, prepared on first use and memory-mapped ever after.
 
@@ -51,7 +55,7 @@ def load(
         raise UsageError(
             f"dataset.attributes={attributes} needs dataset.attribute, the column that becomes the label"
         )
-    settings = _settings(size, image_key, label_key, attribute)
+    settings = _settings(size, image_key, label_key, attribute, span=range)
     store = Store(Path(data_dir).expanduser(), name, settings, on_error)
     try:
         source = find(path, store.data_dir, files, label_key)
@@ -60,10 +64,12 @@ def load(
             return newest
         if source is None and name in PUBLISHED:
             url, blob_id = PUBLISHED[name]
-            source = source_at(download(url, store.data_dir / Path(url).name, blob_id), label_key)
+            source = source_at(
+                download(url, store.data_dir / Path(url).name, blob_id), label_key, store.data_dir
+            )
         if source is None:
             places = f"; looked for {', '.join(files)} in {store.data_dir}" if files else ""
-            raise UsageError(f"the images of dataset={name} are not here: {hint}{places}")
+            raise UsageError(f"the images of dataset={name} are not here: {hint}{places}{store.damage()}")
         return store.get(with_listings(source, attribute, attributes))
     except OSError as error:
         raise UsageError(
@@ -79,7 +85,11 @@ def _check(name: str, on_error: str) -> None:
 
 
 def _settings(
-    size: int | Sequence[int] | None, image_key: str | None, label_key: str | None, attribute: str | None
+    size: int | Sequence[int] | None,
+    image_key: str | None,
+    label_key: str | None,
+    attribute: str | None,
+    span: Sequence[float] | None,
 ) -> dict[str, Any]:
     sides = [size, size] if isinstance(size, int) else None if size is None else list(size)
     if sides is not None and (len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides)):
@@ -87,8 +97,9 @@ def _settings(
             f"dataset.size={size} must be a number of pixels, [height, width] or null (as stored)"
         )
     settings = {"size": sides, "image_key": image_key, "label_key": label_key, "version": FORMAT_VERSION}
-    # What was prepared before there were attributes stays known.
-    return settings if attribute is None else settings | {"attribute": attribute}
+    # What was prepared before there were attributes and ranges stays known.
+    given = {"attribute": attribute, "range": None if span is None else list(given_range(span))}
+    return settings | {key: value for key, value in given.items() if value is not None}
 
 
 class DamagedArrays(UsageError):
@@ -111,8 +122,10 @@ class Store:
     def get(self, source: Source) -> ImageSet:
         """The prepared images of a source: known by its signature, else by its content, else made now."""
         signature = source.signature()
-        known = next((found for found in self._prepared() if found[1]["signature"] == signature), None)
-        folder = known[0] if known else self.folder / f"{self.name}-{self._key(source)}"
+        same = [found for found in self._prepared() if found[1]["signature"] == signature]
+        same.sort(key=lambda found: found[1].get("rules") != RULES)  # those of this version are taken unseen
+        known = next((found for found in same if self._is_current(*found, source)), None)
+        folder = known[0] if known else self._place(source)
         try:
             if known:
                 _touch(folder)
@@ -129,15 +142,37 @@ class Store:
         found = sorted(self._prepared(), key=lambda item: _touched(item[0]), reverse=True)
         return self._open(*found[0]) if found else None
 
+    def damage(self) -> str:
+        """What of this data set's prepared images cannot be read, in words for the end of a message."""
+        damaged = [folder for folder in self.folder.glob(f"{self.name}-*") if _read_meta(folder) is None]
+        return f"; {damaged[0] / 'meta.json'} is damaged" if damaged else ""
+
     def _prepared(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         for folder in sorted(self.folder.glob(f"{self.name}-*")):
             meta = _read_meta(folder)
             if meta and meta["name"] == self.name and meta["settings"] == self.settings:
                 yield folder, meta
 
-    def _key(self, source: Source) -> str:
-        text = json.dumps([source.content(), self.settings])
-        return blake2b(text.encode(), digest_size=8).hexdigest()
+    def _is_current(self, folder: Path, meta: dict[str, Any], source: Source) -> bool:
+        """Whether this version would prepare the same, which is looked at once."""
+        if meta.get("rules") == RULES:
+            return True
+        if not is_same(folder, meta, source, self.settings):
+            return False
+        with suppress(OSError, UsageError, Failure):  # where it is read-only it is looked at again
+            _write_meta(folder, meta | {"rules": RULES})
+        return True
+
+    def _place(self, source: Source) -> Path:
+        """The folder of a source's content, or another where an older version prepared it otherwise."""
+        content = source.content()
+        for settings in (self.settings, self.settings | {"rules": RULES}):
+            key = blake2b(json.dumps([content, settings]).encode(), digest_size=8).hexdigest()
+            folder = self.folder / f"{self.name}-{key}"
+            meta = _read_meta(folder)
+            if meta is None or self._is_current(folder, meta, source):
+                break
+        return folder
 
     def _renewed(self, folder: Path, source: Source, signature: str) -> ImageSet | None:
         """What was prepared of the same content when it lay elsewhere, from now on known here."""
@@ -179,7 +214,7 @@ class Store:
                 sync(self.folder)
         except OSError as error:
             told = cannot_write(folder, error)
-            if told is not error:
+            if isinstance(told, Failure):
                 raise told from None
             where = f"cannot write prepared images to {self.folder}: {error.strerror or error}"
             raise UsageError(f"{where}; choose another place with data_dir=FOLDER") from None
