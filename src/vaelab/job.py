@@ -17,7 +17,7 @@ from vaelab import UsageError, build, figures, machine
 from vaelab.asked import Asked
 from vaelab.checkpoint import weights
 from vaelab.data import SPLITS, ImageSet, Loader
-from vaelab.evaluations import Context, measure
+from vaelab.evaluations import Context, evaluated, measure
 from vaelab.history import MOST_ROWS, Row
 from vaelab.identity import refuse_change
 from vaelab.losses import Loss
@@ -151,7 +151,7 @@ def evaluate(run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int) 
     metrics: dict[str, float] = dict(run.metrics)
     findings: dict[str, list[str]] = dict(run.info.get("findings", {}))
     for name, evaluation in evaluations.items():
-        result = evaluation(read)
+        result = evaluated(evaluation, read)
         keep(run, name, result, dpi)
         metrics |= result.metrics
         findings[name] = list(result.findings)

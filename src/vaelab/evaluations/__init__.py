@@ -2,7 +2,7 @@
 
 from vaelab.evaluations.adversarial_curves import AdversarialCurves
 from vaelab.evaluations.atlas import Atlas
-from vaelab.evaluations.base import Context, Result, measure
+from vaelab.evaluations.base import Context, Result, evaluated, measure
 from vaelab.evaluations.class_pairs import ClassPairs
 from vaelab.evaluations.diversity import Diversity
 from vaelab.evaluations.fid import FID
@@ -70,5 +70,6 @@ __all__ = [
     "TestMetrics",
     "Traversals",
     "ZInterpolations",
+    "evaluated",
     "measure",
 ]

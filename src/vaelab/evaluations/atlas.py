@@ -29,7 +29,7 @@ class Atlas:
 
     All start from the code of the first test image. A dimension goes from −3 to 3 standard deviations around its mean
     over the aggregate posterior, for at λ = 0 and in an autoencoder the prior's range means nothing. Informative are
-    dimensions of high KL, in an autoencoder those of high variance.
+    dimensions of high KL, in an autoencoder those of high variance. A code of one dimension has no plane.
     """
 
     steps: Steps
@@ -46,29 +46,43 @@ class Atlas:
         active, inactive = order[found.active[order]], order[~found.active[order]]
         # A posterior may be far from the prior and yet the same for every image: such a dimension shows nothing.
         plane, strips = torch.cat((active, inactive))[:2], active[: self.dimensions]
-        slice_value, strip_value = reach(found, plane, self.steps), reach(found, strips, self.strip_steps)
+        strip_value = reach(found, strips, self.strip_steps)
         start, some = spread_images(context, "test", 1), spread_images(context, "test", self.images)
         code = model.encode(start.images).mean[0]
         reconstruction = torch.cat([reconstruct(model, part) for part in some.images.split(AT_ONCE)])
         numbers = {
-            "slice_dimension": plane,
-            "slice_value": slice_value,
             "strip_dimension": strips,
             "strip_value": strip_value,
             "start": start.index[0],
             "index": some.index,
         }
         if found.kl is not None:
-            numbers |= {"slice_kl": found.kl[plane].float(), "strip_kl": found.kl[strips].float()}
+            numbers["strip_kl"] = found.kl[strips].float()
         arrays = {name: tensor.cpu().numpy() for name, tensor in numbers.items()}
         arrays |= {
-            "slice": in_bytes(decode(model, on_plane(code, plane, slice_value), code.shape)),
             "strip": in_bytes(decode(model, on_strips(code, strips, strip_value), code.shape)),
             "original": in_bytes(images_array(some.images)),
             "reconstruction": in_bytes(images_array(reconstruction)),
         }
+        if len(plane) < 2:
+            strip = in_bytes(
+                decode(model, on_strips(code, plane, reach(found, plane, self.steps)), code.shape)
+            )
+            figure = figures.image_rows([("z0", strip[0])], f"Latent strip · {context.title}")
+            return Result(arrays, figure, findings=("no latent plane: the code has one dimension",))
+        arrays |= slice_of(model, found, plane, code, self.steps)
         named = (arrays["slice_dimension"], arrays["slice_value"], arrays.get("slice_kl"))
         return Result(arrays, figures.plane(arrays["slice"], *named, f"Latent plane · {context.title}"))
+
+
+def slice_of(model: Any, found: Moments, plane: Tensor, code: Tensor, steps: int) -> dict[str, np.ndarray]:
+    """The images of the plane through a code: its two dimensions, their values and KL, and what is decoded there."""
+    value = reach(found, plane, steps)
+    numbers = {"slice_dimension": plane, "slice_value": value}
+    if found.kl is not None:
+        numbers["slice_kl"] = found.kl[plane].float()
+    images = in_bytes(decode(model, on_plane(code, plane, value), code.shape))
+    return {name: tensor.cpu().numpy() for name, tensor in numbers.items()} | {"slice": images}
 
 
 def reach(found: Moments, dimensions: Tensor, steps: int) -> Tensor:

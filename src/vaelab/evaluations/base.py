@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -62,6 +63,17 @@ class Images:
     index: Tensor
 
 
+def evaluated(evaluation: Callable[[Context], Result], context: Context) -> Result:
+    """What an evaluation finds, without metrics that are no finite numbers, which a finding names."""
+    result = evaluation(context)
+    finite = {name: value for name, value in result.metrics.items() if math.isfinite(value)}
+    lost = [name for name in result.metrics if name not in finite]
+    if not lost:
+        return result
+    told = f"not measured, for the model's output is not finite: {', '.join(lost)}"
+    return replace(result, metrics=finite, findings=(*result.findings, told))
+
+
 def measure(model: Any, batch: Batch) -> dict[str, Tensor]:
     """mse and psnr of a batch's reconstructions from the posterior mean, averaged over its images."""
     with torch.no_grad():
@@ -76,21 +88,36 @@ def reconstruct(model: Any, images: Tensor) -> Tensor:
 
 
 def spread_images(context: Context, split: str, count: int) -> Images:
-    """Images spread evenly over a split, for many are sorted by class; raises UsageError where it has none."""
-    total = sum(len(batch.images) for batch in context.batches(split))
-    if total == 0:
-        raise UsageError(f"evaluation: the {split} split has no image; use a data set of more images")
-    wanted = torch.linspace(0, total - 1, min(count, total)).round().long()
-    images, labels, index, start = [], [], [], 0
-    for batch in context.batches(split):
-        inside = (wanted[(wanted >= start) & (wanted < start + len(batch.images))] - start).to(
-            batch.images.device
-        )
+    """Images spread evenly over a split, for many are sorted by class; raises UsageError as size_of."""
+    wanted = spread(size_of(context, split), count)
+    images, labels, index = [], [], []
+    for batch, inside in chosen(context, split, wanted):
         images.append(batch.images[inside])
         index.append(torch.as_tensor(batch.index)[inside])
         labels += [] if batch.labels is None else [batch.labels[inside]]
-        start += len(batch.images)
     return Images(torch.cat(images), torch.cat(labels) if labels else None, torch.cat(index))
+
+
+def chosen(context: Context, split: str, places: Tensor) -> Iterator[tuple[Batch, Tensor]]:
+    """The batches of a split, each with which of its images stand at these places of the split."""
+    start = 0
+    for batch in context.batches(split):
+        inside = places[(places >= start) & (places < start + len(batch.images))] - start
+        yield batch, inside.to(batch.images.device)
+        start += len(batch.images)
+
+
+def size_of(context: Context, split: str) -> int:
+    """How many images a split has; raises UsageError where it has none."""
+    total = sum(len(batch.images) for batch in context.batches(split))
+    if total == 0:
+        raise UsageError(f"evaluation: the {split} split has no image; use a data set of more images")
+    return total
+
+
+def spread(total: int, count: int) -> Tensor:
+    """At most `count` places among `total`, spread evenly from the first to the last."""
+    return torch.linspace(0, total - 1, min(count, total)).round().long()
 
 
 def refuse_missing_rows(name: str, rows: Sequence[int], first: int, count: int) -> None:
@@ -119,8 +146,8 @@ def images_at(
 
 
 def images_array(images: Tensor) -> np.ndarray:
-    """(..., C, H, W) to (..., H, W, C) float32 in [0, 1]."""
-    return np.ascontiguousarray(images.float().clamp(0, 1).movedim(-3, -1).cpu().numpy())
+    """(..., C, H, W) to (..., H, W, C) float32 in [0, 1]; what is no number is black."""
+    return np.ascontiguousarray(images.float().nan_to_num(0.0).clamp(0, 1).movedim(-3, -1).cpu().numpy())
 
 
 def noise(shape: tuple[int, ...], seed: int, like: Tensor) -> Tensor:

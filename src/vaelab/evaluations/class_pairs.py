@@ -25,8 +25,9 @@ class ClassPairs:
         label = torch.arange(model.classes, device=z.device)
         rows = [model.generate(z, number.expand(len(z))) for number in label]
         image = images_array(torch.stack(rows))
-        named = list(zip(context.classes, image, strict=True))
+        classes, told = figures.class_names(context.classes)
+        named = list(zip(classes, image, strict=True))
         return Result(
             {"z": z.cpu().numpy(), "label": label.cpu().numpy(), "image": image},
-            figures.image_rows(named, f"The same noise as each class · {context.title}"),
+            figures.image_rows(named, f"The same noise as each class · {context.title}{told}"),
         )

@@ -27,6 +27,8 @@ class Diversity:
     def __call__(self, context: Context) -> Result:
         samples = generated(context, 2 * self.pairs, self.seed)
         real = spread_images(context, "train", 2 * self.pairs)
+        if len(real.images) < 2:
+            return Result({}, None, findings=("diversity is not measured: there is one training image",))
         of_samples = self.similarity(samples.images)
         of_data = self.similarity(real.images)
         arrays = {"ms_ssim": of_samples, "ms_ssim_data": of_data}
@@ -61,7 +63,7 @@ class Diversity:
 
 def all_alike(mean: float, mean_data: float) -> tuple[str, ...]:
     """A sentence where samples are nearer to being one image than the data are to that."""
-    if mean <= (1 + mean_data) / 2:
+    if not mean > (1 + mean_data) / 2:
         return ()
     return (
         f"mode collapse: the samples are all alike (mean MS-SSIM of pairs {mean:.3f}; training images {mean_data:.3f})",

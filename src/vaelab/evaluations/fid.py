@@ -52,6 +52,8 @@ class FID:
             return Result({}, None, findings=(missing_weights(),))
         samples = generated(context, self.count, self.seed).images
         real = spread_images(context, "train", self.count).images
+        if len(real) < 2:
+            return Result({}, None, findings=("fid is not measured: there is one training image",))
         network = network.to(samples.device)
         with torch.inference_mode(), seeded(self.seed):  # of KID's subsets
             measured = distances(*(features_of(network, images) for images in (real, samples)))

@@ -32,5 +32,6 @@ class Samples:
         if made.label is None:
             return Result(arrays, figures.samples({"": image}, title, columns))
         label = made.label.cpu().numpy()
-        names = [context.classes[number] for number in label]
-        return Result(arrays | {"label": label}, figures.contact_sheet(image, title, names, columns))
+        classes, told = figures.class_names(context.classes)
+        names = [classes[number] for number in label]
+        return Result(arrays | {"label": label}, figures.contact_sheet(image, title + told, names, columns))
