@@ -1,5 +1,10 @@
 """Tests of images from arrays: layouts, ranges, labels, and what is refused."""
 
+import io
+import json
+import math
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +14,7 @@ from data_samples import Load, noise
 from PIL import Image, ImageOps
 
 from vaelab import UsageError
+from vaelab.data.arrays import read_npy, read_npz
 
 COUNT = 60
 
@@ -81,12 +87,50 @@ def test_integers_of_other_types_are_kept(tmp_path: Path, load_data: Load, image
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(np.nan, "nan"), (np.inf, "inf"), (-2.0, "-2.0"), (256.0, "256.0"), (-1, "-1"), (256, "256")],
+    [(np.nan, "row 3"), (np.inf, "row 3"), (-2.0, "-2 to 0"), (300.0, "300"), (-1, "-1 to 0"), (256, "256")],
 )
 def test_values_out_of_range_are_refused(tmp_path: Path, load_data: Load, value: float, words: str) -> None:
     images = np.zeros((COUNT, 9, 9), type(value))
     images[3, 4, 5] = value
     refused(load_data, saved(tmp_path, image=images), "'image'", words)
+
+
+def test_a_small_overshoot_is_clipped_and_said(
+    tmp_path: Path, load_data: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = np.tile(np.linspace(0, 1, 9, dtype=np.float32), (COUNT, 9, 1))
+    plain = load_data(saved(tmp_path, image=image))
+    image[3, :4, -1] = 1.03
+    loaded = load_data(saved(tmp_path, image=image))
+    np.testing.assert_array_equal(loaded.images, plain.images)
+    clipped = [line for line in capsys.readouterr().err.splitlines() if line.startswith("clipped")]
+    assert clipped == [f"clipped 4 values of {tmp_path / 'x.npz'}, key 'image' to [0,1]"]
+
+
+def test_a_range_is_given_where_values_do_not_say_it(tmp_path: Path, load_data: Load) -> None:
+    image = np.tile(np.linspace(0, 4000, 9).astype(np.uint16), (COUNT, 9, 1))
+    path = saved(tmp_path, image=image)
+    refused(load_data, path, "values from 0 to 4000", "dataset.range=[0,4095]")
+    loaded = load_data(path, range=[0, 4095])
+    np.testing.assert_array_equal(loaded.images[..., 0], np.rint(image / 4095 * 255))
+    assert load_data(path, range=[0.0, 4095.0]).fingerprint == loaded.fingerprint
+    assert load_data(path, range=[0, 4000]).images.max() == 255
+
+
+def test_a_null_range_keeps_what_was_prepared_without_one(
+    tmp_path: Path, load_data: Load, data_dir: Path, image: np.ndarray
+) -> None:
+    load_data(saved(tmp_path, image=image))
+    (meta,) = (data_dir / "prepared").glob("*/meta.json")
+    assert "range" not in json.loads(meta.read_text())["settings"]
+    load_data(tmp_path / "x.npz", range=None)
+    assert list((data_dir / "prepared").glob("*/meta.json")) == [meta]
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (64, 60, 3), (3, 64, 64), (64, 64, 4), (16, 16, COUNT)])
+def test_other_layouts_are_no_gray_images(tmp_path: Path, load_data: Load, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "x.npy", noise(1, *shape[:2], shape[2])[0])
+    refused(load_data, tmp_path / "x.npy", str(shape), "(N, H, W")
 
 
 @pytest.mark.parametrize("shape", [(COUNT,), (COUNT, 80), (COUNT, 9, 9, 4), (2, 2, 9, 9, 3), (0, 9, 9)])
@@ -208,6 +252,96 @@ def test_own_splits_are_kept(tmp_path: Path, load_data: Load) -> None:
 def test_own_splits_must_agree_in_shape(tmp_path: Path, load_data: Load) -> None:
     parts = {"train": noise(3, 4, 4), "valid": noise(3, 4, 4), "test": noise(3, 5, 4)}
     refused(load_data, saved(tmp_path, **parts), "test (3, 5, 4, 3)")
+
+
+def test_own_splits_must_agree_in_range(tmp_path: Path, load_data: Load) -> None:
+    parts = {"train": noise(30, 4, 4), "valid": noise(9, 4, 4) / 255, "test": noise(9, 4, 4)}
+    refused(load_data, saved(tmp_path, **parts), "train [0,255], valid [0,1], test [0,255]")
+
+
+def header(shape: tuple[int, ...], version: bytes = b"\x01\0") -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return stream.getvalue().replace(b"\x01\0", version, 1)
+
+
+def packed(path: Path, head: bytes, zeros: int) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("image.npy", "w") as file:
+        file.write(head)
+        for _ in range(zeros >> 20):
+            file.write(bytes(1 << 20))
+    return path
+
+
+ABSURD = [(10**9, 1000, 1000), (2**70, 9, 9), (-5, 9, 9)]
+
+
+@pytest.mark.parametrize("shape", ABSURD)
+def test_a_header_that_declares_more_than_there_is_is_refused(
+    tmp_path: Path, load_data: Load, shape: tuple[int, ...]
+) -> None:
+    refused(load_data, packed(tmp_path / "x.npz", header(shape), 1 << 20), "'image'", "its header stands for")
+    (tmp_path / "x.npy").write_bytes(header(shape) + bytes(999))
+    refused(load_data, tmp_path / "x.npy", "cannot be read")
+
+
+def test_a_header_of_gigabytes_is_not_read(tmp_path: Path, load_data: Load) -> None:
+    head = b"\x93NUMPY\x02\0" + (4_000_000_000).to_bytes(4, "little")
+    refused(load_data, packed(tmp_path / "x.npz", head, 1 << 20), "cannot be read")
+    with (tmp_path / "x.npy").open("wb") as file:
+        file.write(head)
+        file.truncate(4_000_000_100)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_npy((tmp_path / "x.npy",), None, None)
+
+
+def test_what_inflates_without_bound_is_refused_unread(
+    tmp_path: Path, load_data: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vaelab.data import limits
+
+    path = packed(tmp_path / "x.npz", header((1 << 14, 32, 32)), 1 << 24)
+    monkeypatch.setattr(limits, "BOMB_BYTES", 1 << 20)
+    refused(load_data, path, "unpack to 0.0 GB", ".npy")
+    monkeypatch.undo()
+    monkeypatch.setattr(limits, "free_memory", lambda: 1 << 24)
+    refused(load_data, path, "'image'", "of memory", "save it as .npy")
+
+
+def test_an_npy_is_never_in_memory_as_a_whole(
+    tmp_path: Path, load_data: Load, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vaelab.data import limits
+
+    np.save(tmp_path / "x.npy", image)
+    monkeypatch.setattr(limits, "free_memory", lambda: 0)
+    np.testing.assert_array_equal(load_data(tmp_path / "x.npy").images, image)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [((10**9, 1, 1, 1), "1,000,000,000 images"), ((2, 10**5, 10**5), "100000×100000 pixels")],
+)
+def test_images_too_many_or_too_large_are_refused(tmp_path: Path, shape: tuple[int, ...], words: str) -> None:
+    with (tmp_path / "x.npy").open("wb") as file:
+        file.write(header(shape))
+        file.truncate(file.tell() + math.prod(shape))
+    with pytest.raises(UsageError, match=words):
+        read_npy((tmp_path / "x.npy",), None, None)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "npy"])
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_pipes_and_devices_are_never_opened(tmp_path: Path, load_data: Load, suffix: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    os.mkfifo(path)
+    refused(load_data, path, "not a regular file")
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    refused(load_data, path, "not a regular file")
+    for read in (lambda: read_npz(path, None, "image", None, None), lambda: read_npy((path,), None, None)):
+        with pytest.raises(UsageError, match="not a regular file"):
+            read()
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 16), (3, [5, 20]), (3, 24)])

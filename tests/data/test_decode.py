@@ -170,7 +170,7 @@ def test_a_picture_of_more_pixels_than_are_read_is_refused_by_its_header() -> No
         start = bytearray(saved(Image.new("L", (8, 8))).getvalue())
         start[16:24] = side.to_bytes(4, "big") * 2
         start[29:33] = _crc(bytes(start[12:29]))
-        with quiet_pillow(), pytest.raises(ValueError, match="89,478,485 pixels"):
+        with quiet_pillow(), pytest.raises(ValueError, match="more than the 89,478,485"):
             decode(io.BytesIO(bytes(start)), "L", None)
 
 

@@ -15,6 +15,7 @@ from vaelab.data.ranges import WORDS, Range, scaled
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
+    from PIL.ImageFile import ImageFile
 
 # A file is what its bytes are: without this list a .png that is PostScript would start Ghostscript.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -75,7 +76,10 @@ def decode(stream: BinaryIO, mode: str, span: Range | None) -> tuple[np.ndarray,
             ImageOps.exif_transpose(picture, in_place=True)
         shown, clipped = _eight_bits(picture, span)
         shown = _opaque(shown)
-        return np.atleast_3d(np.asarray(shown if shown.mode == mode else shown.convert(mode))), clipped
+        shown = (
+            shown if shown.mode == mode else shown.convert(mode)
+        )  # a large one is let go of before the next
+        return np.atleast_3d(np.asarray(shown)), clipped
 
 
 def extremes(stream: BinaryIO) -> tuple[float, float]:
@@ -94,7 +98,7 @@ def quiet_pillow() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(stream: BinaryIO) -> Iterator["Picture"]:
+def _opened(stream: BinaryIO) -> Iterator["ImageFile"]:
     from PIL import Image, UnidentifiedImageError
 
     try:

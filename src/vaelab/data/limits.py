@@ -18,12 +18,12 @@ def refuse_images(where: str, count: int, height: int, width: int) -> None:
     if count > MOST_IMAGES:
         raise UsageError(f"{where}: {count:,} images are more than the {MOST_IMAGES:,} that are read")
     if height * width > MOST_PIXELS:
-        raise UsageError(f"{where}: {too_large(height, width)}: make them smaller first")
+        raise UsageError(f"{where}: an image has {too_large(height, width)}: make them smaller first")
 
 
 def too_large(height: int, width: int) -> str:
     """What is wrong with an image of more than MOST_PIXELS."""
-    return f"images of {width}×{height} pixels are larger than the {MOST_PIXELS:,} pixels that are read"
+    return f"{width}×{height} pixels, more than the {MOST_PIXELS:,} that are read"
 
 
 def refuse_bomb(path: Path, entries: Sequence[ZipInfo], remedy: str) -> None:

@@ -23,7 +23,7 @@ from vaelab.data.sources import Source
 from vaelab.words import printable
 
 BLOCK = 64  # images per task: large enough that handing over costs nothing, small enough for an even bar
-BLOCK_BYTES = 1 << 26  # a task of large images has fewer
+BLOCK_BYTES, AHEAD_BYTES = 1 << 24, 1 << 28  # a task of large images has fewer, and fewer tasks are ahead
 SHOWN = 5
 RULES = 2  # raise it when names, classes or split of the same source change, for rules.py to compare them
 
@@ -116,16 +116,16 @@ def _write_images(file: BinaryIO, raw: Raw, name: str, on_error: str) -> tuple[b
 
 
 def _decoded(raw: Raw) -> Iterator[tuple[range, Block]]:
-    """All blocks in order, decoded in parallel, and never more of them ahead than there are cores."""
+    """All blocks in order, decoded in parallel, and never many ahead of what is written."""
     step = max(1, min(BLOCK, BLOCK_BYTES // math.prod(raw.shape)))
-    workers = machine.cores()
-    pool = ThreadPoolExecutor(workers)
+    most = max(1, min(2 * machine.cores(), AHEAD_BYTES // (step * math.prod(raw.shape))))
+    pool = ThreadPoolExecutor(machine.cores())
     ahead: deque[tuple[range, Future[Block]]] = deque()
     try:
         for first in range(0, raw.count, step):
             rows = range(first, min(first + step, raw.count))
             ahead.append((rows, pool.submit(raw.block, rows)))
-            if len(ahead) > workers:
+            if len(ahead) == most:
                 rows, block = ahead.popleft()
                 yield rows, block.result()
         for rows, block in ahead:
