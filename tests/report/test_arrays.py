@@ -15,6 +15,8 @@ from vaelab.report import arrays
 from vaelab.report.reading import collect
 from vaelab.report.records import Record
 
+from .conftest import Make
+
 KEYS = ("original", "reconstruction", "index")
 
 
@@ -126,6 +128,27 @@ def test_arrays_that_have_changed_since_they_were_written_are_named(sweep: Path)
     assert found.arrays("reconstructions", *KEYS) == {}
     assert found.arrays("prior_samples", "image") != {}
     (problem,) = found.problems
-    assert problem.endswith(
-        f"reconstructions.npz was changed or damaged after it was written: vae-evaluate run='{folder}' writes it again"
+    assert "reconstructions.npz was changed or damaged after it was written: vae-evaluate run=" in problem
+
+
+def test_the_remedy_names_an_evaluation_that_was_not_asked_for_in_training(run: Make, tmp_path: Path) -> None:
+    asked, added = (
+        run(name, 1.0, seed=seed, evaluation={evaluation: {}})
+        for seed, (name, evaluation) in enumerate((("asked", "atlas"), ("added", "test_metrics")))
     )
+    for folder in (asked, added):
+        (folder / "arrays" / "atlas.npz").write_bytes(b"PK")
+    records = collect(str(tmp_path), tmp_path / "report").records
+    assert {tuple(record.arrays("atlas", "slice")) for record in records} == {()}
+    assert {record.name: record.problems for record in records} == {
+        "asked": [f"arrays/atlas.npz is damaged: vae-evaluate run='{asked}' writes it again"],
+        "added": [
+            f"arrays/atlas.npz is damaged: vae-evaluate run='{added}' 'evaluation=[atlas]' writes it again"
+        ],
+    }
+
+
+def test_the_size_of_a_code_is_not_looked_for_in_a_pipe(sweep: Path) -> None:
+    for name in ("latent_space", "kl_per_dimension"):
+        pipe(sweep / "vae" / "one" / "arrays" / f"{name}.npz")
+    assert record(sweep).code_size == 4  # as it was asked for

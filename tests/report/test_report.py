@@ -389,7 +389,7 @@ def test_long_rows_and_large_images_are_reduced(sweep: Path) -> None:
     assert max(max(decoded(uri).shape) for uri in uris) <= pictures.WIDEST
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0, 1e300, 0.0])
+@pytest.mark.parametrize("value", [np.nan, -1.0, 1e300])
 def test_odd_numbers_of_one_run_do_not_stop_the_report(value: float, sweep: Path) -> None:
     for file in (sweep / "vae" / "one" / "arrays").glob("*.npz"):
         with np.load(file) as stored:

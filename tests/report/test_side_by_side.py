@@ -313,7 +313,12 @@ def test_odd_values_do_not_stop_the_report(zoo: Path) -> None:
     with (folder / "metrics.csv").open("a") as file:
         for row in ("3,x,steps,1,1", ",,steps", "9,900,steps,nan,inf", "2,-5,train,2,2"):
             file.write(row + "," * (header.count(",") - row.count(",")) + "\n")
-    for name, key, value in (("samples", "label", 99), ("nearest_neighbours", "distance", np.nan)):
+    odd = (
+        ("samples", "label", 99),
+        ("samples/epoch_0002", "z", np.nan),
+        ("nearest_neighbours", "distance", np.nan),
+    )
+    for name, key, value in odd:
         path = folder / "arrays" / f"{name}.npz"
         with np.load(path) as stored:
             np.savez(path, **dict(stored) | {key: np.full_like(stored[key], value)})

@@ -43,8 +43,9 @@ def write(pattern: str, folder: Path, command: Sequence[str], dpi: int) -> Writt
     began = time.perf_counter()
     collection = collect(pattern, folder)
     table = frame(collection)
-    with warnings.catch_warnings():  # of what is no number, which is shown as nothing
+    with warnings.catch_warnings():  # of what is no number, which is shown as nothing, and of full figures
         warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.filterwarnings("ignore", "constrained_layout")
         page, shown = render(collection, table, command)
         text = markdown(collection, shown, table, folder, dpi)
     for name, content in (("index.html", page), ("table.csv", as_csv(table)), ("report.md", text)):

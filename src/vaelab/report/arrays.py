@@ -102,6 +102,7 @@ def read(file: Path, kind: str, *keys: str) -> dict[str, Array]:
 
 def shape(file: Path, key: str) -> tuple[int, ...]:
     """The shape of one array of a file, whose values are not read; raises some error where there is none."""
+    refuse(file)
     with _opened(file) as archive, archive.open(f"{key}.npy") as stream:
         return _header(stream)[0]
 

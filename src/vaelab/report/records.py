@@ -224,10 +224,10 @@ class Record:
             self._refuse_changed(f"arrays/{name}.npz")
             return arrays.read(file, name.partition("/")[0], *keys)
         except UsageError as error:
-            self._add_problem(printable(error))
+            self._add_problem(str(error), name)
         except Exception:  # what others wrote may be wrong in any way
             remedy = checksums.remedy(self.folder, f"arrays/{name}.npz")
-            self._add_problem(f"arrays/{name}.npz is damaged: {printable(remedy)}")
+            self._add_problem(f"arrays/{name}.npz is damaged: {remedy}", name)
         return {}
 
     def _shape(self, name: str, key: str) -> tuple[int, ...]:
@@ -242,9 +242,11 @@ class Record:
             checksums.refuse_changed(self.folder, self.info, name)
             self.unchanged.add(name)
 
-    def _add_problem(self, problem: str) -> None:
-        if problem not in self.problems:
-            self.problems.append(problem)
+    def _add_problem(self, problem: str, name: str) -> None:
+        if name not in self.evaluations:  # which vae-evaluate does again only if it is asked to
+            problem = problem.replace(" writes it again", f" 'evaluation=[{name}]' writes it again")
+        if printable(problem) not in self.problems:
+            self.problems.append(printable(problem))
 
 
 @dataclass(frozen=True)

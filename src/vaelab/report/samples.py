@@ -114,16 +114,18 @@ def _epochs(record: Record) -> Rows:
     found = {}
     for file in sorted((record.folder / "arrays" / "samples").glob("epoch_*.npz")):
         epoch = re.fullmatch(r"epoch_(\d{1,9})", file.stem)
-        stored = record.arrays(f"samples/{file.stem}", "image", "z") if epoch else {}
+        stored = record.arrays(f"samples/{file.stem}", "z") if epoch else {}
         if epoch and stored:
-            found[int(epoch[1])] = (stored["image"][:SAMPLES], stored["z"][:SAMPLES])
+            found[int(epoch[1])] = (f"samples/{file.stem}", stored["z"][:SAMPLES].copy())
     if not found:
         return
     _, last = found[max(found)]
-    same = [epoch for epoch, (_, z) in sorted(found.items()) if np.array_equal(z, last)]
+    same = [epoch for epoch, (_, z) in sorted(found.items()) if np.array_equal(z, last, equal_nan=True)]
     for place in np.unique(np.linspace(0, len(same) - 1, ROWS).round().astype(int)):
-        images, _ = found[same[place]]
-        yield f"epoch {same[place]}", images, [f"sample {i + 1}" for i in range(len(images))]
+        name, _ = found[same[place]]
+        images = record.arrays(name, "image").get("image", np.empty(0))[:SAMPLES]
+        if len(images):
+            yield f"epoch {same[place]}", images, [f"sample {i + 1}" for i in range(len(images))]
 
 
 def _neighbours(record: Record) -> Rows:
