@@ -1,7 +1,9 @@
 """Tests of images from folders and zips: decoding, classes, and what is refused."""
 
-import io
+import os
+import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,8 @@ from data_samples import Load, noise, save_pngs
 from PIL import Image, ImageOps
 
 from vaelab import UsageError
-from vaelab.data.pictures import classes_of, decode
 
 COUNT = 60
-
-
-def decoded(picture: Image.Image, mode: str, kind: str = "png", **options: Any) -> np.ndarray:
-    stream = io.BytesIO()
-    picture.save(stream, kind, **options)
-    stream.seek(0)
-    return decode(stream, mode)
 
 
 def refused(load_data: Load, path: Path, *words: str, **overrides: Any) -> None:
@@ -82,24 +76,6 @@ def test_a_folder_with_one_archive_means_the_archive(tmp_path: Path, load_data: 
     refused(load_data, tmp_path / "y", "faces.zip, other.zip")
 
 
-@pytest.mark.parametrize(
-    ("names", "classes", "labels"),
-    [
-        (["a.png", "b.png"], (), None),
-        (["x/a.png", "x/b.png"], (), None),
-        (["x/cat/a.png", "x/dog/b.png", "x/dog/c.png"], ("cat", "dog"), [0, 1, 1]),
-        (["dog/1/a.png", "cat/2/a.png"], ("cat", "dog"), [1, 0]),
-        (["x/a.png", "x/y/b.png"], (), None),
-    ],
-)
-def test_sub_folders_are_classes(
-    names: list[str], classes: tuple[str, ...], labels: list[int] | None
-) -> None:
-    found, names_of_classes = classes_of(names)
-    assert names_of_classes == classes
-    assert (found is None and labels is None) or (found is not None and found.tolist() == labels)
-
-
 def test_classes_of_a_folder(tmp_path: Path, load_data: Load) -> None:
     save_pngs(tmp_path / "x" / "top" / "open", noise(20))
     save_pngs(tmp_path / "x" / "top" / "closed", noise(40))
@@ -147,47 +123,6 @@ def test_aspect_is_kept_by_a_centre_crop() -> None:
     assert resized(wide, (8, 8, 1)).mean() > 250
 
 
-def test_exif_turns_the_image(tmp_path: Path, load_data: Load) -> None:
-    images = noise(COUNT, 12, 10)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    (tmp_path / "x").mkdir()
-    for number, image in enumerate(images):
-        Image.fromarray(image).save(tmp_path / "x" / f"{number:03}.png", exif=exif)
-    loaded = load_data(tmp_path / "x")
-    np.testing.assert_array_equal(loaded.images, np.rot90(images, -1, axes=(1, 2)))
-
-
-def test_alpha_is_laid_over_white() -> None:
-    rgba = np.zeros((2, 1, 4), np.uint8)
-    rgba[0, 0] = (10, 20, 30, 255)
-    assert decoded(Image.fromarray(rgba), "RGB").tolist() == [[[10, 20, 30]], [[255, 255, 255]]]
-    gray = Image.fromarray(np.array([[[7, 255]], [[7, 0]]], np.uint8))
-    assert decoded(gray, "L").tolist() == [[[7]], [[255]]]
-    palette = Image.new("P", (2, 1))
-    palette.putpalette([9, 9, 9, 0, 0, 0])
-    palette.putpixel((1, 0), 1)
-    assert decoded(palette, "RGB", transparency=1).tolist() == [[[9, 9, 9], [255, 255, 255]]]
-
-
-@pytest.mark.parametrize("kind", ["png", "ppm", "tiff"])
-def test_16_bit_gray_becomes_8_bit(kind: str) -> None:
-    values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
-    assert decoded(Image.fromarray(values), "L", kind)[0, :, 0].tolist() == [0, 0, 1, 1, 128, 255]
-
-
-@pytest.mark.parametrize(("mode", "value"), [("1", 255), ("CMYK", 255), ("P", 0)])
-def test_other_modes(mode: str, value: int) -> None:
-    picture = Image.new("RGB", (4, 3), (255, 255, 255) if value else (0, 0, 0)).convert(mode)
-    kind = "tiff" if mode == "CMYK" else "png"
-    np.testing.assert_array_equal(decoded(picture, "RGB", kind), np.full((3, 4, 3), value))
-
-
-def test_float_pictures_are_refused() -> None:
-    with pytest.raises(ValueError, match="floating-point"):
-        decoded(Image.new("F", (2, 2)), "L", "tiff")
-
-
 @pytest.fixture
 def jpegs(tmp_path: Path) -> Path:
     folder = tmp_path / "jpegs"
@@ -204,7 +139,7 @@ def truncate(path: Path) -> None:
 def test_truncated_jpeg_is_named(jpegs: Path, load_data: Load, data_dir: Path) -> None:
     truncate(jpegs / "041.jpg")
     refused(load_data, jpegs, "041.jpg", str(jpegs), "truncated", "dataset.on_error=skip", size=16)
-    assert not list((data_dir / "prepared").iterdir())
+    assert not [path for path in (data_dir / "prepared").iterdir() if path.suffix != ".lock"]
 
 
 def test_truncated_jpeg_in_a_zip_is_named(tmp_path: Path, jpegs: Path, load_data: Load) -> None:
@@ -282,3 +217,133 @@ def test_zip_that_points_outside_is_refused(tmp_path: Path, load_data: Load, ent
 def test_broken_zip(tmp_path: Path, load_data: Load) -> None:
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 hello")
     refused(load_data, tmp_path / "x.zip", "x.zip", "cannot be read")
+
+
+def save_grays(folder: Path, values: np.ndarray, suffix: str = "png") -> None:
+    """The same gray picture, of any type of values, COUNT times."""
+    folder.mkdir()
+    for number in range(COUNT):
+        Image.fromarray(values).save(folder / f"{number:03}.{suffix}")
+
+
+@pytest.mark.parametrize(("high", "remedy"), [(4080, 4095), (200, 255), (16000, 16383)])
+def test_dark_16_bit_pictures_need_a_range(tmp_path: Path, load_data: Load, high: int, remedy: int) -> None:
+    values = np.linspace(0, high, 120).astype(np.uint16).reshape(12, 10)
+    save_grays(tmp_path / "x", values)
+    refused(load_data, tmp_path / "x", f"values from 0 to {high}", f"dataset.range=[0,{remedy}]")
+    loaded = load_data(tmp_path / "x", range=[0, remedy])
+    np.testing.assert_array_equal(loaded.images[7, ..., 0], np.rint(values / remedy * 255))
+    dark = load_data(tmp_path / "x", range=[0, 65535])
+    np.testing.assert_array_equal(dark.images[7, ..., 0], (values.astype(int) + 128) // 257)
+
+
+def test_floating_point_pictures_need_a_range(tmp_path: Path, load_data: Load) -> None:
+    values = np.linspace(0, 1, 120, dtype=np.float32).reshape(12, 10)
+    save_grays(tmp_path / "x", values, "tif")
+    refused(load_data, tmp_path / "x", "000.tif", "dataset.range=[0,1]")
+    images = load_data(tmp_path / "x", range=[0, 1]).images
+    np.testing.assert_array_equal(images[3, ..., 0], np.rint(values * 255))
+
+
+def test_dark_colours_of_16_bits_are_refused(tmp_path: Path, load_data: Load) -> None:
+    (tmp_path / "x").mkdir()
+    for number in range(COUNT):
+        (tmp_path / "x" / f"{number:03}.png").write_bytes(png_of_16_bit_colours(4095))
+    refused(load_data, tmp_path / "x", "000.png", "upper 8", "convert")
+    refused(load_data, tmp_path / "x", "convert", range=[0, 4095])
+    assert load_data(tmp_path / "x", range=[0, 65535]).images.max() == 15
+
+
+def png_of_16_bit_colours(value: int) -> bytes:
+    """A PNG of 2×2 pixels, RGB of 16 bits, which Pillow reads but cannot write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+    size = (2).to_bytes(4, "big") * 2
+    rows = (b"\0" + value.to_bytes(2, "big") * 6) * 2
+    chunks = chunk(b"IHDR", size + bytes((16, 2, 0, 0, 0))) + chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + chunks + chunk(b"IEND", b"")
+
+
+def test_a_range_of_8_bit_pictures_is_refused(tmp_path: Path, load_data: Load) -> None:
+    save_pngs(tmp_path / "x", noise(COUNT))
+    refused(load_data, tmp_path / "x", "dataset.range=[0,4095]", "8 bits", range=[0, 4095])
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8, 9])
+@pytest.mark.parametrize("kind", ["tif", "jpg"])
+def test_no_size_of_a_header_is_turned_twice(
+    tmp_path: Path, load_data: Load, orientation: int, kind: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (tmp_path / "x").mkdir()
+    for number, image in enumerate(noise(COUNT, 12, 10)):
+        path = tmp_path / "x" / f"{number:03}.{kind}"
+        Image.fromarray(image).save(path, **({"tiffinfo": exif} if kind == "tif" else {"exif": exif}))
+    assert load_data(tmp_path / "x").images.shape[1:3] == ((10, 12) if orientation < 9 else (12, 10))
+
+
+def test_a_picture_that_pillow_cannot_read_is_named_by_its_format(jpegs: Path, load_data: Load) -> None:
+    (jpegs / "007.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    refused(load_data, jpegs, "007.jpg", "HEIC", "convert it to PNG or JPEG")
+    assert len(load_data(jpegs, on_error="skip").images) == COUNT - 1
+    for file in jpegs.iterdir():
+        file.write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    refused(load_data, jpegs, "none of the 60 files", "HEIC")
+
+
+def test_a_picture_too_large_is_damaged_by_name(jpegs: Path, load_data: Load) -> None:
+    Image.new("L", (9500, 9500)).save(jpegs / "007.jpg")
+    refused(load_data, jpegs, "007.jpg", "9500×9500 pixels", "dataset.on_error=skip")
+    assert len(load_data(jpegs, on_error="skip").images) == COUNT - 1
+
+
+def test_large_pictures_are_decoded_one_at_a_time_to_the_same(
+    jpegs: Path, load_data: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = load_data(jpegs).images
+    monkeypatch.setattr("vaelab.data.decode.LARGE_PIXELS", 0)
+    monkeypatch.setattr("vaelab.data.prepare.BLOCK_BYTES", 1)
+    monkeypatch.setattr("vaelab.data.prepare.AHEAD_BYTES", 1)
+    np.testing.assert_array_equal(load_data(jpegs, size=[32, 32]).images, images)
+
+
+def test_entries_that_inflate_without_bound_are_refused_unread(
+    tmp_path: Path, load_data: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = zipped(tmp_path / "x.zip", save_pngs(tmp_path / "x", noise(COUNT)))
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros.png", bytes(1 << 26))
+    with monkeypatch.context() as patch:
+        patch.setattr("vaelab.data.limits.BOMB_BYTES", 1 << 20)
+        refused(load_data, path, "x.zip", "refused", "unpack to 0.1 GB")
+    monkeypatch.setattr("vaelab.data.pictures.MOST_FILE_BYTES", 1 << 20)
+    refused(load_data, path, "zeros.png", "more than a picture has")
+    assert len(load_data(path, on_error="skip").images) == COUNT
+
+
+def test_an_entry_that_declares_less_than_it_inflates_to_is_damaged(tmp_path: Path, load_data: Load) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros.png", bytes(1 << 26))
+    data = path.read_bytes()
+    path.write_bytes(data.replace((1 << 26).to_bytes(4, "little"), (1000).to_bytes(4, "little")))
+    tracemalloc.start()
+    refused(load_data, path, "zeros.png", "CRC")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 25
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_pipes_and_devices_are_never_opened(tmp_path: Path, load_data: Load) -> None:
+    save_pngs(tmp_path / "x", noise(COUNT))
+    os.mkfifo(tmp_path / "x" / "z.png")
+    refused(load_data, tmp_path / "x", "z.png", "not a regular file")
+    (tmp_path / "x" / "z.png").unlink()
+    (tmp_path / "x" / "z.png").symlink_to("/dev/zero")
+    refused(load_data, tmp_path / "x", "z.png", "not a regular file")
+    (tmp_path / "x.zip").symlink_to("/dev/zero")
+    refused(load_data, tmp_path / "x.zip", "x.zip", "not a regular file")
