@@ -16,9 +16,10 @@ from PIL import Image, ImageOps
 
 from vaelab import UsageError
 from vaelab.data import SPLITS, load
-from vaelab.data.attributes import Listing, by_attribute
+from vaelab.data.archives import images_in
+from vaelab.data.attributes import by_attribute
 from vaelab.data.imageset import hashed_split
-from vaelab.data.sources import images_in_zip
+from vaelab.data.tables import Listing
 
 COUNT = 60
 COLOURS = [("red", "green", "blue")[number % 3] for number in range(COUNT)]
@@ -218,7 +219,7 @@ def test_without_an_attribute_the_table_is_nothing(folder: Path, load_data: Load
         (b"file,color\n000.png,caf\xe9\n", ["x.csv is not UTF-8 (line 2)"]),
         (b"", ["x.csv has no header"]),
         (b"000.png,red\n001.png,blue\n", ["x.csv has no header"]),
-        (b"file;color\n000.png;red\n", ["x.csv has no header", "file,"]),
+        (b"color\nred\n", ["x.csv has no header", "file,smiling", "is color"]),
         (b"file,color,x\n000.png,red,1\n\n001.png,blue\n", ["x.csv, line 4", "2 values for 3 columns"]),
         (b"file,color\n000.png,red,1\n", ["x.csv, line 2", "3 values for 2 columns"]),
         (b"file,color\n,red\n", ["x.csv, line 2", "no file"]),
@@ -236,6 +237,74 @@ def test_without_an_attribute_the_table_is_nothing(folder: Path, load_data: Load
 def test_wrong_tables_are_refused(folder: Path, load_data: Load, text: bytes, words: list[str]) -> None:
     folder.with_suffix(".csv").write_bytes(text)
     refused(load_data, folder, *words)
+
+
+@pytest.mark.parametrize(
+    "name", ["{:03}.jpg", "{:03}", "{:03}.PNG", "IMG/{:03}.Jpeg", "C:\\data\\{:03}.png", "../x/{:03}.webp"]
+)
+def test_names_of_files_in_another_way_of_writing(folder: Path, load_data: Load, name: str) -> None:
+    table(folder.with_suffix(".csv"), COLOURS, names=[name.format(number) for number in range(COUNT)])
+    assert shown(load_data(folder, attribute="color")) == COLOURS
+
+
+def test_the_name_as_it_is_goes_before_one_that_is_alike(tmp_path: Path, load_data: Load) -> None:
+    images = save_pngs(tmp_path / "x", noise(COUNT))
+    for image in images:
+        Image.open(image).save(image.with_suffix(".BMP"))
+    names = [f"{number:03}.{suffix}" for number in range(COUNT) for suffix in ("BMP", "png")]
+    values = ["upper", "lower"] * COUNT
+    table(tmp_path / "x.csv", values, names=names)
+    assert shown(load_data(tmp_path / "x", attribute="color")) == values
+    table(tmp_path / "x.csv", values[::2], names=[name.split(".")[0] for name in names[::2]])
+    refused(load_data, tmp_path / "x", "no row of", "(000)")  # which of the two is meant?
+
+
+def test_names_that_are_written_with_other_code_points(tmp_path: Path, load_data: Load) -> None:
+    for image in save_pngs(tmp_path / "x", noise(COUNT)):
+        image.rename(image.with_name(f"cafe\N{COMBINING ACUTE ACCENT}{image.name}"))
+    table(
+        tmp_path / "x.csv",
+        COLOURS,
+        names=[f"caf\N{LATIN SMALL LETTER E WITH ACUTE}{number:03}.png" for number in range(COUNT)],
+    )
+    assert shown(load_data(tmp_path / "x", attribute="color")) == COLOURS
+
+
+@pytest.mark.parametrize("missing", ["", "NaN", "nan", "NA", "N/A", "null"])
+def test_values_that_mean_missing(
+    folder: Path, load_data: Load, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    table(folder.with_suffix(".csv"), [missing, *COLOURS[1:]])
+    loaded = load_data(folder, attribute="color")
+    assert loaded.classes == ("blue", "green", "red")
+    assert shown(loaded) == COLOURS[1:]
+    assert f"left out 1 of 60 images of {folder}: without color" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        (["1", "2"], ("1", "2")),
+        (["10", "9", "1.0", "1"], ("1", "9", "10")),
+        (["level 10", "level 9"], ("level 9", "level 10")),
+        (["none", "some"], ("none", "some")),
+    ],
+)
+def test_numbers_as_classes(
+    folder: Path, load_data: Load, values: list[str], classes: tuple[str, ...]
+) -> None:
+    given = [values[number % len(values)] for number in range(COUNT)]
+    table(folder.with_suffix(".csv"), given)
+    loaded = load_data(folder, attribute="color")
+    assert loaded.classes == classes
+    assert shown(loaded) == [value.removesuffix(".0") for value in given]
+
+
+def test_a_table_with_tabs_beside_the_images(folder: Path, load_data: Load) -> None:
+    table(folder.with_suffix(".tsv"), COLOURS)
+    text = folder.with_suffix(".tsv").read_text()
+    folder.with_suffix(".tsv").write_text(text.replace(",", "\t"))
+    assert shown(load_data(folder, attribute="color")) == COLOURS
 
 
 def test_two_equal_rows_are_one(folder: Path, load_data: Load) -> None:
@@ -261,7 +330,7 @@ def test_missing_table_names_the_nearest(folder: Path, load_data: Load) -> None:
     refused(load_data, folder, f"write {folder}.csv", f"dataset.attributes={path}")
     refused(load_data, folder, f"did you mean {path}?", attributes=str(path.with_name("tag.csv")))
     refused(load_data, folder, "no such file", "dataset.attributes=PATH", attributes=str(folder / "a" / "b"))
-    refused(load_data, folder, f"cannot read {folder}", attributes=str(folder))
+    refused(load_data, folder, f"{folder} is not a regular file", attributes=str(folder))
     refused(load_data, zipped(folder.parent / "y.zip", folder), f"write {folder.parent / 'y.csv'}")
 
 
@@ -400,7 +469,7 @@ def test_celeba_without_its_split_has_the_hashed_one(tmp_path: Path, load_data: 
         ("list_eval_partition.txt", "000001.jpg 0", "000001.jpg 7", ["line 1", "7", "0 (train), 1 (val) and 2 (test)"]),
         ("list_eval_partition.txt", " 2\n", " 1\n", ["40 train, 20 val, 0 test", "move the file away"]),
         ("list_attr_celeba.txt", "000003.jpg  1 -1", "000003.jpg  1", ["line 5", "2 values for 3 columns"]),
-        ("list_attr_celeba.txt", f"{COUNT}\n", "", ["list_attr_celeba.txt", "begins with a number"]),
+        ("list_attr_celeba.txt", f"{COUNT}\n", "", ["list_attr_celeba.txt", "has no header"]),
         ("list_attr_celeba.txt", "Smiling", "Frowning", ["no column Smilin", "Male, Frowning"]),
     ],
 )  # fmt: skip
@@ -464,7 +533,7 @@ def test_other_real_anime_tags(shared_data: Path, column: str, classes: int) -> 
     values = listed(path, column)
     listing = Listing("x.csv", path.with_suffix(".csv").read_bytes())
     with zipfile.ZipFile(path) as archive:
-        labelled = by_attribute(path, images_in_zip(archive), [listing], column)
+        labelled = by_attribute(path, list(images_in(archive)), [listing], column)
     assert len(labelled.classes) == classes
     assert shown(labelled) == [value for value in values if value]
     assert labelled.selection is not None
