@@ -1,17 +1,25 @@
 """Figures draw every kind of array, keep their texts apart and inside, and are written whole."""
 
 import itertools
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
 from vaelab import figures
+from vaelab.figures import fonts
 
 LONG = "human_eye_crops · conv_vae · λ = 0.001 · epoch 1000"
 
@@ -263,3 +271,146 @@ def test_a_failed_save_keeps_the_old_figure(tmp_path: Path) -> None:
         figures.save(figure, path, 50)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+# ---- the user's surroundings
+
+
+def of_figure(figure: Figure, path: Path) -> np.ndarray:
+    figures.save(figure, path, 50)
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+HOSTILE = {
+    "image.origin": "lower",
+    "figure.facecolor": "black",
+    "axes.facecolor": "black",
+    "savefig.facecolor": "black",
+    "text.usetex": True,
+    "font.size": 30,
+    "figure.dpi": 20,
+    "savefig.dpi": 20,
+    "savefig.bbox": "tight",
+    "image.cmap": "jet",
+    "axes.grid": True,
+    "legend.loc": "lower left",
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["reconstructions, gray", "scatter, 12 classes", "learning curve, VAE", "histograms, log"]
+)
+def test_the_users_settings_do_not_reach_into_figures(name: str, tmp_path: Path) -> None:
+    plain = of_figure(DRAWN[name](), tmp_path / "plain.png")
+    with matplotlib.rc_context(HOSTILE):
+        kept = dict(matplotlib.rcParams)
+        hostile = of_figure(DRAWN[name](), tmp_path / "hostile.png")
+        assert dict(matplotlib.rcParams) == kept
+    np.testing.assert_array_equal(hostile, plain)
+
+
+def test_no_figure_needs_a_backend_of_the_users(tmp_path: Path) -> None:
+    program = (
+        "import sys, numpy as np; from pathlib import Path; from vaelab import figures;"
+        "figures.save(figures.samples({'': np.zeros((4, 5, 5, 1), np.float32)}, 'x'), Path(sys.argv[1]), 50);"
+        "figures.save(figures.histograms({'a': np.arange(3)}, 'a', 'x', log=True), Path(sys.argv[1]), 50);"
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    environment = os.environ | {"MPLBACKEND": "qtagg"}
+    command = [sys.executable, "-c", program, str(tmp_path / "a.png")]
+    assert subprocess.run(command, env=environment, cwd=tmp_path).returncode == 0
+
+
+ODD = ("$x_1$", "$$", "_background_", "50%", "\\alpha", "a&b <i>", "x" * 200, "{}", "^")
+
+
+def test_names_are_drawn_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = pictures(len(ODD))
+    labels = np.arange(300) % len(ODD)
+    line = (np.array([0.0, 1.0]), np.array([1.0, 2.0]))
+    for figure in (
+        figures.scatter(POINTS, ("z0", "z1"), labels, ODD, "costs $$"),
+        figures.confusions({"test images": np.eye(len(ODD))}, ODD, "costs $$"),
+        figures.contact_sheet(images, "costs $$", ODD),
+        figures.image_rows([(name, images) for name in ODD], "costs $$"),
+        figures.run_curves({"a": dict.fromkeys(ODD, line)}, "costs $$"),
+        figures.along_sizes({"a": dict.fromkeys(ODD, (np.array([1.0, 2.0]), line[1]))}, 0, "costs $$"),
+        figures.rate_distortion(dict.fromkeys(ODD, (line[0], *line)), {"_flat": 1.0}, "λ", "costs $$"),
+    ):
+        texts = drawn_texts(figure, monkeypatch)
+        shown = [text.get_text() for text in texts]
+        assert not any(text.get_parse_math() for text in texts if "$" in text.get_text())
+        assert {"$x_1$", "$$", "_background_", "50%", "\\alpha", "costs $$"} <= set(shown)
+        assert any("x" * 10 in text for text in shown)
+
+
+def test_a_name_has_the_extent_of_its_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = figures.image_rows([("$x_1$", pictures(2)), ("$x", pictures(2))], "title")
+    by_name = {text.get_text(): text.get_window_extent().width for text in drawn_texts(figure, monkeypatch)}
+    assert by_name["$x_1$"] > by_name["$x"] * 1.5  # as mathematics it is one letter
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A font with two letters that DejaVu has not, as if it were installed."""
+    letters = {0x732B: "cat", 0x0F40: "ka"}
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder([".notdef", *letters.values()])
+    builder.setupCharacterMap(letters)
+    pen = TTGlyphPen(None)
+    for at in ((0, 0), (0, 700), (700, 700), (700, 0)):
+        pen.lineTo(at) if at != (0, 0) else pen.moveTo(at)
+    pen.closePath()
+    builder.setupGlyf(dict.fromkeys([".notdef", *letters.values()], pen.glyph()))
+    builder.setupHorizontalMetrics(dict.fromkeys([".notdef", *letters.values()], (800, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Noto Two Letters", "styleName": "Regular"})
+    builder.setupOS2(sTypoAscender=800, usWinAscent=800, usWinDescent=200)
+    builder.setupPost()
+    builder.save(tmp_path / "two.ttf")
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", list(font_manager.fontManager.ttflist))
+    font_manager.fontManager.addfont(tmp_path / "two.ttf")
+    font_manager.fontManager._findfont_cached.cache_clear()
+    fonts.fallback.cache_clear()
+    yield
+    fonts.fallback.cache_clear()
+    font_manager.fontManager._findfont_cached.cache_clear()
+
+
+def test_letters_come_from_a_font_that_has_them(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    names, told = figures.class_names(["猫", "dog ཀ"])
+    assert (names, told) == (["猫", "dog ཀ"], "")
+    figure = figures.contact_sheet(pictures(2), "猫", names)
+    texts = drawn_texts(figure, monkeypatch)  # a missing glyph would warn, and warnings are errors
+    assert {text.get_text() for text in texts} == {"猫", "dog ཀ"}
+    assert all("Noto Two Letters" in text.get_fontfamily() for text in texts)
+
+
+def test_classes_without_a_font_are_numbered_and_other_names_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = "\U00012000\U00012001"  # cuneiform
+    names, told = figures.class_names(["dog", strange])
+    assert names == ["0", "1"]
+    assert told.removeprefix(" · ").isascii()
+    figure = figures.contact_sheet(pictures(2), f"{strange} and \udcff and \x1b[31m{told}", names)
+    shown = {text.get_text().replace("\n", " ") for text in drawn_texts(figure, monkeypatch)}
+    assert any(r"\U00012000\U00012001 and \udcff and \x1b[31m · classes by number" in text for text in shown)
+
+
+def test_long_and_wide_titles_stay_on_the_page(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for title in ("猫" * 100, "a long chapter · " * 100):
+        figure = figures.samples({"": pictures(4)}, title)
+        assert_readable(drawn_texts(figure, monkeypatch), figure.bbox)
+
+
+def test_numbers_that_are_not_finite_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = np.array([np.nan, np.inf, 1.0, 2.0])
+    for values in (lost, np.full(3, np.nan)):
+        drawn_texts(figures.histograms({"samples": values, "images": values}, "x", "t"), monkeypatch)
+        drawn_texts(
+            figures.histograms({"samples": values, "images": values}, "x", "t", log=True), monkeypatch
+        )
+        drawn_texts(figures.best_and_worst(pictures(2), pictures(2), ["a", "b"], 1, values, "t"), monkeypatch)
+        drawn_texts(figures.kl_per_dimension(values, values > 1, "t"), monkeypatch)
+        points = np.stack((values, values), axis=1)
+        drawn_texts(figures.scatter(points, ("a", "b"), None, (), "t"), monkeypatch)

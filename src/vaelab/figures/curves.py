@@ -68,14 +68,20 @@ def rate_distortion(
     for place, (label, (weight, rate, distortion)) in enumerate(lines.items()):
         colour, mark = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
         handles += ax.plot(
-            rate, distortion, label=label, markersize=5, linewidth=1.2, color=colour, marker=mark
+            rate,
+            distortion,
+            label=shorten(label, LEGEND_TEXT),
+            markersize=5,
+            linewidth=1.2,
+            color=colour,
+            marker=mark,
         )
         for w in np.unique(weight[np.isfinite(weight)]) if several else ():  # the legend names the others
             first = np.flatnonzero(weight == w)[0]  # of its seeds
             at = (rate[first], distortion[first])
             ax.annotate(f"{w:.3g}", at, (4, 4), textcoords="offset points", fontsize=SMALL)
     for place, (label, height) in enumerate(flat.items()):
-        dashes, name = ("--", ":", "-.")[place % 3], f"{label} (no rate)"
+        dashes, name = ("--", ":", "-.")[place % 3], f"{shorten(label, LEGEND_TEXT)} (no rate)"
         handles.append(ax.axhline(height, label=name, color=GRAY, linestyle=dashes, linewidth=1.2))
     named = f"; each point is named by its {symbol}" if several else ""
     ax.set_xlabel(f"rate: KL (nats per image){named}", fontsize=TEXT)

@@ -133,7 +133,7 @@ def _most_frequent(label: Array, count: int) -> Array:
 def kl_per_dimension(kl: Array, active: Array, title: str) -> Figure:
     """KL (d,) in nats of each dimension, largest first, with the active ones (d,) marked."""
     order = np.argsort(-kl, kind="stable")
-    height, on = kl[order], active[order]
+    height, on = np.nan_to_num(kl[order], posinf=0.0), active[order]
     figure = blank(WIDTH, 2.9, title)
     ax = figure.subplots()
     kinds: list[tuple[Array, dict[str, Any]]] = [

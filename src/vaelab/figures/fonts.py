@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+# Families with a picture of every letter's block in its place, and of mathematics with code points of their own.
+UNSUITED = ("Last Resort", ".Last", "STIX", "cm")
 FONT = "DejaVu Sans"  # comes with matplotlib; others only give the letters that it has not
 
 
@@ -70,7 +72,8 @@ def _installed() -> Iterator[tuple[str, str]]:
     """Each upright family and its file nearest to the regular weight, Noto's first: they are made to go together."""
     from matplotlib.font_manager import fontManager
 
-    upright = [entry for entry in fontManager.ttflist if entry.style == "normal"]
+    suited = (entry for entry in fontManager.ttflist if not entry.name.startswith(UNSUITED))
+    upright = [entry for entry in suited if entry.style == "normal"]
     upright.sort(
         key=lambda entry: (not entry.name.startswith("Noto "), entry.name, abs(int(entry.weight) - 400))
     )
