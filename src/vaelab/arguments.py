@@ -85,7 +85,7 @@ def read(command: str, words: Sequence[str]) -> Arguments:
         return arguments
     if "resolve" in arguments.options and not arguments.only_show:
         raise UsageError("--resolve goes with --cfg: --cfg job --resolve")
-    arguments.overrides = _readable(arguments.overrides, command)
+    arguments.overrides = _readable(arguments.overrides, command, arguments.only_show)
     return arguments
 
 
@@ -115,7 +115,7 @@ def _take_option(word: str, left: list[str], options: dict[str, str], command: s
     options[name] = os.path.expanduser(value) if name == "config-dir" else value
 
 
-def _readable(words: Sequence[str], command: str) -> list[str]:
+def _readable(words: Sequence[str], command: str, only_show: bool) -> list[str]:
     parser = OverridesParser.create()
     parsed = []
     for place, word in enumerate(words):
@@ -124,6 +124,8 @@ def _readable(words: Sequence[str], command: str) -> list[str]:
         if override is None:
             raise _unreadable(word)
         _refuse_value(override, word, command)
+        if override.is_sweep_override() and only_show:
+            raise UsageError(f"{shown(word)} has several values, and what is shown is one configuration")
         parsed.append(override)
     if command == "sweep" and (runs := math.prod(map(_count, parsed))) > MOST_RUNS:
         raise UsageError(
@@ -220,6 +222,8 @@ def _unreadable(word: str) -> UsageError:
         return UsageError(f"a bracket of {shown(word)} is not closed, or not opened")
     if value.count("'") % 2 or value.count('"') % 2:
         return UsageError(f"a quote of {shown(word)} is not closed")
+    if re.search(r"(^|,)\s*(,|$)", value):
+        return UsageError(f"a place in the list {shown(word)} is empty")
     if called and called[1] in FORMS:
         return UsageError(f"{shown(word)} cannot be read: it is written {key}={FORMS[called[1]]}")
     if called:
@@ -250,8 +254,11 @@ def _refuse_value(override: Override, word: str, command: str) -> None:
 
 
 def _refuse_no_choice(key: str, value: object, word: str) -> None:
-    may_be_none = key == "experiment" or word.startswith("~")
-    if key in groups() and not isinstance(value, str | list) and not may_be_none:
+    if key not in groups() or (value is None and (key == "experiment" or word.startswith("~"))):
+        return
+    if isinstance(value, list) and key not in ("evaluation", "experiment"):
+        raise UsageError(f"{key} has not one choice: give {key}=NAME")
+    if not isinstance(value, str | list):
         raise UsageError(f"{shown(word)} names no {key}; choices: {', '.join(choices(key))}")
 
 

@@ -45,6 +45,9 @@ def perform(command: str, words: Sequence[str], verb: Verb) -> None:
             HydraConfig.instance().set_config(cfg)
             return verb(without_hydra(cfg))
         config.check_value(cfg.list, bool, "list")
+        params = OmegaConf.select(cfg, "hydra.sweeper.params")
+        config.check_value(params, dict[str, Any] | None, "hydra.sweeper.params")
+        arguments.read(command, [f"{key}={value}" for key, value in (params or {}).items()])
         context = HydraContext(opened.config_loader, Callbacks())
         sweeper = Plugins.instance().instantiate_sweeper(
             hydra_context=context, task_function=verb, config=cfg

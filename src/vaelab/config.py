@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vaelab import UsageError
 from vaelab.bounds import Above, AtLeast, Count, Dpi, Filled, Seed, Width
-from vaelab.mistakes import describe_interpolation
+from vaelab.mistakes import describe_value
 from vaelab.names import CONF as CONF
 from vaelab.names import choices, known_keys, nearest, shown
 
@@ -95,7 +95,7 @@ class Data:
     """conf/data.yaml."""
 
     dataset: Group
-    action: Literal["prepare", "show"]
+    action: Literal["prepare", "show", "list"]
     source: Path | None
     data_dir: Path
     output_dir: Path
@@ -111,19 +111,23 @@ class Report:
     dpi: Dpi
 
 
-def check(cfg: DictConfig, schema: type) -> None:
-    """Raises UsageError, in one line, for the first key that is unknown, missing, mistyped or out of range."""
+def check(cfg: DictConfig, schema: type) -> dict[str, Any]:
+    """The configuration as plain values.
+
+    Raises UsageError, in one line, for the first key that is unknown, missing, mistyped or out of range.
+    """
     values = _resolved(cfg)
     hints = get_type_hints(schema, include_extras=True)
-    if "evaluation" in hints:  # Hydra leaves an empty list of choices out
-        values.setdefault("evaluation", {})
-    _check_keys(values, hints, "", _required(schema))
+    # Hydra leaves an empty list of choices out.
+    complete = {"evaluation": {}, **values} if "evaluation" in hints else values
+    _check_keys(complete, hints, "", _required(schema))
     for number, reported in enumerate(values.get("reported", [])):
         if ("finding" in reported) == ("metric" in reported) or ("metric" in reported) != (
             "value" in reported
         ):
             raise UsageError(f"reported[{number}] is not one thing: give metric and value, or finding")
-        _check_conditions(reported.get("when", {}), f"reported[{number}].when", values)
+        _check_conditions(reported.get("when", {}), f"reported[{number}].when", complete)
+    return values
 
 
 def check_arguments(
@@ -143,6 +147,13 @@ def check_arguments(
     _check_keys(arguments, expected, f"{path}.", required)
 
 
+def refuse_unused_kl_weight(configs: Iterable[DictConfig], overrides: Iterable[str]) -> None:
+    """Raises UsageError where overrides give a kl_weight to losses of which none has a KL term."""
+    given = [override for override in overrides if override.lstrip("+").startswith("kl_weight=")]
+    if given and not any("kl_weight" in cfg.loss for cfg in configs):
+        raise UsageError(f"{given[0]} weights nothing, for the chosen loss has no KL term: leave it out")
+
+
 def drop_settings_of_unchosen_evaluations(cfg: DictConfig) -> None:
     """Removes what an experiment sets of evaluations that another list of evaluations has left out.
 
@@ -159,7 +170,7 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     try:
         values = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise UsageError(describe_interpolation(error)) from error
+        raise UsageError(describe_value(error)) from error
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 
@@ -212,7 +223,7 @@ def check_value(value: Any, hint: Any, path: str) -> None:
     """Raises UsageError where the value of one key does not fit its type hint."""
     if value == "???":
         raise _missing(path, hint)
-    if hint is Group:
+    if hint == Group:
         if not isinstance(value, Mapping) or "_target_" not in value:
             raise UsageError(f"{path}={shown(value)} names nothing to build: choose {path}=... from --help")
         return

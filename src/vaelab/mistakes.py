@@ -26,23 +26,32 @@ def describe(error: Exception, config_name: str) -> str:
         return "a file of --config-dir is not UTF-8 text: save it as UTF-8"
     if "INTERVAL_SWEEP" in text:
         return "interval(...) is a range to search in, with hydra/sweeper=optuna; a grid takes a list: 0,1,5"
+    if found := re.search(r"In '(.+?)': \w+ raised while composing config:", text):
+        key = re.search(r"full_key: (\S+)", text)
+        wrong = f"sets {key[1]}, which is no key" if key else "does not hold keys and values: `key: value`"
+        return f"{found[1]}.yaml {wrong}"
+    if found := re.search(r"Multiple values for (\S+?)\. To override", text):
+        return f"an experiment chooses another {found[1]} by `override /{found[1]}: NAME` in its defaults"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     chosen_by = re.search(r"Error resolving interpolation '(.+)', possible interpolation keys: (.*)", text)
     if chosen_by:  # a group whose choice follows those of others, of which one was taken away or is a list
         chosen = set(re.findall(r"\$\{(\w+)\}", chosen_by[1])) - set(chosen_by[2].split(", "))
         if chosen:
             return f"{min(chosen)} has not one choice: give {min(chosen)}=NAME"
+    if present := re.search(r"An item is already at '(.+?)'", text):
+        return f"{present[1]} is there already: give it without +"
     unknown = re.search(r"Could not (?:override|append to|delete from config\.?) '?([^'\s]+)'?", text)
     if unknown:
         return _no_key(unknown[1].split("@")[0].rstrip("."), config_name)
     if isinstance(cause, OmegaConfBaseException):
-        return describe_interpolation(cause)
+        given = re.search(r"Error merging override [+~]*([^=\s]+)", text)
+        return describe_value(cause, given[1] if given else None)
     return first_line(text)
 
 
-def describe_interpolation(error: OmegaConfBaseException) -> str:
+def describe_value(error: OmegaConfBaseException, key: str | None = None) -> str:
     """One line for a value that OmegaConf cannot resolve or that does not fit its key."""
-    key, text = error.full_key or "the configuration", str(error)
+    key, text = key or error.full_key or "a value of the configuration", str(error)
     if found := re.search(r"Interpolation key '(.+?)' not found", text):
         return f"{key} refers to ${{{found[1]}}}, and there is no key {found[1]}"
     if found := re.search(r"Environment variable '(.+?)' not found", text):

@@ -44,15 +44,20 @@ def keys_of(group: str, choice: str) -> list[str]:
 
 
 def known_keys(config_name: str) -> list[str]:
-    """The keys of one command's primary file, the groups, and the keys of every choice of a group."""
+    """The keys of one command's primary file, its groups, and the keys of every choice of these."""
     primary = _load(CONF / f"{config_name}.yaml")
     keys = set(primary)
+    entries = primary["defaults"]
     for base in (entry for entry in primary["defaults"] if isinstance(entry, str) and entry != "_self_"):
-        keys |= set(_load(CONF / f"{base}.yaml"))
-    for group in groups():
+        values = _load(CONF / f"{base}.yaml")
+        keys |= set(values)
+        entries = entries + values["defaults"]
+    own = {group for entry in entries if isinstance(entry, dict) for group in entry} & set(groups())
+    for group in own:
+        keys.add(group)
         for choice in choices(group) if group not in WITHOUT_KEYS else ():
             place = f"{group}.{choice}" if group == "evaluation" else group
-            keys |= {group, *(f"{place}.{key}" for key in keys_of(group, choice))}
+            keys |= {f"{place}.{key}" for key in keys_of(group, choice)}
     return sorted(keys - {"defaults"})
 
 

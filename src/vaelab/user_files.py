@@ -75,7 +75,7 @@ def _chosen(overrides: list[str]) -> Iterator[tuple[str, str]]:
 
 def _refuse_misread(file: Path, group: str) -> None:
     data = file.read_bytes()
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
         raise UsageError(f"{file} is UTF-16 text: save it as UTF-8")
     try:
         text = data.decode()
@@ -86,9 +86,7 @@ def _refuse_misread(file: Path, group: str) -> None:
         raise UsageError(
             f"{file} begins with a byte order mark, which hides its first line: save it as UTF-8 without BOM"
         )
-    if group == "experiment" and not re.match(
-        r"(\s*#.*\n)*\s*#\s*@package\s+_global_\s*$", text, re.MULTILINE
-    ):
+    if group == "experiment" and not re.match(r"\s*#\s*@package\s+_global_\s*$", text, re.MULTILINE):
         raise UsageError(
             f"{file} does not begin with the line `# @package _global_`: add it, so that its keys are found"
         )
