@@ -63,10 +63,10 @@ def ask(
         for key in SWEEP_ONLY:
             cfg.pop(key, None)
         config.drop_settings_of_unchosen_evaluations(cfg)
-    config.check(cfg, config.Train)
-    parent = Path(cfg.output_dir, choices["dataset"], choices["model"])
     make_paths_absolute(cfg)
-    run = find(parent, run_name(overrides), cfg, cfg.rerun)
+    values = config.check(cfg, config.Train)
+    parent = Path(values["output_dir"], choices["dataset"], choices["model"])
+    run = find(parent, run_name(overrides), values, values["rerun"])
     if not run.is_done():  # which is told of on a disk that is read-only too
         refuse_unwritable(parent)
     return Asked(cfg, run, tuple(command))
@@ -83,7 +83,7 @@ def _refuse_odd_names(choices: Mapping[str, Any]) -> None:
 
 def make_paths_absolute(cfg: DictConfig) -> None:
     """So that a run folder says where its data are, wherever it is read from."""
-    cfg.data_dir = str(Path(cfg.data_dir).expanduser().absolute())
-    for key in ("path", "attributes"):
-        if cfg.dataset.get(key) not in (None, "embedded"):
-            cfg.dataset[key] = str(Path(cfg.dataset[key]).expanduser().absolute())
+    for key in ("data_dir", "dataset.path", "dataset.attributes"):
+        path = OmegaConf.select(cfg, key)
+        if isinstance(path, str) and path != "embedded":
+            OmegaConf.update(cfg, key, str(Path(path).expanduser().absolute()))

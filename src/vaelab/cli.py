@@ -1,7 +1,9 @@
 """The console commands: check, build, run; every error becomes one line and an exit status."""
 
+from vaelab import signals  # first, for it answers signals while the other libraries load
+
+# isort: split
 import os
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vaelab import Failure, UsageError, compose, config, mistakes, streams
 from vaelab.asked import ask
 from vaelab.lock import refuse_unwritable
+from vaelab.names import CONF
 from vaelab.run import Run
 from vaelab.words import printable
 from vaelab.workers import portable
@@ -52,8 +55,8 @@ def report() -> NoReturn:
 
 
 def data() -> NoReturn:
-    """vae-data: prepares raw images once, or shows what a data set holds."""
-    if len(sys.argv) > 1 and sys.argv[1] in ("prepare", "show"):
+    """vae-data: prepares raw images once, shows what a data set holds, or lists all data sets."""
+    if len(sys.argv) > 1 and sys.argv[1] in ("prepare", "show", "list"):
         sys.argv[1] = f"action={sys.argv[1]}"
     command("data", _data)
 
@@ -61,6 +64,7 @@ def data() -> NoReturn:
 def _train(cfg: DictConfig) -> None:
     chosen = HydraConfig.get()
     asked = ask(cfg, chosen.runtime.choices, chosen.overrides.task, sys.argv)
+    config.refuse_unused_kl_weight([asked.cfg], chosen.overrides.task)
     if asked.run.is_done():
         asked.run.tell_reports(asked.cfg)
         print("this run is already done; rerun=true trains it again")
@@ -129,6 +133,10 @@ def _data(cfg: DictConfig) -> None:
     if cfg.source is not None:
         cfg.dataset.path = cfg.source
     config.check(cfg, config.Data)
+    if cfg.action == "list":
+        from vaelab.data import catalogue
+
+        return print(catalogue.table(CONF / "dataset", Path(cfg.data_dir).expanduser()))
     from vaelab import build
 
     build.check(cfg)
@@ -141,10 +149,10 @@ def _data(cfg: DictConfig) -> None:
     folder = Path(cfg.output_dir, images.name)
     refuse_unwritable(folder)
     shown = np.linspace(0, len(images.images) - 1, min(CONTACT_SHEET, len(images.images))).astype(int)
-    names = [images.classes[i] for i in images.labels[shown]] if images.labels is not None else None
-    sheet = figures.contact_sheet(
-        images.images[shown], f"{images.name}: {len(shown)} of {len(images.images)}", names
-    )
+    classes, told = figures.class_names(images.classes)
+    names = [classes[i] for i in images.labels[shown]] if images.labels is not None else None
+    title = f"{images.name}: {len(shown)} of {len(images.images)}{told}"
+    sheet = figures.contact_sheet(images.images[shown], title, names)
     figures.save(sheet, folder / "contact_sheet.png", cfg.dpi)
     print(f"contact sheet: {folder / 'contact_sheet.png'}")
 
@@ -154,8 +162,8 @@ def command(name: str, verb: Callable[[DictConfig], Any]) -> NoReturn:
     # Hydra prints tracebacks of its own unless it is told to raise.
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ["MPLBACKEND"] = "agg"  # figures are files, and a notebook's backend need not be here
     streams.make_forgiving()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.argv[0] = f"vae-{name}"
     with one_line_errors(name, wants_traceback):
         compose.perform(name, sys.argv[1:], verb)
@@ -168,7 +176,7 @@ def one_line_errors(name: str, wants_traceback: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        sys.exit(signals.CTRL_C)
     except Exception as error:
         if wants_traceback:
             raise

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shutil
+import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -15,10 +17,13 @@ import yaml
 
 from vaelab import Failure, UsageError
 
+WINDOWS = sys.platform == "win32"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
 MOST_TEXT = 64 << 20  # bytes of a text that is read; a metrics.csv of 10,000 epochs has 3 MB
 MOST_DEPTH = 40  # levels of a tree of keys; configurations have five
+# YAML without aliases, whose lines begin far left.
+FLAT = re.compile(r"(?: {0,16}(?:- )?[^\s&*?-][^&*\n]*\n)*")
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -33,7 +38,7 @@ def whole(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         sync(temporary)
-        os.replace(temporary, target)
+        replace(temporary, target)
         sync(target.parent)
     except OSError as error:
         told = cannot_write(target, error)
@@ -43,6 +48,15 @@ def whole(target: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Renames, again and again for a second where Windows refuses it because somebody reads the target."""
+    for _ in range(20 if WINDOWS else 0):
+        with suppress(PermissionError):
+            return os.replace(source, target)
+        time.sleep(0.05)
+    os.replace(source, target)
 
 
 def cannot_write(target: Path, error: OSError) -> Exception:
@@ -63,8 +77,9 @@ def cannot_write(target: Path, error: OSError) -> Exception:
 def sync(path: Path) -> None:
     """Waits until a file, or the list of a folder's files, is on the disk, where the system can say so."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:  # Windows opens no folders
+        # Windows flushes only what is open for writing, and opens no folders; a pipe that is read from waits.
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    except OSError:
         return
     try:
         os.fsync(descriptor)
@@ -123,7 +138,8 @@ def read_yaml(path: Path, most: int = 1 << 20) -> dict[str, Any]:
     """The keys of a YAML file, whose interpolations stay text; UsageError as read_json, and for aliases."""
     text = read_text(path, most)
     try:
-        _refuse_bomb(path, text)
+        if not FLAT.fullmatch(text) or text.count("[") + text.count("{") > MOST_DEPTH:
+            _refuse_bomb(path, text)
         # Plain YAML is ten times as fast as OmegaConf, and resolves nothing that a stranger wrote.
         values = yaml.load(text, Loader=LOADER)
     except (yaml.YAMLError, ValueError):

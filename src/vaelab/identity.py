@@ -1,8 +1,10 @@
 """What makes a configuration one run: its name, its identity, and the folder that it has or gets."""
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ NOT_PART_OF_A_RUN = ("output_dir", "rerun", "trainer.max_members", *FOR_REPORTS)
 SWEEP_ONLY = ("list",)  # keys of a sweep that no run has
 NOT_IN_A_NAME = ("dataset", "model", "data_dir", *SWEEP_ONLY, *NOT_PART_OF_A_RUN)
 PLACES = ("data_dir", "dataset.data_dir", "dataset.path", "dataset.attributes")  # where a run's data were
+# In a name: after = or a bracket or comma, before the end, a comma or bracket, or a number that tells runs apart.
+NUMBER = r"(?<=[=\[,])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?=[,\]]|(?:-\d+)?$)"
 LONGEST_NAME = 200  # file systems allow 255 bytes; this leaves room for a suffix
 
 
@@ -58,18 +62,43 @@ def is_same(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     return was == now
 
 
-def find(parent: Path, name: str, config: DictConfig, rerun: bool) -> Run:
+def find(parent: Path, name: str, config: Mapping[str, Any], rerun: bool) -> Run:
     """The run of this configuration: the folder that has it, or the first free of name, name-2, name-3, ...
 
     With rerun, finished runs are passed over.
     """
     asked = resolved(config)
+    spellings = _spellings(parent, name)
     number = 1
     while True:
-        run = Run(parent / (name if number == 1 else f"{name}-{number}"))
-        if run.is_free() or (has_config(run, asked) and not (rerun and run.is_done())):
+        own = name if number == 1 else f"{name}-{number}"
+        for spelling in dict.fromkeys((own, *spellings.get(with_plain_numbers(own), ()))):
+            run = Run(parent / spelling)
+            if has_config(run, asked) and not (rerun and run.is_done()):
+                return run
+        if (run := Run(parent / own)).is_free():
             return run
         number += 1
+
+
+@cache
+def with_plain_numbers(name: str) -> str:
+    """The name of a run with each number in one spelling, for lr=1e-3 is lr=0.001 and kl_weight=1.0 is kl_weight=1."""
+    return re.sub(NUMBER, _plain, name)
+
+
+def _plain(number: re.Match[str]) -> str:
+    value = float(number[0])
+    return repr(value).removesuffix(".0") if abs(value) < 2**53 else number[0]  # above, a float is no seed
+
+
+def _spellings(parent: Path, name: str) -> dict[str, list[str]]:
+    """The folders whose names begin as this one does, by their names with plain numbers."""
+    found: dict[str, list[str]] = {}
+    if parent.is_dir():
+        for folder in sorted(os.listdir(parent)):
+            found.setdefault(with_plain_numbers(folder), []).append(folder)
+    return found
 
 
 def has_config(run: Run, asked: Mapping[str, Any]) -> bool:
@@ -87,9 +116,9 @@ def refuse_change(run: Run, config: DictConfig, fingerprint: str) -> None:
         )
 
 
-def resolved(config: DictConfig) -> dict[str, Any]:
+def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as plain values."""
-    values = OmegaConf.to_container(config, resolve=True)
+    values = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 

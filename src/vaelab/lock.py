@@ -10,6 +10,10 @@ from filelock import FileLock, Timeout
 from vaelab import UsageError, files
 
 
+class Held(UsageError):
+    """Another process holds the folder."""
+
+
 def refuse_unwritable(folder: Path) -> None:
     """Raises UsageError when the folder cannot be made or written to; creates nothing."""
     existing = next(p for p in (folder, *folder.absolute().parents) if os.path.exists(p))
@@ -31,7 +35,7 @@ def hold(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
-        raise UsageError(f"{folder} is in use by another process: wait for it or stop it") from error
+        raise Held(f"{folder} is in use by another process: wait for it or stop it") from error
     except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot write in {folder} ({reason}): choose another output_dir") from error
@@ -40,6 +44,19 @@ def hold(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether another process holds the folder; creates nothing where there is no lock yet."""
+    if not (folder / ".lock").exists():
+        return False
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        return False
 
 
 def number(folder: Path) -> tuple[int, int] | None:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from vaelab import Failure, UsageError, checkpoint, checksums, files, history, lock, older, provenance
 from vaelab.history import Row
+from vaelab.signals import at_end
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -154,12 +155,13 @@ class Run:
 
     def tell_reports(self, config: DictConfig) -> None:
         """Takes over what a configuration says for reports alone, which a finished run need not be trained anew for."""
-        own = OmegaConf.to_container(self.config)
-        told = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(own, dict)
-        assert isinstance(told, dict)
+        own = older.config(self.stored)
+        given = [(key, config.get(key)) for key in FOR_REPORTS]
+        told = {
+            key: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for key, v in given
+        }
         if any(own.get(key) != told.get(key) for key in FOR_REPORTS):
-            new = own | {key: told.get(key) for key in FOR_REPORTS}
+            new = own | told
             self.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(new)))
             self.__dict__.pop("config", None)
 
@@ -167,14 +169,13 @@ class Run:
     def recorded(self) -> Iterator[None]:
         """Writes to run.json how the work within ended, when it ended early and has not said so itself."""
         try:
-            yield
+            with at_end(self.pause):
+                yield
         except BaseException as error:
-            if self.info.get("status") != "running":
-                raise
-            if isinstance(error, Exception):
-                self.fail(error)
-            else:
+            if not isinstance(error, Exception):
                 self.pause("Ctrl-C" if isinstance(error, KeyboardInterrupt) else "terminated")
+            elif self.info.get("status") == "running":
+                self.fail(error)
             raise
 
     def fail(self, error: Exception) -> None:
@@ -186,9 +187,10 @@ class Run:
             self.log("".join(traceback.format_exception(error)), show=False)
 
     def pause(self, reason: str) -> None:
-        """Marks the run as interrupted and says how to continue."""
-        self.update(status="interrupted", reason=reason)
-        self.log(f"interrupted ({reason}); the same command continues: {self.folder}")
+        """Marks a run that is at work as interrupted and says how to continue."""
+        if self.info.get("status") == "running":
+            self.update(status="interrupted", reason=reason)
+            self.log(f"interrupted ({reason}); the same command continues: {self.folder}")
 
     def update(self, **facts: Any) -> None:
         """Changes entries of run.json."""
@@ -201,8 +203,7 @@ class Run:
         names = ["config.yaml", "metrics.csv", "evaluation/metrics.json", *sorted(arrays)]
         there = [name for name in names if (self.folder / name).is_file()]
         sums = {name: known.get(name) or files.digest(self.folder / name) for name in there}
-        folders = [path for path in self.folder.rglob("*") if path.is_dir()]
-        for path in (self.folder / "train.log", *folders, self.folder, *self.folder.absolute().parents):
+        for path in (*self.folder.rglob("*"), self.folder, *self.folder.absolute().parents):
             files.sync(path)
         self.update(checksums=sums)
 
@@ -236,7 +237,7 @@ class Run:
             checkpoint.save_state(path, tensors, facts, rows)
             files.sync(path)  # before the last checkpoint loses its name
             with suppress(FileNotFoundError):
-                os.replace(self.folder / LAST, self.folder / PREVIOUS)
+                files.replace(self.folder / LAST, self.folder / PREVIOUS)
 
         self.write(LAST, write)
 

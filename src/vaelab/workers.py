@@ -4,14 +4,16 @@ import multiprocessing
 import os
 import pickle
 import signal
-import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from threading import Thread
 
+import psutil
+
+from vaelab import signals
 from vaelab.asked import Asked
 
 
@@ -20,35 +22,56 @@ def perform(asked: Sequence[Asked], processes: int, threads: int) -> dict[str, E
 
     When this process ends, however it does, so do the workers; what they were at continues with the same command.
     """
-    waiting = deque(asked)
-    failures: dict[str, Exception] = {}
     workers: dict[Connection, SpawnProcess] = {}
+    with signals.at_end(lambda reason: stop(workers.values())):
+        try:
+            return _perform(deque(asked), workers, processes, threads)
+        except BaseException:
+            stop(workers.values())
+            raise
+
+
+def stop(workers: Iterable[SpawnProcess]) -> None:
+    """Ends the workers, whose runs say then that they are interrupted."""
+    for process in workers:
+        process.terminate()
+    for process in workers:
+        process.join()
+
+
+def end_children(reason: str) -> None:
+    """Ends what a launcher has started on this machine and not ended itself."""
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
+    psutil.wait_procs(children, timeout=10)
+
+
+def _perform(
+    waiting: deque[Asked], workers: dict[Connection, SpawnProcess], processes: int, threads: int
+) -> dict[str, Exception]:
+    failures: dict[str, Exception] = {}
     busy: dict[Connection, Asked] = {}
-    try:
-        while waiting or busy:
-            while waiting and len(busy) < processes:
-                idle = next((c for c in workers if c not in busy), None) or _start(workers, threads)
-                try:
-                    idle.send(waiting[0])
-                except OSError:  # it has died while it had nothing to do
-                    workers.pop(idle).join()
-                    continue
-                busy[idle] = waiting.popleft()
-            for connection in wait(list(busy)):
-                assert isinstance(connection, Connection)
-                one = busy.pop(connection)
-                error = _outcome(connection, workers, one)
-                if error:
-                    failures[one.name] = error
-        for connection in workers:  # an idle worker ends when nothing more can come
-            connection.close()
-    except BaseException:
-        for process in workers.values():
-            process.terminate()
-        raise
-    finally:
-        for process in workers.values():
-            process.join()
+    while waiting or busy:
+        while waiting and len(busy) < processes:
+            idle = next((c for c in workers if c not in busy), None) or _start(workers, threads)
+            try:
+                idle.send(waiting[0])
+            except OSError:  # it has died while it had nothing to do
+                workers.pop(idle).join()
+                continue
+            busy[idle] = waiting.popleft()
+        for connection in wait(list(busy)):
+            assert isinstance(connection, Connection)
+            one = busy.pop(connection)
+            error = _outcome(connection, workers, one)
+            if error:
+                failures[one.name] = error
+    for connection in workers:  # an idle worker ends when nothing more can come
+        connection.close()
+    for process in workers.values():
+        process.join()
     return failures
 
 
@@ -97,7 +120,7 @@ def _outcome(connection: Connection, workers: dict[Connection, SpawnProcess], on
 
 
 def _serve(connection: Connection, threads: int) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signals.answer("SIGTERM", "SIGHUP")
     Thread(target=_follow_parent, daemon=True).start()
     import torch
 

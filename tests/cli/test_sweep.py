@@ -195,3 +195,47 @@ def test_a_worker_that_dies_loses_only_its_run(data_dir: Path, tmp_path: Path) -
     assert "Traceback" not in errors
     states = sorted(run.info["status"] for run in runs(tmp_path).values())
     assert states == ["done", "done", "failed"]
+
+
+def test_a_sweep_waits_at_its_end_for_what_another_process_holds(data_dir: Path, tmp_path: Path) -> None:
+    words = [
+        "model=fc_vae",
+        "epochs=1",
+        "evaluation=[]",
+        "snapshot_epochs=[]",
+        "hydra.launcher.strategy=serial",
+    ]
+    held = Run(tmp_path / "outputs/digits/fc_vae" / ",".join(sorted([*words[1:4], "kl_weight=0"])))
+    with held.locked():
+        process = started(
+            "sweep", *words, "kl_weight=0,1", data_dir=data_dir, cwd=tmp_path, stderr=subprocess.PIPE
+        )
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "waiting for 1 runs that another process is at" in line:
+                break
+        assert {run.config.kl_weight for run in runs(tmp_path).values()} == {1.0}, "".join(said)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert {weight: run.info["status"] for weight, run in by_weight(tmp_path).items()} == {
+        0: "done",
+        1: "done",
+    }
+
+
+def test_two_sweeps_at_once_do_each_run_once(data_dir: Path, tmp_path: Path) -> None:
+    words = [*FEW, "kl_weight=0,1,5", "hydra.launcher.strategy=serial"]
+    both = [
+        started("sweep", *words, data_dir=data_dir, cwd=tmp_path, stderr=subprocess.PIPE) for _ in range(2)
+    ]
+    for process in both:
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+        assert "failed" not in errors
+    assert set(by_weight(tmp_path)) == {0, 1, 5}
+    for run in runs(tmp_path).values():
+        assert run.info["status"] == "done"
+        assert [row["epoch"] for row in run.history if row["split"] == "train"] == [1, 2]
+    assert len(runs(tmp_path)) == 3

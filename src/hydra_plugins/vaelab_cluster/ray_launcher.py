@@ -9,6 +9,7 @@ from hydra.core.utils import JobReturn
 
 from hydra_plugins.vaelab_cluster._job import Job, JobLauncher, required
 from vaelab import UsageError
+from vaelab.signals import at_end
 
 WORKER_ENVIRONMENT = {"HYDRA_FULL_ERROR": "1", "TQDM_DISABLE": "1"}
 
@@ -33,7 +34,8 @@ class RayLauncher(JobLauncher):
         jobs = self.jobs(job_overrides, initial_job_idx)
         running = [remote.remote(os.getcwd(), WORKER_ENVIRONMENT, ray.cloudpickle.dumps(job)) for job in jobs]
         try:
-            return [collect(job, reference) for job, reference in zip(jobs, running, strict=True)]
+            with at_end(lambda reason: ray.shutdown()):
+                return [collect(job, reference) for job, reference in zip(jobs, running, strict=True)]
         except BaseException:
             # This ends the jobs; at the interpreter's exit ray would do it too, and change the exit status to 1.
             ray.shutdown()

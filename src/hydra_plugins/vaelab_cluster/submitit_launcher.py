@@ -4,13 +4,14 @@ import os
 import subprocess
 import time
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn
 
 from hydra_plugins.vaelab_cluster._job import Job, JobLauncher, required
+from vaelab.signals import at_end
 
 if TYPE_CHECKING:
     import submitit
@@ -34,15 +35,15 @@ class SubmititLauncher(JobLauncher):
         running: dict[Handle, Job] = {}
         results: dict[int, JobReturn] = {}
         try:
-            while waiting or running:
-                running |= self.submit(waiting, running.values())
-                for handle in self.ended(running):
-                    job = running.pop(handle)
-                    results[job.number] = collect(job, handle)
-                time.sleep(LOOK)
+            with at_end(lambda reason: cancel(running)):
+                while waiting or running:
+                    running |= self.submit(waiting, running.values())
+                    for handle in self.ended(running):
+                        job = running.pop(handle)
+                        results[job.number] = collect(job, handle)
+                    time.sleep(LOOK)
         except BaseException:
-            for handle in running:
-                handle.cancel(check=False)
+            cancel(running)
             raise
         return [results[number] for number in sorted(results)]
 
@@ -134,6 +135,12 @@ class SlurmLauncher(SubmititLauncher):
             missed = self.missed.get(handle.job_id, 0) + 1
             self.missed[handle.job_id] = 0 if handle.job_id in queued else missed
         return [handle for handle in running if handle in done or self.missed[handle.job_id] >= LATE]
+
+
+def cancel(running: "Iterable[Handle]") -> None:
+    """Ends the jobs."""
+    for handle in running:
+        handle.cancel(check=False)
 
 
 def collect(job: Job, handle: "Handle") -> JobReturn:

@@ -2,7 +2,9 @@
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -10,14 +12,16 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext
-from omegaconf import DictConfig
 
-from hydra_plugins.vaelab_ensemble.launcher import asked_for
+from hydra_plugins.vaelab_ensemble._composer import Composer
 from vaelab import UsageError
 from vaelab.asked import Asked, Failures
-from vaelab.identity import identity, resolved
-from vaelab.sweep import Watch, listing, table
+from vaelab.config import refuse_unused_kl_weight
+from vaelab.identity import identity, resolved, run_name, with_plain_numbers
+from vaelab.lock import Held, is_held
+from vaelab.signals import at_end
+from vaelab.sweep import POLL, Watch, listing, table
+from vaelab.workers import end_children
 
 Job = tuple[Sequence[str], Asked]  # overrides, and the run that they ask for
 
@@ -36,8 +40,9 @@ class GridSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (grid,) = self.split_arguments(overrides, self.max_batch_size)
-        jobs = jobs_of(self.hydra_context, self.config, grid)
+        jobs = jobs_of(Composer(self.hydra_context, self.config), grid)
         asked = [one for _, one in jobs]
+        refuse_unused_kl_weight((one.cfg for one in asked), arguments)
         if self.config.list:
             return print(listing(asked))
         failures = launch(self.launcher, jobs)
@@ -49,16 +54,20 @@ class GridSweeper(BasicSweeper):
             exit_with(failures, len(asked), "the same command tries them again")
 
 
-def jobs_of(context: HydraContext, config: DictConfig, grid: Sequence[Sequence[str]]) -> list[Job]:
-    """The runs of a grid, each once: a model without a KL term is not trained again for each KL weight."""
-    jobs: dict[str, Job] = {}
+def jobs_of(composer: Composer, grid: Sequence[Sequence[str]]) -> list[Job]:
+    """The runs of a grid, each once: one whose numbers are only written in another way is none of its own.
+
+    A model without a KL term is not trained again for each KL weight.
+    """
+    jobs: dict[tuple[Path, str], Job] = {}
     for overrides in grid:
-        one = asked_for(context, config, overrides)
+        one = composer.asked(overrides)
         if "kl_weight" not in one.cfg.loss:
             overrides = [o for o in overrides if not o.startswith("kl_weight=")]
-            one = asked_for(context, config, overrides)
-        _, other = jobs.setdefault(one.name, (overrides, one))
-        if identity(resolved(other.cfg)) != identity(resolved(one.cfg)):
+            one = composer.asked(overrides)
+        key = one.run.folder.parent, with_plain_numbers(run_name(overrides))
+        _, other = jobs.setdefault(key, (overrides, one))
+        if other is not one and identity(resolved(other.cfg)) != identity(resolved(one.cfg)):
             raise UsageError(
                 f"two different runs of this sweep would be {one.run.folder}: sweep them one by one"
             )
@@ -66,22 +75,54 @@ def jobs_of(context: HydraContext, config: DictConfig, grid: Sequence[Sequence[s
 
 
 def launch(launcher: Launcher, jobs: Sequence[Job]) -> Failures:
-    """Does what is left of the jobs, wherever the launcher does it; raises UsageError for a mistake of any of them."""
-    left = [(overrides, one) for overrides, one in jobs if one.state != "done"]
+    """Does what is left of the jobs, wherever the launcher does it; raises UsageError for a mistake of any of them.
+
+    What another process is at comes last: it is waited for, and done where the other has not done it.
+    """
+    left = [one for _, one in jobs if one.state != "done"]
     for _, one in jobs:
         if one.state == "done":
             one.run.tell_reports(one.cfg)
             print(f"already done: {one.run.folder}", file=sys.stderr)
     if not left:
         return {}
-    from vaelab import build
+    refuse_mistakes(left)
+    failures = _launch(launcher, jobs)
+    while held := [one for _, one in jobs if isinstance(failures.get(one.name), Held)]:
+        for one in held:
+            del failures[one.name]
+        wait_for(held)
+        failures |= _launch(launcher, [job for job in jobs if job[1].name not in failures])
+    return failures
 
-    for _, one in left:
+
+def refuse_mistakes(asked: Sequence[Asked]) -> None:
+    """Raises UsageError for a mistake in any of the runs, before all of them."""
+    from vaelab import build
+    from vaelab.launch import alike
+
+    for one in asked:
         build.check(one.cfg)
-        build.rehearse(one.cfg)
-    if getattr(launcher, "wants_all_runs", False):
-        return _failures(launcher.launch([overrides for overrides, _ in jobs], 0), jobs)
-    with Watch([one for _, one in left], bar=not isinstance(launcher, BasicLauncher)):
+    for first, *_ in alike(asked):  # what is built of the others has other numbers, and these are checked
+        build.rehearse(first.cfg)
+
+
+def wait_for(held: Sequence[Asked]) -> None:
+    """Returns when no other process is at any of the runs."""
+    print(f"waiting for {len(held)} runs that another process is at", file=sys.stderr)
+    while any(is_held(one.run.folder) for one in held):
+        time.sleep(POLL)
+
+
+def _launch(launcher: Launcher, jobs: Sequence[Job]) -> Failures:
+    left = [(overrides, one) for overrides, one in jobs if one.state != "done"]
+    if not left:
+        return {}
+    # Of our own launcher, which needs nothing composed again.
+    if perform := getattr(launcher, "perform", None):
+        return dict(perform([one for _, one in jobs]))
+    watch = Watch([one for _, one in left], bar=not isinstance(launcher, BasicLauncher))
+    with at_end(end_children), watch:
         return _failures(launcher.launch([overrides for overrides, _ in left], 0), left)
 
 

@@ -17,6 +17,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.vaelab_ensemble._composer import Composer
 from hydra_plugins.vaelab_ensemble.sweeper import Job, exit_with, jobs_of, launch
 from vaelab import UsageError
 from vaelab.asked import Failures
@@ -58,6 +59,7 @@ class OptunaSweeper(Sweeper):
         assert isinstance(values, dict)
         check_arguments(OptunaSweeper, {str(k): v for k, v in values.items()}, "hydra.sweeper")
         self._context, self._config = hydra_context, config
+        self._composer = Composer(hydra_context, config)
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -79,6 +81,7 @@ class OptunaSweeper(Sweeper):
             )
         if not space:
             raise UsageError("there is nothing to search: give a range such as 'kl_weight=interval(0.1, 10)'")
+        self._refuse_useless(space, fixed)
         name = self.study or self._name(space, fixed)
         if self._config.list:
             return self._list(name, fixed)
@@ -96,6 +99,14 @@ class OptunaSweeper(Sweeper):
         failures = self._failures(found, fixed)
         if failures:
             exit_with(failures, len(jobs), "a search does not try a point again")
+
+    def _refuse_useless(self, space: Mapping[str, "BaseDistribution"], fixed: Sequence[str]) -> None:
+        """Raises UsageError where an end of a range is no value of its key, or the model has not what is searched."""
+        for end in ("low", "high"):
+            params = {key: getattr(among, end, None) for key, among in space.items()}
+            _, one = self._job({key: value for key, value in params.items() if value is not None}, fixed)
+        if space.keys() == {"kl_weight"} and "kl_weight" not in one.cfg.loss:
+            raise UsageError("there is nothing to search: the chosen loss has no KL term: give another range")
 
     def _list(self, name: str, fixed: Sequence[str]) -> None:
         """Prints the trials so far, also those of a search that runs; writes nothing."""
@@ -207,7 +218,7 @@ class OptunaSweeper(Sweeper):
     def _job(self, params: Mapping[str, Any], fixed: Sequence[str]) -> Job:
         """The run of a trial."""
         sampled = [f"{key}={written(value)}" for key, value in params.items()]
-        (job,) = jobs_of(self._context, self._config, [[*fixed, *sampled]])
+        (job,) = jobs_of(self._composer, [[*fixed, *sampled]])
         return job
 
     def _print_best(self, study: "optuna.Study", fixed: Sequence[str]) -> None:
