@@ -477,3 +477,20 @@ def test_what_killed_processes_left_is_removed(calm: Run, tmp_path: Path) -> Non
         file.write_bytes(b"half")
     with run.locked():
         assert not any(file.exists() for file in left)
+
+
+def test_a_reader_that_has_the_file_open_delays_a_rename_on_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, refusals = os.replace, iter([True, True, False])
+
+    def refused(source: Path, target: Path) -> None:
+        if next(refusals):
+            raise PermissionError(errno.EACCES, "Access is denied")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", refused)
+    monkeypatch.setattr(files, "WINDOWS", True)
+    with files.whole(tmp_path / "run.json") as path:
+        path.write_text("new")
+    assert (tmp_path / "run.json").read_text() == "new"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from vaelab import UsageError, history
@@ -60,16 +62,20 @@ def read_state(path: Path) -> Checkpoint:
 
 def write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Writes tensors and facts to one file with a checksum of both."""
-    from safetensors.torch import save
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    data = save(contiguous, {KEY: BLANK + json.dumps(facts)})
-    place = data.index(MARK) + len(MARK)
-    # Not by safetensors itself, which says of a full disk only that it could not serialize.
-    with path.open("wb") as file:
-        file.writelines(
-            (data[:place], sha256(data).hexdigest().encode(), memoryview(data)[place + len(BLANK) :])
-        )
+    try:
+        save_file(contiguous, path, {KEY: BLANK + json.dumps(facts)})
+    except SafetensorError as error:
+        if reason := re.search(r"\(os error (\d+)\)", str(error)):  # which it has in words only
+            raise OSError(int(reason[1]), os.strerror(int(reason[1])), str(path)) from error
+        raise
+    with path.open("r+b") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+        file.seek(_header(file).index(MARK) + len(MARK))
+        file.write(digest.encode())
 
 
 def read(path: Path, expected: Mapping[str, Tensor] | None = None) -> tuple[Terms, dict[str, Any]]:

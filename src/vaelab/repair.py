@@ -1,12 +1,11 @@
 """What a run folder mends from its own checkpoints."""
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vaelab import UsageError, checkpoint
+from vaelab import UsageError, checkpoint, files
 from vaelab.history import Row
 from vaelab.run import LAST, PREVIOUS, Run
 
@@ -32,7 +31,7 @@ def restore_checkpoint(run: Run) -> None:
         if damaged:
             run.log(f"{damaged[0]}: goes on from the checkpoint before (epoch {found.facts['epoch']})")
         if name == PREVIOUS:
-            os.replace(file, run.folder / LAST)
+            files.replace(file, run.folder / LAST)
         return
     if damaged:
         raise UsageError(
