@@ -17,6 +17,7 @@ from vaelab.data.limits import refuse_bomb, refuse_images, refuse_larger_than_me
 from vaelab.data.ranges import Range, range_of, scaled
 from vaelab.data.raw import Block, Raw, Size, resized
 from vaelab.files import refuse_irregular
+from vaelab.words import printable
 
 OWN_SPLITS = ("train", "valid", "test")
 HEADER_BYTES = 1 << 16  # numpy refuses headers of more than 10,000 characters, after it has read them
@@ -32,7 +33,7 @@ def read_npz(path: Path, size: Size, image_key: str | None, label_key: str | Non
         keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         if image_key in keys:
             images, labels = _member(path, archive, image_key), None
-            if label_key is not None and _has_label(path, keys, label_key):
+            if label_key is not None and has_label(path, keys, label_key):
                 labels = _member(path, archive, label_key)
             return _raw(f"{path}, key {image_key!r}", images, labels, size, span)
         if not set(OWN_SPLITS) <= set(keys):
@@ -141,14 +142,15 @@ def _of_splits(path: Path, parts: list[np.ndarray], size: Size, span: Range | No
 
 def _some(keys: list[str]) -> str:
     more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
-    return (", ".join(keys[:SHOWN_KEYS]) or "nothing") + more
+    return (", ".join(map(printable, keys[:SHOWN_KEYS])) or "nothing") + more
 
 
-def _has_label(path: Path, keys: list[str], label_key: str) -> bool:
+def has_label(path: Path, keys: list[str], label_key: str) -> bool:
+    """Whether there are labels of this name; UsageError for one that is nearly the same."""
     if label_key in keys:
         return True
     if nearest := get_close_matches(label_key, keys, n=1, cutoff=0.8):
-        remedy = f"give dataset.label_key={nearest[0]}, or null for no labels"
+        remedy = f"give dataset.label_key={printable(nearest[0])}, or null for no labels"
         raise UsageError(f"{path} has no labels {label_key!r}, but {nearest[0]!r}: {remedy}")
     return False
 
@@ -165,7 +167,7 @@ def _raw(
     height, width, channels = images.shape[1:]
     refuse_images(where, len(images), height, width)
     span = range_of(where, images, given)
-    labels, classes = (None, ()) if label is None else _classes(where, label, len(images))
+    labels, classes = (None, ()) if label is None else classes_of(where, label, len(images))
     shape = (*(size or (height, width)), channels)
 
     def block(rows: range) -> Block:
@@ -206,7 +208,8 @@ def _refuse_other_layouts(where: str, first: int, second: int, third: int) -> No
         )
 
 
-def _classes(where: str, label: np.ndarray, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
+def classes_of(where: str, label: np.ndarray, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Indices int64 (N,) of the classes of labels (N,) or (N, 1), and their names; UsageError where they are none."""
     if label.ndim == 2 and label.shape[1] == 1:
         label = label[:, 0]
     if label.ndim != 1:

@@ -28,7 +28,11 @@ def too_large(height: int, width: int) -> str:
 
 def refuse_bomb(path: Path, entries: Sequence[ZipInfo], remedy: str) -> None:
     """Raises UsageError for entries of an archive that inflate to a gigabyte and far more than images do."""
-    packed, unpacked = sum(e.compress_size for e in entries), sum(e.file_size for e in entries)
+    refuse_ratio(path, sum(e.compress_size for e in entries), sum(e.file_size for e in entries), remedy)
+
+
+def refuse_ratio(path: Path, packed: int, unpacked: int, remedy: str) -> None:
+    """Raises UsageError for bytes that unpack to a gigabyte and far more than images do."""
     if unpacked > BOMB_BYTES and unpacked > BOMB_RATIO * packed:
         raise UsageError(
             f"{path} is refused: {packed / 1e6:.1f} MB of it unpack to {unpacked / 1e9:.1f} GB, which no images do: "

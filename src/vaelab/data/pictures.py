@@ -35,7 +35,7 @@ def read_folder(source: Source, size: Size, workers: int, attribute: str | None,
     """
     listings = [listing_at(file) for file in source.listings]
     labelled = _labelled(source.path, source.names(), listings, attribute)
-    return _raw(source.path, labelled, lambda name: _file(source.path / name), size, workers, span)
+    return raw_pictures(source.path, labelled, lambda name: _file(source.path / name), size, workers, span)
 
 
 def read_zip(source: Source, size: Size, workers: int, attribute: str | None, span: Range | None) -> Raw:
@@ -55,7 +55,9 @@ def read_zip(source: Source, size: Size, workers: int, attribute: str | None, sp
     listings = [listing_at(file) for file in source.listings]
     labelled = _labelled(source.path, list(entries), listings or listings_in(archive), attribute)
     refuse_bomb(source.path, list(entries.values()), "unpack it and remove what is no image")
-    return _raw(source.path, labelled, lambda name: _entry(archive, entries[name]), size, workers, span)
+    return raw_pictures(
+        source.path, labelled, lambda name: open_entry(archive, entries[name]), size, workers, span
+    )
 
 
 def _labelled(where: Path, names: list[str], listings: list[Listing], attribute: str | None) -> Labelled:
@@ -73,16 +75,18 @@ def _file(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
+def open_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
+    """A picture of a .zip, inflated to what it declares; ValueError where that is more than a picture has."""
     if entry.file_size > MOST_FILE_BYTES:
         raise ValueError(f"{entry.file_size / 1e9:.1f} GB, more than a picture has")
     with archive.open(entry) as stream:  # archive.read inflates two gigabytes of an entry that declares less
         return io.BytesIO(stream.read(entry.file_size))
 
 
-def _raw(
+def raw_pictures(
     where: Path, labelled: Labelled, open_file: Opener, size: Size, workers: int, span: Range | None
 ) -> Raw:
+    """Pictures that are opened by name, several at once, in about the order of the names."""
     names = labelled.names
     headers = _headers(where, names, open_file, workers, upright=size is None)
     _check_range(where, headers, open_file, workers, span)

@@ -16,10 +16,13 @@ from vaelab import UsageError, machine
 from vaelab.data.arrays import read_digits, read_npy, read_npz
 from vaelab.data.decode import quiet_pillow
 from vaelab.data.imageset import filled_split, hashed_split, split_sizes
+from vaelab.data.parquet import read_parquet
 from vaelab.data.pictures import read_folder, read_zip
+from vaelab.data.published.readers import KINDS, read_published
 from vaelab.data.ranges import Range
 from vaelab.data.raw import Block, Raw, Size
 from vaelab.data.sources import Source
+from vaelab.data.tar import read_tar
 from vaelab.words import printable
 
 BLOCK = 64  # images per task: large enough that handing over costs nothing, small enough for an even bar
@@ -38,6 +41,12 @@ def read(source: Source, settings: dict[str, Any]) -> Raw:
         return read_npz(source.path, size, settings["image_key"], settings["label_key"], span)
     if source.kind == "npy":
         return read_npy(source.files, size, span)
+    if source.kind == "tar":
+        return read_tar(source, size, machine.cores(), settings["label_key"], span)
+    if source.kind == "parquet":
+        return read_parquet(source, size, machine.cores(), settings["image_key"], settings["label_key"], span)
+    if source.kind in KINDS:
+        return read_published(source, size, machine.cores(), settings.get("subset"))
     read_pictures = read_zip if source.kind == "zip" else read_folder
     return read_pictures(source, size, machine.cores(), settings.get("attribute"), span)
 

@@ -61,3 +61,10 @@ def resized(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     picture = Image.fromarray(image[..., 0] if channels == 1 else image)
     fitted = ImageOps.fit(picture, (width, height), method=Image.Resampling.BICUBIC)
     return np.asarray(fitted).reshape(shape)
+
+
+def fitted_block(images: np.ndarray, shape: tuple[int, int, int]) -> Block:
+    """A block of undamaged images (n, h, w, c) uint8 at the size asked for."""
+    if images.shape[1:] != shape:
+        images = np.stack([resized(image, shape) for image in images])
+    return Block(images, {}, 0)

@@ -15,13 +15,14 @@ from vaelab.data.folders import images_below, is_own
 from vaelab.files import refuse_irregular
 
 ARRAY_SUFFIXES = frozenset((".npz", ".npy"))
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One source of images: an .npz, an .npy and its label file, a .zip, a folder, or the embedded digits."""
+    """One source of images: an .npz, an .npy and its label file, a .zip, a folder, the embedded digits, ..."""
 
-    kind: str  # npz, npy, zip, folder or embedded
+    kind: str  # npz, npy, zip, tar, parquet, folder, embedded, or the name of a published data set
     path: Path
     files: tuple[Path, ...]  # every file of images and labels
     listings: tuple[Path, ...] = ()  # of attributes: a .csv or CelebA's list, and then CelebA's split
@@ -31,9 +32,9 @@ class Source:
 
     def names(self) -> list[str]:
         """Names of the files relative to the source; of a lone file its role, so that it may be renamed."""
-        if self.kind == "folder":
-            return [file.relative_to(self.path).as_posix() for file in self.files]
-        return [self.kind, "label"][: len(self.files)]
+        if self.kind in ("npz", "npy", "zip"):
+            return [self.kind, "label"][: len(self.files)]
+        return [file.relative_to(self.path).as_posix() for file in self.files]
 
     def signature(self) -> str:
         """Hash of place, names, sizes and times of the files: equal means that nothing was touched.
@@ -106,13 +107,15 @@ def source_at(path: Path, label_key: str | None, data_dir: Path) -> Source:
     if path.is_dir():
         return _folder(path, label_key, data_dir)
     suffix = path.suffix.lower()
-    if suffix in (".npz", ".zip"):
+    if path.name.lower().endswith(TAR_SUFFIXES):
+        return Source("tar", path, (path,))
+    if suffix in (".npz", ".zip", ".parquet"):
         return Source(suffix[1:], path, (path,))
     if suffix == ".npy":
         label = path.with_name(f"{label_key}.npy")
         return Source("npy", path, (path, label) if label_key and label.is_file() else (path,))
     raise UsageError(
-        f"{path} is not a folder of images, a .zip, an .npz or an .npy: give one as dataset.path=PATH"
+        f"{path} is not a folder of images, a .zip, .tar, .npz, .npy or .parquet: give one as dataset.path=PATH"
     )
 
 
@@ -123,6 +126,10 @@ def _folder(path: Path, label_key: str | None, data_dir: Path) -> Source:
         raise UsageError(f"cannot read the folder {path}: {error.strerror} ({error.filename})") from None
     if images:
         return Source("folder", path, tuple(path / name for name in images))
+    if tables := sorted(
+        file for file in path.rglob("*.parquet") if not is_hidden(file.relative_to(path).as_posix())
+    ):
+        return Source("parquet", path, tuple(tables))
     packed = sorted(
         file
         for file in path.iterdir()

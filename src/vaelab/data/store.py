@@ -55,7 +55,7 @@ def load(
         raise UsageError(
             f"dataset.attributes={attributes} needs dataset.attribute, the column that becomes the label"
         )
-    settings = _settings(size, image_key, label_key, attribute, span=range)
+    settings = settings_of(size, image_key, label_key, attribute, span=range)
     store = Store(Path(data_dir).expanduser(), name, settings, on_error)
     try:
         source = find(path, store.data_dir, files, label_key)
@@ -84,13 +84,14 @@ def _check(name: str, on_error: str) -> None:
         raise UsageError(f"dataset.on_error={on_error} must be stop or skip")
 
 
-def _settings(
+def settings_of(
     size: int | Sequence[int] | None,
     image_key: str | None,
     label_key: str | None,
     attribute: str | None,
-    span: Sequence[float] | None,
+    span: Sequence[float] | None = None,
 ) -> dict[str, Any]:
+    """What prepared arrays are known by beside their source; UsageError for a size or range that is none."""
     sides = [size, size] if isinstance(size, int) else None if size is None else list(size)
     if sides is not None and (len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides)):
         raise UsageError(
@@ -136,6 +137,11 @@ class Store:
             print(f"{folder} is damaged: its images are prepared again", file=sys.stderr)
         self._prepare(source, signature, folder)
         return self._open(folder, _read_meta(folder))
+
+    def knows(self, source: Source) -> bool:
+        """Whether a source is prepared, and was not touched since."""
+        signature = source.signature()
+        return any(meta["signature"] == signature for _, meta in self._prepared())
 
     def newest(self) -> ImageSet | None:
         """The prepared array that was made or asked for last."""
