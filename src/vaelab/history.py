@@ -19,7 +19,7 @@ COLUMNS = [
     *("mse", "psnr", "lr", "seconds"),
 ]
 COUNTS = ("epoch", "step")  # which every row has
-MOST_ROWS, MOST_COLUMNS = 250_000, 200  # what a reader of any run can bear
+MOST_ROWS, MOST_COLUMNS, MOST_CELLS = 250_000, 200, 8_000_000  # what a reader of any run can bear
 
 
 def to_text(rows: Sequence[Row]) -> str:
@@ -43,10 +43,12 @@ def from_text(text: str, where: str) -> list[Row]:
     lines = csv.reader(io.StringIO(text, newline=""))
     try:
         columns = next(lines, [])
-        found = [_row(columns, cells) for cells in islice(lines, MOST_ROWS)]
-        if next(lines, None) is not None or len(columns) > MOST_COLUMNS:
+        most = min(MOST_ROWS, MOST_CELLS // max(1, len(columns))) if len(columns) <= MOST_COLUMNS else 0
+        found = [_row(columns, cells) for cells in islice(lines, most)]
+        if next(lines, None) is not None:
             raise UsageError(
-                f"{where} is refused: it has more than {MOST_ROWS:,} rows or {MOST_COLUMNS} columns"
+                f"{where} is refused: it has more than {MOST_ROWS:,} rows, {MOST_COLUMNS} columns or"
+                f" {MOST_CELLS:,} cells"
             )
     except (ValueError, csv.Error) as error:
         raise UsageError(f"{where} is damaged: line {lines.line_num}: {error}") from None

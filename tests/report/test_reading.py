@@ -138,6 +138,7 @@ def test_many_damaged_folders_leave_a_report_of_the_others(run: Make, tmp_path: 
             "epoch,step,split\n" + "1,1,train\n" * (history.MOST_ROWS + 1),
             "more than 250,000 rows",
         ),
+        ("metrics.csv", "epoch,step,split" + ",x" * 198 + "\n1,1,train" + ",1" * 198, "rows, 200 columns or"),
         ("metrics.csv", "epoch,step,split\n1,1\n", "is damaged: line 2"),
         ("metrics.csv", "epoch,step,split\n\x00", "is damaged: line 2"),
         ("evaluation/metrics.json", json.dumps({f"m{n}": n for n in range(3000)}), "it has 3,000 numbers"),
