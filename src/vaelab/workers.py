@@ -6,12 +6,10 @@ import pickle
 import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from threading import Thread
-
-import psutil
 
 from vaelab import signals
 from vaelab.asked import Asked
@@ -37,15 +35,6 @@ def stop(workers: Iterable[SpawnProcess]) -> None:
         process.terminate()
     for process in workers:
         process.join()
-
-
-def end_children(reason: str) -> None:
-    """Ends what a launcher has started on this machine and not ended itself."""
-    children = psutil.Process().children(recursive=True)
-    for child in children:
-        with suppress(psutil.NoSuchProcess):
-            child.terminate()
-    psutil.wait_procs(children, timeout=10)
 
 
 def _perform(

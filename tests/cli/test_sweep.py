@@ -227,13 +227,16 @@ def test_a_sweep_waits_at_its_end_for_what_another_process_holds(data_dir: Path,
 
 def test_two_sweeps_at_once_do_each_run_once(data_dir: Path, tmp_path: Path) -> None:
     words = [*FEW, "kl_weight=0,1,5", "hydra.launcher.strategy=serial"]
-    both = [
-        started("sweep", *words, data_dir=data_dir, cwd=tmp_path, stderr=subprocess.PIPE) for _ in range(2)
-    ]
-    for process in both:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
-        assert "failed" not in errors
+    said = [
+        tmp_path / name for name in ("one.txt", "other.txt")
+    ]  # a pipe would be full while nobody reads it
+    both = []
+    for file in said:
+        with file.open("w") as stderr:
+            both.append(started("sweep", *words, data_dir=data_dir, cwd=tmp_path, stderr=stderr.fileno()))
+    for process, file in zip(both, said, strict=True):
+        assert process.wait(timeout=240) == 0, file.read_text()
+        assert "failed" not in file.read_text()
     assert set(by_weight(tmp_path)) == {0, 1, 5}
     for run in runs(tmp_path).values():
         assert run.info["status"] == "done"

@@ -21,7 +21,6 @@ from vaelab.identity import identity, resolved, run_name, with_plain_numbers
 from vaelab.lock import Held, is_held
 from vaelab.signals import at_end
 from vaelab.sweep import POLL, Watch, listing, table
-from vaelab.workers import end_children
 
 Job = tuple[Sequence[str], Asked]  # overrides, and the run that they ask for
 
@@ -121,8 +120,10 @@ def _launch(launcher: Launcher, jobs: Sequence[Job]) -> Failures:
     # Of our own launcher, which needs nothing composed again.
     if perform := getattr(launcher, "perform", None):
         return dict(perform([one for _, one in jobs]))
+    from vaelab.machine import end_children
+
     watch = Watch([one for _, one in left], bar=not isinstance(launcher, BasicLauncher))
-    with at_end(end_children), watch:
+    with at_end(lambda reason: end_children()), watch:  # what the launcher itself has not ended
         return _failures(launcher.launch([overrides for overrides, _ in left], 0), left)
 
 
