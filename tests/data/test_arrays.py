@@ -285,6 +285,14 @@ def test_a_header_that_declares_more_than_there_is_is_refused(
     refused(load_data, tmp_path / "x.npy", "cannot be read")
 
 
+@pytest.mark.parametrize("text", [b"{'descr': ('", b"(" * 9000, b"{'descr': '|u1' 5}"])
+def test_a_header_that_is_no_dict_is_damaged(tmp_path: Path, load_data: Load, text: bytes) -> None:
+    head = b"\x93NUMPY\x01\0" + len(text).to_bytes(2, "little") + text
+    refused(load_data, packed(tmp_path / "x.npz", head, 1 << 20), "cannot be read")
+    (tmp_path / "x.npy").write_bytes(head + bytes(99))
+    refused(load_data, tmp_path / "x.npy", "cannot be read")
+
+
 def test_a_header_of_gigabytes_is_not_read(tmp_path: Path, load_data: Load) -> None:
     head = b"\x93NUMPY\x02\0" + (4_000_000_000).to_bytes(4, "little")
     refused(load_data, packed(tmp_path / "x.npz", head, 1 << 20), "cannot be read")

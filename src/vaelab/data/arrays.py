@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from math import isqrt, prod
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.lib import format as npy
@@ -96,7 +97,10 @@ def _declared_bytes(head: bytes) -> int:
     version = npy.read_magic(stream)
     if version not in read_header:  # 3.0 is for columns with names beyond Latin-1
         raise ValueError("it is a table with named columns, not plain numbers")
-    shape, _, dtype = read_header[version](stream)
+    try:
+        shape, _, dtype = read_header[version](stream)
+    except (SyntaxError, TokenError, RecursionError, MemoryError):  # the header is the text of a Python dict
+        raise ValueError("its header is damaged") from None
     if dtype.hasobject:
         raise ValueError("Python objects")
     return stream.tell() + prod(shape) * dtype.itemsize
