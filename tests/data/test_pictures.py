@@ -237,6 +237,13 @@ def test_dark_16_bit_pictures_need_a_range(tmp_path: Path, load_data: Load, high
     np.testing.assert_array_equal(dark.images[7, ..., 0], (values.astype(int) + 128) // 257)
 
 
+def test_where_all_16_bit_pictures_are_damaged_one_is_named(tmp_path: Path, load_data: Load) -> None:
+    save_grays(tmp_path / "x", noise(1, 64, 64)[0, ..., 0].astype(np.uint16))
+    for file in (tmp_path / "x").iterdir():
+        file.write_bytes(file.read_bytes()[:200])
+    refused(load_data, tmp_path / "x", "damaged image 000.png")
+
+
 def test_floating_point_pictures_need_a_range(tmp_path: Path, load_data: Load) -> None:
     values = np.linspace(0, 1, 120, dtype=np.float32).reshape(12, 10)
     save_grays(tmp_path / "x", values, "tif")
@@ -252,17 +259,22 @@ def test_dark_colours_of_16_bits_are_refused(tmp_path: Path, load_data: Load) ->
     refused(load_data, tmp_path / "x", "000.png", "upper 8", "convert")
     refused(load_data, tmp_path / "x", "convert", range=[0, 4095])
     assert load_data(tmp_path / "x", range=[0, 65535]).images.max() == 15
+    for number in range(COUNT):
+        (tmp_path / "x" / f"{number:03}.png").write_bytes(png_of_16_bit_colours(4095, alpha=65535))
+    refused(load_data, tmp_path / "x", "upper 8", "convert")
 
 
-def png_of_16_bit_colours(value: int) -> bytes:
-    """A PNG of 2×2 pixels, RGB of 16 bits, which Pillow reads but cannot write."""
+def png_of_16_bit_colours(value: int, alpha: int | None = None) -> bytes:
+    """A PNG of 2×2 pixels, RGB or RGBA of 16 bits, which Pillow reads but cannot write."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
 
     size = (2).to_bytes(4, "big") * 2
-    rows = (b"\0" + value.to_bytes(2, "big") * 6) * 2
-    chunks = chunk(b"IHDR", size + bytes((16, 2, 0, 0, 0))) + chunk(b"IDAT", zlib.compress(rows))
+    pixel = value.to_bytes(2, "big") * 3 + (b"" if alpha is None else alpha.to_bytes(2, "big"))
+    rows = (b"\0" + pixel * 2) * 2
+    colours = 2 if alpha is None else 6  # of the PNG specification: truecolour, and with alpha
+    chunks = chunk(b"IHDR", size + bytes((16, colours, 0, 0, 0))) + chunk(b"IDAT", zlib.compress(rows))
     return b"\x89PNG\r\n\x1a\n" + chunks + chunk(b"IEND", b"")
 
 

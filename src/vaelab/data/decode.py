@@ -83,9 +83,9 @@ def decode(stream: BinaryIO, mode: str, span: Range | None) -> tuple[np.ndarray,
 
 
 def extremes(stream: BinaryIO) -> tuple[float, float]:
-    """The smallest and the largest value of a picture as Pillow reads it; raises as `decode` does."""
+    """The smallest and the largest value, but for alpha, as Pillow reads a picture; raises as `decode` does."""
     with _opened(stream) as picture:
-        values = np.asarray(picture)
+        values = np.asarray(picture)[..., :-1] if picture.mode in ("LA", "RGBA") else np.asarray(picture)
         return values.min().item(), values.max().item()
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from vaelab import UsageError
-from vaelab.data.archives import images_in
+from vaelab.data.archives import images_in, unpacked
 from vaelab.data.attributes import by_attribute, listings_in
 from vaelab.data.classes import by_folders
 from vaelab.data.decode import Header, decode, extremes, header, quiet_pillow
@@ -79,8 +79,7 @@ def open_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
     """A picture of a .zip, inflated to what it declares; ValueError where that is more than a picture has."""
     if entry.file_size > MOST_FILE_BYTES:
         raise ValueError(f"{entry.file_size / 1e9:.1f} GB, more than a picture has")
-    with archive.open(entry) as stream:  # archive.read inflates two gigabytes of an entry that declares less
-        return io.BytesIO(stream.read(entry.file_size))
+    return io.BytesIO(unpacked(archive, entry))
 
 
 def raw_pictures(
@@ -147,11 +146,11 @@ def _check_range(
 ) -> None:
     """Raises UsageError where values of more than 8 bits are so dark that their white must be another than thought."""
 
-    def seen(names: list[str]) -> tuple[float, float]:
+    def seen(names: list[str]) -> tuple[float, float] | None:
         looked_at = names[:: max(1, len(names) // LOOKED_AT)]
         with quiet_pillow(), ThreadPoolExecutor(workers) as pool:
             found = [values for values in pool.map(look, looked_at) if values]
-        return min((low for low, _ in found), default=0), max((high for _, high in found), default=0)
+        return (min(low for low, _ in found), max(high for _, high in found)) if found else None
 
     def look(name: str) -> tuple[float, float] | None:
         try:
@@ -164,11 +163,13 @@ def _check_range(
     reduced = [name for name, found in headers.items() if found.reduced]
     if span is not None and not deep and not reduced:
         raise UsageError(f"{where}: dataset.range={span} is for values of more than 8 bits, and these have 8")
-    if span is None and deep:
-        low, high = seen(deep)
-        if low < WORDS.low or not FILL * WORDS.high <= high <= WORDS.high:
-            raise ambiguous(f"{where}, {deep[0]} and others of more than 8 bits", low, high)
-    if reduced and span != WORDS and (span is not None or seen(reduced)[1] < FILL * BYTES.high):
+    values = seen(deep) if span is None else None
+    if values and (values[0] < WORDS.low or not FILL * WORDS.high <= values[1] <= WORDS.high):
+        raise ambiguous(f"{where}, {deep[0]} and others of more than 8 bits", *values)
+    if span == WORDS or not reduced:
+        return
+    values = seen(reduced)
+    if span is not None or (values and values[1] < FILL * BYTES.high):
         raise UsageError(
             f"{where}: of the 16 bits of each colour, as in {reduced[0]}, the upper 8 are read, and they are dark: "
             "convert the pictures to 8 bits, or give dataset.range=[0,65535] if they are meant to be dark"

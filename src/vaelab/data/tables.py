@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaelab import UsageError
+from vaelab.data.archives import unpacked
 from vaelab.data.filenames import is_image
 from vaelab.data.limits import MOST_FILE_BYTES
 from vaelab.files import refuse_irregular
@@ -62,7 +63,7 @@ def listing_in(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> L
     where = f"{archive.filename}/{name}"
     _refuse_large(where, entry.file_size)
     try:
-        return Listing(where, archive.read(entry))
+        return Listing(where, unpacked(archive, entry))
     except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{where} cannot be read: {error}") from None
 
