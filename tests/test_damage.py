@@ -292,7 +292,7 @@ def test_a_history_that_is_damaged_is_healed_by_the_checkpoint(
         ("epoch,step,split,loss\n1,2\n", r"line 2: 2 cells under 4 columns"),
         ("epoch,step,split\n1,,train\n", r"line 2: no step"),
         ("epoch,step,split\n" + "1,2,train\n" * (history.MOST_ROWS + 1), "more than 250,000 rows"),
-        ("epoch,step,split," + "a," * 300 + "\n", "columns"),
+        ("epoch,step,split," + "a," * 300 + "\n1\n", "columns"),
         (b"epoch,step,split\n\xff,1,train\n", "line 2 is not UTF-8"),
     ],
 )
@@ -325,6 +325,24 @@ def test_an_altered_configuration_begins_no_other_run(
     assert [path.name for path in run.folder.parent.iterdir()] == ["default"]
     file.write_text(before)
     assert asked(tmp_path, data_dir).state == "done"
+
+
+def test_an_altered_configuration_of_an_unfinished_run_begins_no_other(
+    torn: Run, data_dir: Path, tmp_path: Path
+) -> None:
+    file = copy(torn, tmp_path).folder / "config.yaml"
+    file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
+    with pytest.raises(UsageError, match=r"config.yaml was changed or damaged"):
+        asked(tmp_path, data_dir, ONE_EPOCH)
+
+
+def test_what_is_for_reports_alone_is_known_as_written(calm: Run, data_dir: Path, tmp_path: Path) -> None:
+    run = copy(calm, tmp_path)
+    run.tell_reports(composed("train", *SMALL, "+chapter=mine"))
+    assert Run.open(run.folder).config.chapter == "mine"
+    flip(run.folder / "config.yaml")
+    with pytest.raises(UsageError, match=r"config.yaml was changed or damaged"):
+        Run.open(run.folder)
 
 
 @pytest.mark.parametrize("damage", [lambda text: "", lambda text: text.replace('"seed": 0', '"seed": 1')])

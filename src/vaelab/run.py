@@ -150,6 +150,7 @@ class Run:
             command=list(command),
             git_sha=provenance.git_sha(),
             versions=provenance.versions(),
+            checksums={"config.yaml": files.digest(self.folder / "config.yaml")},
             **facts,
         )
 
@@ -164,6 +165,7 @@ class Run:
             new = own | told
             self.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(new)))
             self.__dict__.pop("config", None)
+            self.seal()
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
@@ -180,9 +182,8 @@ class Run:
 
     def fail(self, error: Exception) -> None:
         """Marks the run as failed, with the reason; train.log has the traceback."""
-        with suppress(
-            OSError, UsageError, Failure
-        ):  # of a disk that is full, say: the error itself says more
+        # Of a disk that is full, say: the error itself says more.
+        with suppress(OSError, UsageError, Failure):
             self.update(status="failed", reason=str(error) or type(error).__name__)
             self.log("".join(traceback.format_exception(error)), show=False)
 
@@ -217,7 +218,7 @@ class Run:
         self._refuse_gone()
         file = self.folder / "train.log"
         try:
-            with file.open("a", encoding="utf-8") as stream:
+            with file.open("a", encoding="utf-8", errors="backslashreplace") as stream:
                 stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         except OSError as error:
             raise files.cannot_write(file, error) from error
@@ -265,7 +266,7 @@ class Run:
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file of the folder."""
-        self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
+        self.write(name, lambda path: path.write_text(text, "utf-8", "backslashreplace"))
 
     def write(self, name: str, write: Callable[[Path], Any]) -> None:
         """Calls write(temporary path), then gives the file its name: it is there whole or not at all."""
