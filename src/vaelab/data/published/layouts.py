@@ -65,7 +65,7 @@ DSPRITES = ("dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",)
 SHAPES3D = ("3dshapes.h5",)
 
 LAYOUTS = {
-    "mnist": _idx("MNIST", 12, "http://yann.lecun.com/exdb/mnist/", "CC BY-SA 3.0", DIGITS),
+    "mnist": _idx("MNIST", 12, "https://ossci-datasets.s3.amazonaws.com/mnist/", "CC BY-SA 3.0", DIGITS),
     "fashion_mnist": _idx(
         "FashionMNIST", 31, "https://github.com/zalandoresearch/fashion-mnist", "MIT",
         "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot",
