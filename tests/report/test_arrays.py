@@ -148,6 +148,19 @@ def test_the_remedy_names_an_evaluation_that_was_not_asked_for_in_training(run: 
     }
 
 
+def test_a_folder_of_arrays_that_may_not_be_looked_into_is_named(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = record(sweep)
+
+    def refuse(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert found.arrays("atlas", "slice") == {}
+    assert len(found.problems) == 1
+
+
 def test_the_size_of_a_code_is_not_looked_for_in_a_pipe(sweep: Path) -> None:
     for name in ("latent_space", "kl_per_dimension"):
         pipe(sweep / "vae" / "one" / "arrays" / f"{name}.npz")

@@ -217,9 +217,9 @@ class Record:
     def arrays(self, name: str, *keys: str) -> dict[str, Array]:
         """The named arrays of arrays/<name>.npz; empty where it lacks one, and a problem where it is damaged."""
         file = self.folder / "arrays" / f"{name}.npz"
-        if not file.exists():
-            return {}
         try:
+            if not file.exists():
+                return {}
             arrays.refuse(file)
             self._refuse_changed(f"arrays/{name}.npz")
             return arrays.read(file, name.partition("/")[0], *keys)
