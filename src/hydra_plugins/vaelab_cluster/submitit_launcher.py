@@ -1,13 +1,16 @@
 """hydra/launcher=submitit_local and submitit_slurm: each job of a sweep is a process, here or in SLURM's queue."""
 
 import os
+import signal
 import subprocess
 import time
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from hydra.core.utils import JobReturn
 
 from hydra_plugins.vaelab_cluster._job import Job, JobLauncher, required
@@ -35,7 +38,7 @@ class SubmititLauncher(JobLauncher):
         running: dict[Handle, Job] = {}
         results: dict[int, JobReturn] = {}
         try:
-            with at_end(lambda reason: cancel(running)):
+            with at_end(lambda reason: self.cancel(running)):
                 while waiting or running:
                     running |= self.submit(waiting, running.values())
                     for handle in self.ended(running):
@@ -43,7 +46,7 @@ class SubmititLauncher(JobLauncher):
                         results[job.number] = collect(job, handle)
                     time.sleep(LOOK)
         except BaseException:
-            cancel(running)
+            self.cancel(running)
             raise
         return [results[number] for number in sorted(results)]
 
@@ -54,6 +57,11 @@ class SubmititLauncher(JobLauncher):
     @abstractmethod
     def ended(self, running: "Mapping[Handle, Job]") -> "list[Handle]":
         """Those that run no more."""
+
+    def cancel(self, running: "Iterable[Handle]") -> None:
+        """Ends the jobs."""
+        for handle in running:
+            handle.cancel(check=False)
 
     @property
     def folder(self) -> Path:
@@ -82,6 +90,15 @@ class LocalLauncher(SubmititLauncher):
             executor.update_parameters(timeout_min=self.options["timeout_min"])
             begun[executor.submit(job.run)] = job
         return begun
+
+    def cancel(self, running: "Iterable[Handle]") -> None:
+        """Ends the jobs without submitit's own process in between, which would print a traceback here."""
+        for between in psutil.Process().children():
+            with suppress(psutil.NoSuchProcess):
+                jobs = between.children(recursive=True)
+                between.kill()
+                for job in jobs:
+                    job.send_signal(signal.SIGINT)
 
     def ended(self, running: "Mapping[Handle, Job]") -> "list[Handle]":
         """Those whose process is gone."""
@@ -135,12 +152,6 @@ class SlurmLauncher(SubmititLauncher):
             missed = self.missed.get(handle.job_id, 0) + 1
             self.missed[handle.job_id] = 0 if handle.job_id in queued else missed
         return [handle for handle in running if handle in done or self.missed[handle.job_id] >= LATE]
-
-
-def cancel(running: "Iterable[Handle]") -> None:
-    """Ends the jobs."""
-    for handle in running:
-        handle.cancel(check=False)
 
 
 def collect(job: Job, handle: "Handle") -> JobReturn:
