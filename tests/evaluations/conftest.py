@@ -31,6 +31,8 @@ def network(kind: str, shape: tuple[int, int, int]) -> nn.Module:
         return models.fc_vae(shape, latent_dim=6, hidden=[32])
     if kind == "plane":
         return models.fc_vae(shape, latent_dim=2, hidden=[32])
+    if kind == "line":
+        return models.fc_vae(shape, latent_dim=1, hidden=[32])
     if kind == "spatial":
         return models.spatial_vae(shape, code_channels=2, channels=4)
     return models.conv_ae(shape, latent_dim=5, channels=4)
