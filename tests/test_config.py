@@ -74,6 +74,24 @@ def test_optimizers_are_built() -> None:
         assert optimizer.param_groups[0]["lr"] == 0.5
 
 
+def test_without_a_compiler_a_run_is_not_compiled_and_says_so() -> None:
+    import torch._inductor.config
+
+    cfg = composed("trainer.compile=true", "trainer.device=cpu")
+    with torch._inductor.config.patch({"cpp.cxx": (None, "/nonexistent")}):
+        chosen = build.hardware(cfg)
+    assert not chosen.compile
+    assert "no working C++ compiler" in chosen.reasons["compile"]
+
+
+def test_a_kl_weight_that_weights_nothing_is_refused() -> None:
+    autoencoder, vae = composed("model=conv_ae"), composed()
+    with pytest.raises(UsageError, match="kl_weight=3 weights nothing"):
+        config.refuse_unused_kl_weight([autoencoder], ["epochs=1", "kl_weight=3"])
+    config.refuse_unused_kl_weight([autoencoder, vae], ["kl_weight=3"])
+    config.refuse_unused_kl_weight([autoencoder], ["loss.kl_weight=3"])
+
+
 def test_the_way_of_the_kl_weight() -> None:
     """One default, one interpolation, one field: nothing copies the value."""
     files = [file for file in config.CONF.rglob("*.yaml") if file.parent.name != "experiment"]

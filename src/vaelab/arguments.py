@@ -22,6 +22,8 @@ PATHS = (
 TEXTS = ("chapter",)
 ONE_FOR_ALL = ("list", "rerun")  # keys that a sweep has one value of
 MOST_RUNS = 10_000
+LONGEST_NAME = 200  # of a key or a choice, which may be looked for as a file
+KEY = r"[+~]*[a-z_]\w*([./@:-]\w+)*"
 QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 
 SHORT = {"h": "help", "c": "cfg", "r": "run", "m": "multirun", "p": "package", "sc": "shell-completion"}
@@ -182,14 +184,14 @@ def _refuse_pieces(words: Sequence[str], place: int, command: str) -> None:
         pieces = [word, *takewhile(lambda other: "=" not in other, words[place + 1 :])]
         raise UsageError(f"a list is written without spaces: {shown(''.join(pieces))}")
     if following.startswith("=") or (word.endswith("=") and following and "=" not in following):
-        pieces = words[place : place + (3 if following == "=" else 2)]
+        pieces = list(words[place : place + (3 if following == "=" else 2)])
         raise UsageError(f"there is no space around =: {shown(''.join(pieces))}")
     plain = _typed(word)
     if plain != word and key.lstrip("+") not in TEXTS and _parsed(OverridesParser.create(), word) is None:
         raise UsageError(f"{shown(word)} has typographic signs: type {shown(plain)}")
     if not equals and not word.startswith("~"):
         raise UsageError(_no_override(word, command))
-    if not re.fullmatch(r"[+~]*[a-z_]\w*([./@:-]\w+)*", key, re.ASCII | re.IGNORECASE):
+    if len(key) > LONGEST_NAME or not re.fullmatch(KEY, key, re.ASCII | re.IGNORECASE):
         raise UsageError(
             f"there is no key {shown(key)}{nearest(key, known_keys(command))}; --help lists the keys"
         )
@@ -207,7 +209,7 @@ def _no_override(word: str, command: str) -> str:
     if word in known_keys(command):
         return f"{word} has no value: give {word}=..."
     if command == "data":
-        return f"{shown(word)} is neither prepare nor show{nearest(word, ('prepare', 'show'))}"
+        return f"{shown(word)} is not prepare, show or list{nearest(word, ('prepare', 'show', 'list'))}"
     if command == "evaluate" and os.path.isdir(word):
         return f"{shown(word)} is not key=value: give run={shown(word)}"
     group = next((group for group in groups() if word in choices(group)), None)
@@ -258,7 +260,7 @@ def _refuse_no_choice(key: str, value: object, word: str) -> None:
         return
     if isinstance(value, list) and key not in ("evaluation", "experiment"):
         raise UsageError(f"{key} has not one choice: give {key}=NAME")
-    if not isinstance(value, str | list):
+    if not isinstance(value, str | list) or len(value) > LONGEST_NAME:
         raise UsageError(f"{shown(word)} names no {key}; choices: {', '.join(choices(key))}")
 
 
@@ -275,6 +277,6 @@ def _count(override: Override) -> int:
     if isinstance(value, ChoiceSweep):
         return len(value.list)
     if isinstance(value, RangeSweep):
-        step, length = value.step, value.stop - value.start
+        step, length = value.step, (value.stop or 0) - (value.start or 0)
         return max(0, math.ceil(length / step)) if step else 0
     return 1

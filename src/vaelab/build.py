@@ -94,6 +94,15 @@ def rehearse(cfg: DictConfig) -> None:
         network = model(cfg, (1, 32, 32), classes=2)
     loss(cfg, network)
     evaluations(cfg, network)
+    _refuse_optimizer(cfg)
+
+
+def _refuse_optimizer(cfg: DictConfig) -> None:
+    try:
+        _build(cfg.optimizer, "optimizer", params=[])
+    except UsageError as error:  # torch looks at the settings first
+        if "empty parameter list" not in str(error):
+            raise
 
 
 def dataset(cfg: DictConfig) -> ImageSet:
@@ -133,6 +142,13 @@ def evaluations(cfg: DictConfig, network: Network, images: ImageSet | None = Non
     built = {name: _build(node, f"evaluation.{name}") for name, node in (cfg.get("evaluation") or {}).items()}
     for name, evaluation in built.items():
         _refuse_misfit(f"evaluation={name}", evaluation, network)
+    if images is not None and not images.sizes()["test"]:
+        for name, evaluation in built.items():
+            if getattr(evaluation, "needs", None) in ("encoder", "posterior"):
+                raise UsageError(
+                    f"evaluation={name} needs test images, and none of the {len(images.images)} images of "
+                    f"{images.name} is in the test split: use more images, or evaluation=[]"
+                )
     naming = [evaluation for evaluation in built.values() if hasattr(evaluation, "refuse_missing")]
     if naming and images is not None:
         code = _code_size(network, images.image_shape)
@@ -186,7 +202,11 @@ def loaders(cfg: DictConfig, images: ImageSet, device: torch.device) -> tuple[Lo
 def evaluation_loader(images: ImageSet, split: str, batch_size: int, device: torch.device) -> Loader:
     """A whole split in index order, in batches of a size that does not depend on small training batches."""
     size = max(batch_size, EVALUATION_BATCH)
-    return Loader(images, split, batch_size=size, device=device, shuffle=False, drop_last=False)
+    # In memory the images are there as a file already, which is read in order: a copy would only double them.
+    resident = False if device.type == "cpu" else None
+    return Loader(
+        images, split, batch_size=size, device=device, shuffle=False, drop_last=False, resident=resident
+    )
 
 
 @dataclass(frozen=True)
@@ -221,7 +241,20 @@ def hardware(cfg: DictConfig) -> Hardware:
             False,
             "eager: compiling has not been measured to pay for these networks",
         )
+    elif compiled and kind == "cpu" and not _has_compiler():
+        compiled, reasons["compile"] = False, "asked for, but there is no working C++ compiler such as g++"
     return Hardware(kind, precision, bool(compiled), reasons)
+
+
+def _has_compiler() -> bool:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return False
+    return True
 
 
 def _precision(kind: str) -> tuple[str, str]:

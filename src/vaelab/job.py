@@ -93,6 +93,8 @@ def begin(job: Job, asked: Asked) -> None:
 def train(job: Job, run: Run) -> None:
     """Trains, or continues, and saves the weights; raises NotFinite and OutOfTime."""
     cfg, engine = job.cfg, job.engine
+    if cfg.trainer.compile is True and not job.hardware.compile:
+        run.log(f"not compiled: {job.hardware.reasons['compile']}")
     reset_peak_memory(job)
     model, optimizers = build.setup(
         engine, job.network, build.optimizers(cfg, job.network.players()), job.hardware.compile

@@ -27,15 +27,12 @@ def make_forgiving() -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if stream is getattr(sys, f"__{name}__"):
-            setattr(sys, name, _forgiving(number, stream))
+            encoding = stream.encoding if stream else "utf-8"
+            setattr(sys, name, forgiving(number, encoding, line_buffering=number == 2 or os.isatty(number)))
 
 
-def _forgiving(number: int, stream: io.TextIOWrapper | None) -> io.TextIOWrapper:
+def forgiving(number: int, encoding: str, line_buffering: bool) -> io.TextIOWrapper:
+    """A stream on a descriptor that drops what cannot be written and escapes what the encoding lacks."""
     raw = _Forgiving(number, "wb", closefd=False)
-    encoding = stream.encoding if stream else "utf-8"
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        encoding,
-        errors="backslashreplace",
-        line_buffering=number == 2 or raw.isatty(),
-    )
+    buffer = io.BufferedWriter(raw)
+    return io.TextIOWrapper(buffer, encoding, errors="backslashreplace", line_buffering=line_buffering)

@@ -14,7 +14,7 @@ from vaelab.arguments import Arguments
 from vaelab.names import groups
 
 # What Hydra would do beside composing: call what is named here, set the environment, write folders and logs.
-FIXED = {
+FIXED: dict[str, Any] = {
     "callbacks": {},
     "mode": None,
     "hydra_logging.root": None,

@@ -32,7 +32,7 @@ def refused(done: CompletedProcess[str], *words: str) -> None:
         ("dataset=anim", ["dataset=anim", "did you mean anime"]),
         ("model=conv_vea", ["did you mean conv_vae"]),
         ("dataset_model=anime_acgan", ["dataset_model follows from dataset and model"]),
-        ("evaluation.atlas=null", ["evaluation.atlas=None names nothing to build"]),
+        ("evaluation.atlas=null", ["evaluation.atlas=null names nothing to build"]),
         ("kl_weight=abc", ["kl_weight=abc", "number"]),
         ("kl_weight=-1", ["kl_weight=-1", "at least 0"]),
         ("epochs=0", ["epochs=0", "at least 1"]),
