@@ -202,3 +202,14 @@ def test_a_file_in_the_way_of_the_output_folder_is_refused(tmp_path: Path) -> No
     (tmp_path / "outputs").write_text("a file")
     with pytest.raises(UsageError, match="is a file, not a folder"):
         refuse_unwritable(tmp_path / "outputs" / "digits" / "conv_vae")
+
+
+def test_paths_that_are_not_utf_8_are_stored(tmp_path: Path) -> None:
+    path = "caf\udce9"
+    config = OmegaConf.create({"dataset": {"path": path}})
+    Run(tmp_path).start(config, ["vae-train", f"dataset.path={path}"], {"dataset": {"source": path}})
+    run = Run.open(tmp_path)
+    assert run.has_config(config)
+    assert (run.info["command"][1], run.info["dataset"]) == (f"dataset.path={path}", {"source": path})
+    run.log(f"read {path}", show=False)
+    assert "read caf\\udce9" in (tmp_path / "train.log").read_text(encoding="utf-8")

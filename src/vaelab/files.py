@@ -25,6 +25,7 @@ MOST_DEPTH = 40  # levels of a tree of keys; configurations have five
 # YAML without aliases, whose lines begin far left.
 FLAT = re.compile(r"(?: {0,16}(?:- )?[^\s&*?-][^&*\n]*\n)*")
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+STRAY_BYTE = re.compile(r"\\u[dD][89a-fA-F]")  # of a path that is not UTF-8, which libyaml refuses to read
 
 
 @contextmanager
@@ -137,20 +138,21 @@ def read_json(path: Path, most: int = MOST_TEXT) -> dict[str, Any]:
 def read_yaml(path: Path, most: int = 1 << 20) -> dict[str, Any]:
     """The keys of a YAML file, whose interpolations stay text; UsageError as read_json, and for aliases."""
     text = read_text(path, most)
+    loader = yaml.SafeLoader if STRAY_BYTE.search(text) else LOADER
     try:
         if not FLAT.fullmatch(text) or text.count("[") + text.count("{") > MOST_DEPTH:
-            _refuse_bomb(path, text)
+            _refuse_bomb(path, text, loader)
         # Plain YAML is ten times as fast as OmegaConf, and resolves nothing that a stranger wrote.
-        values = yaml.load(text, Loader=LOADER)
+        values = yaml.load(text, Loader=loader)
     except (yaml.YAMLError, ValueError):
         raise UsageError(f"{path} is damaged: it is not YAML") from None
     return _tree(path, values)
 
 
-def _refuse_bomb(path: Path, text: str) -> None:
+def _refuse_bomb(path: Path, text: str, loader: Any) -> None:
     # Event by event, for the loader follows brackets until the stack is full, and aliases for ever.
     depth = 0
-    for event in yaml.parse(text, Loader=LOADER):
+    for event in yaml.parse(text, Loader=loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MOST_DEPTH or isinstance(event, yaml.AliasEvent):
             raise UsageError(
