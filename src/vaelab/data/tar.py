@@ -6,7 +6,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -80,7 +80,8 @@ def read_tar(source: Source, size: Size, workers: int, label_key: str | None, sp
 
 def _open(where: Path) -> IO[bytes]:
     refuse_irregular(where)
-    return where.open("rb") if where.suffix.lower() == ".tar" else gzip.open(where)
+    packed = where.suffix.lower() != ".tar"
+    return cast(IO[bytes], gzip.open(where) if packed else where.open("rb"))
 
 
 def _index(where: Path) -> tuple[dict[str, Place], dict[tuple[str, str], bytes]]:
@@ -101,7 +102,7 @@ def _index(where: Path) -> tuple[dict[str, Place], dict[tuple[str, str], bytes]]
             if is_image(str(name)):
                 places.setdefault(str(name), Place(member.offset_data, member.size))
             elif name.suffix in LABELS and member.size <= MOST_LABEL_BYTES:
-                texts[name.suffix, _key(name)] = archive.extractfile(member).read()  # type: ignore[union-attr]
+                texts[name.suffix, _key(name)] = archive.extractfile(member).read()
         stream.seek(archive.offset)
         if stream.read(tarfile.BLOCKSIZE) != bytes(
             tarfile.BLOCKSIZE
