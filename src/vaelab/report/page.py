@@ -77,8 +77,8 @@ def _render(
         scale=scale,
         data=finite({part["id"]: part["data"] for part in parts}),
         plotly=Markup(_inside_script(script)),
-        script=Markup(_inside_script((HERE / "page.js").read_text())),
-        style=Markup((HERE / "page.css").read_text()),
+        script=Markup(_inside_script((HERE / "page.js").read_text(encoding="utf-8"))),
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
     )
 
 
