@@ -126,8 +126,11 @@ def test_missing_pictures_are_named_or_skipped(tmp_path: Path, load_data: Load) 
     )
 
 
-def test_bombs_are_refused_by_what_they_declare(tmp_path: Path, load_data: Load) -> None:
-    zeros = pa.array([bytes(1 << 26)] * 20, pa.binary())
+def test_bombs_are_refused_by_what_they_declare(
+    tmp_path: Path, load_data: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaelab.data.limits.BOMB_BYTES", 1 << 20)
+    zeros = pa.array([bytes(1 << 20)] * 8, pa.binary())
     pq.write_table(
         pa.table({"image": zeros}), tmp_path / "x.parquet", compression="zstd", use_dictionary=False
     )

@@ -151,7 +151,11 @@ def test_damaged_pictures_are_named_or_skipped(tmp_path: Path, load_data: Load) 
     np.testing.assert_array_equal(loaded.images, np.delete(IMAGES, 7, axis=0))
 
 
-def test_bombs_are_refused_by_what_they_declare(tmp_path: Path, load_data: Load) -> None:
+def test_bombs_are_refused_by_what_they_declare(
+    tmp_path: Path, load_data: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaelab.data.limits.BOMB_BYTES", 1 << 20)
+
     class Zeros(io.RawIOBase):
         def read(self, size: int = -1) -> bytes:
             return bytes(size)
@@ -159,7 +163,7 @@ def test_bombs_are_refused_by_what_they_declare(tmp_path: Path, load_data: Load)
     path = tmp_path / "x.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         member = tarfile.TarInfo("000.png")
-        member.size = 3 << 29
+        member.size = 1 << 23
         archive.addfile(member, Zeros())
     refused(load_data, path, "unpack")
     longest = tmp_path / "long.tar.gz"
