@@ -189,7 +189,7 @@ def test_what_does_not_fit_its_group_is_refused(override: str, message: str) -> 
         (["model=conv_ae", "evaluation=[prior_samples]"], "evaluation=prior_samples needs a posterior"),
         (["model=conv_vae", "loss=adversarial"], "loss=adversarial needs a generator"),
         (["model=dcgan", "loss=elbo"], "loss=elbo needs a posterior"),
-        (["model=dcgan", "evaluation=[vae]"], "needs an encoder, which this model (GAN) has not"),
+        (["model=dcgan", "evaluation=[vae]"], "needs an encoder, which this model has not"),
         (["model=dcgan", "evaluation=[class_pairs]"], "evaluation=class_pairs needs classes to ask for"),
         (["model=dcgan", "model.ema=1.0"], "ema=1.0 is not between 0 and 1"),
         (["model=dcgan", "loss.label_flips=0.5"], "label_flips=0.5 is not from 0 to below 0.5"),

@@ -169,10 +169,7 @@ def _code_size(network: Any, image_shape: tuple[int, int, int]) -> int:
 def _refuse_misfit(what: str, built: Any, network: Network) -> None:
     needs = getattr(built, "needs", None)
     if needs is not None and needs not in network.offers:
-        model = type(network).__name__
-        raise UsageError(
-            f"{what} needs {NEEDED[needs]}, which this model ({model}) has not: {_fitting(network)}"
-        )
+        raise UsageError(f"{what} needs {NEEDED[needs]}, which this model has not: {_fitting(network)}")
 
 
 def _fitting(network: Network) -> str:
