@@ -213,3 +213,9 @@ def test_paths_that_are_not_utf_8_are_stored(tmp_path: Path) -> None:
     assert (run.info["command"][1], run.info["dataset"]) == (f"dataset.path={path}", {"source": path})
     run.log(f"read {path}", show=False)
     assert "read caf\\udce9" in (tmp_path / "train.log").read_text(encoding="utf-8")
+
+
+def test_a_configuration_that_is_gone_begins_no_other_run(tmp_path: Path) -> None:
+    (started(tmp_path / "default").folder / "config.yaml").unlink()
+    with pytest.raises(UsageError, match=r"config.yaml is gone: put it back as it was, or rename the folder"):
+        find(tmp_path, "default", config(), rerun=False)

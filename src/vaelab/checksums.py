@@ -37,7 +37,12 @@ def refuse_broken_seal(folder: Path, info: Mapping[str, Any]) -> None:
 def refuse_changed(folder: Path, info: Mapping[str, Any], name: str) -> None:
     """Raises UsageError where a file is not the one that run.json has the checksum of; silent where it has none."""
     file = folder / name
-    if name in recorded(info) and file.is_file() and files.digest(file) != recorded(info)[name]:
+    if name not in recorded(info):
+        return
+    if not file.is_file():
+        if name == "config.yaml":  # all else is made again
+            raise UsageError(f"{file} is gone: {remedy(folder, name)}")
+    elif files.digest(file) != recorded(info)[name]:
         raise UsageError(f"{file} was changed or damaged after it was written: {remedy(folder, name)}")
 
 

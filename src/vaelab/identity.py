@@ -103,6 +103,7 @@ def _spellings(parent: Path, name: str) -> dict[str, list[str]]:
 
 def has_config(run: Run, asked: Mapping[str, Any]) -> bool:
     """Whether the folder's stored configuration is this one."""
+    run.refuse_changed("config.yaml")
     return (run.folder / "config.yaml").is_file() and is_same(run.stored, asked)
 
 
