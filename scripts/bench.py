@@ -30,10 +30,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from tqdm import tqdm
 
-from vaelab import build, config, job, metrics, together
+from vaelab import build, config, metrics
 from vaelab.evaluations import measure
-from vaelab.run import Run
-from vaelab.train import Plan, seed_all, train_epoch
+from vaelab.runs import perform as job
+from vaelab.runs.folder import Run
+from vaelab.sweep import together
+from vaelab.training.loop import Plan, seed_all, train_epoch
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = Path(os.environ.get("VAELAB_SHARED_DATA", ROOT.parent / "shared" / "data"))

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from vaelab import UsageError, compose, streams
-from vaelab.arguments import quote, read
+from vaelab import UsageError
+from vaelab.commands import compose, streams
+from vaelab.commands.arguments import quote, read
 
 
 def refused(command: str, *words: str) -> str:

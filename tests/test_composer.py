@@ -18,10 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.vaelab_ensemble._composer import Composer
 from hydra_plugins.vaelab_ensemble.sweeper import jobs_of
-from vaelab.compose import without_hydra
-from vaelab.identity import find
+from vaelab.commands.compose import without_hydra
 from vaelab.names import CONF
-from vaelab.run import Run
+from vaelab.runs.folder import Run
+from vaelab.runs.identity import find
 
 ONE = ["kl_weight=1"]  # where the default list of KL weights would only take time
 

@@ -150,8 +150,8 @@ def test_what_does_not_fit_the_schema_is_refused(override: str, message: str) ->
         ("loss.likelihood=bernouli", "(did you mean bernoulli?)"),
         ("model._target_=os.system", "model._target_=os.system is refused"),
         ("model._target_=vaelab.models.gan_of_the_future", "is refused"),
-        ("model._target_=vaelab.run.os.getenv", "is refused"),
-        ("loss._target_=vaelab.train.torch.load", "is refused"),
+        ("model._target_=vaelab.runs.folder.os.getenv", "is refused"),
+        ("loss._target_=vaelab.training.loop.torch.load", "is refused"),
         (
             "loss.sigma={_target_:pathlib.Path.cwd}",
             "loss.sigma={'_target_': 'pathlib.Path.cwd'} is not a number",
@@ -204,7 +204,7 @@ def test_combinations_without_sense_are_refused_in_words(overrides: list[str], m
     assert message in str(refused.value)
 
 
-@pytest.mark.parametrize("target", ["pathlib.Path.cwd", "vaelab.run.os.getcwd", "vaelab.train.torch.load"])
+@pytest.mark.parametrize("target", ["pathlib.Path.cwd", "vaelab.runs.folder.os.getcwd", "torch.load"])
 def test_a_hostile_run_folder_builds_nothing(target: str) -> None:
     cfg = composed("model=fc_vae")
     cfg.loss.sigma = {"_target_": target}

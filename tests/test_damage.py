@@ -16,10 +16,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 from safetensors.torch import save_file
 
-from vaelab import Failure, UsageError, checkpoint, cli, config, files, history, open_run
-from vaelab import job as jobs
-from vaelab.asked import Asked, ask
-from vaelab.run import LAST, PREVIOUS, Run
+from vaelab import Failure, UsageError, cli, config, files, open_run
+from vaelab.runs import checkpoint, history
+from vaelab.runs import perform as jobs
+from vaelab.runs.folder import LAST, PREVIOUS, Run
+from vaelab.runs.request import Request, ask
 
 SMALL = [
     *("model=fc_vae", "latent_dim=4", "model.hidden=[16]", "dataset.size=8", "epochs=3", "batch_size=512"),
@@ -43,7 +44,7 @@ def composed(name: str, *overrides: str) -> DictConfig:
         return compose(name, list(overrides))
 
 
-def asked(folder: Path, data_dir: Path, *overrides: str) -> Asked:
+def asked(folder: Path, data_dir: Path, *overrides: str) -> Request:
     """What vae-train does with these overrides, but for composing them."""
     cfg = composed("train", *SMALL, *overrides, f"data_dir={data_dir}", f"output_dir={folder}")
     return ask(cfg, {"dataset": "digits", "model": "fc_vae"}, overrides, ["vae-train"])

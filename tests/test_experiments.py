@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab import UsageError, build, config, open_run
-from vaelab import job as jobs
-from vaelab.asked import ask
+from vaelab.runs import perform as jobs
+from vaelab.runs.request import ask
 
 EXPERIMENTS = sorted(p.stem for p in (config.CONF / "experiment").glob("*.yaml"))
 IMAGES = 60

@@ -20,7 +20,8 @@ import vaelab
 for module in pkgutil.walk_packages(vaelab.__path__, "vaelab."):
     importlib.import_module(module.name)
 from hydra import compose, initialize_config_dir
-from vaelab import asked, config, job
+from vaelab import config
+from vaelab.runs import request as asked, perform as job
 with initialize_config_dir(str(config.CONF), version_base="1.3"):
     overrides = ["model=fc_vae", "dataset.size=8", "epochs=1", "batch_size=512", "evaluation=[test_metrics]"]
     cfg = compose("train", [*overrides, "data_dir=data", "output_dir=outputs"])

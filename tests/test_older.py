@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from vaelab import UsageError, config, open_run
-from vaelab.identity import find, identity, run_name
 from vaelab.report.records import collect
+from vaelab.runs.identity import find, identity, run_name
 
 FOLDERS = Path(__file__).parent / "older" / "outputs"
 SMALL = ["model=fc_vae", "model.hidden=[4]", "latent_dim=2"]

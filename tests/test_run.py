@@ -9,9 +9,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab import UsageError
-from vaelab.identity import LONGEST_NAME, find, has_config, refuse_change, run_name
-from vaelab.lock import refuse_unwritable
-from vaelab.run import Run
+from vaelab.runs.folder import Run
+from vaelab.runs.identity import LONGEST_NAME, find, has_config, refuse_change, run_name
+from vaelab.runs.lock import refuse_unwritable
 
 
 def config(**changes: object) -> DictConfig:
@@ -152,7 +152,7 @@ def test_checkpoint_round_trip(tmp_path: Path) -> None:
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
-    code = "import sys; from vaelab.run import Run\nwith Run(sys.argv[1]).locked(): pass"
+    code = "import sys; from vaelab.runs.folder import Run\nwith Run(sys.argv[1]).locked(): pass"
     with Run(tmp_path).locked():
         second = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
     assert "is in use by another process" in second.stderr

@@ -5,20 +5,21 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from vaelab import config, launch
-from vaelab.asked import Asked, ask
-from vaelab.identity import run_name
-from vaelab.run import Run
-from vaelab.sweep import listing, table
+from vaelab import config
+from vaelab.runs.folder import Run
+from vaelab.runs.identity import run_name
+from vaelab.runs.request import Request, ask
+from vaelab.sweep import strategies as launch
+from vaelab.sweep.progress import listing, table
 
 
-def asked(folder: Path, *overrides: str) -> Asked:
+def asked(folder: Path, *overrides: str) -> Request:
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         cfg = compose("train", [*overrides, f"output_dir={folder}"])
     return ask(cfg, {"dataset": "digits", "model": "conv_vae"}, overrides, ["vae-sweep"])
 
 
-def finished(one: Asked, **metrics: float) -> Asked:
+def finished(one: Request, **metrics: float) -> Request:
     with one.run.locked():
         one.run.start(one.cfg, one.command, {"dataset": {}})
         one.run.write_json("evaluation/metrics.json", metrics)

@@ -9,11 +9,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 
-from vaelab import UsageError, build, config, together
-from vaelab import job as jobs
-from vaelab.asked import Asked
+from vaelab import UsageError, build, config
 from vaelab.models import Ensemble
-from vaelab.run import Run
+from vaelab.runs import perform as jobs
+from vaelab.runs.folder import Run
+from vaelab.runs.request import Request
+from vaelab.sweep import together
 
 SMALL = {
     "fc_vae": ["model.hidden=[64]"],
@@ -38,9 +39,11 @@ def composed(prepared: Path, *overrides: str) -> DictConfig:
         return cfg
 
 
-def asked(folder: Path, prepared: Path, lists: Sequence[Sequence[str]], *shared: str) -> list[Asked]:
+def asked(folder: Path, prepared: Path, lists: Sequence[Sequence[str]], *shared: str) -> list[Request]:
     """One run for each list of overrides."""
-    return [Asked(composed(prepared, *shared, *own), Run(folder / ",".join(own)), ("test",)) for own in lists]
+    return [
+        Request(composed(prepared, *shared, *own), Run(folder / ",".join(own)), ("test",)) for own in lists
+    ]
 
 
 def differences(a: Run, b: Run) -> dict[str, float]:
@@ -126,7 +129,7 @@ def test_a_members_checkpoint_continues_alone(tmp_path: Path, prepared: Path) ->
         assert all(d <= 1e-5 for d in differences(a.run, b.run).values()), differences(a.run, b.run)
 
 
-def finish(one: Asked) -> None:
+def finish(one: Request) -> None:
     """The run's own command without a limit of time, which is part of a configuration."""
     job = jobs.prepare(one.cfg)
     with one.run.locked():
@@ -183,7 +186,7 @@ def snapshots(
     ]
 
 
-def restore(one: Asked, kept: tuple[bytes, str]) -> None:
+def restore(one: Request, kept: tuple[bytes, str]) -> None:
     job = jobs.prepare(one.cfg)
     with one.run.locked():
         one.run.start(job.cfg, one.command, jobs.facts(job))

@@ -10,11 +10,11 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from vaelab import build, config, losses
-from vaelab import job as jobs
 from vaelab.data import ImageSet, Loader
 from vaelab.evaluations import measure
-from vaelab.run import Run
-from vaelab.train import Member, NotFinite, Plan, fit, seed_all, validate
+from vaelab.runs import perform as jobs
+from vaelab.runs.folder import Run
+from vaelab.training.loop import Member, NotFinite, Plan, fit, seed_all, validate
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vaelab.opened import OpenedRun
+    from vaelab.runs.open_run import OpenedRun
 
 __version__ = "0.1.0"
 
@@ -34,6 +34,6 @@ def open_run(
     >>> round(run.metrics["psnr"]) > 0
     True
     """
-    from vaelab.opened import OpenedRun
+    from vaelab.runs.open_run import OpenedRun
 
     return OpenedRun(folder, data_dir, path)

@@ -1,6 +1,6 @@
 """The console commands: check, build, run; every error becomes one line and an exit status."""
 
-from vaelab import signals  # first, for it answers signals while the other libraries load
+from vaelab.commands import signals  # first, for it answers signals while the other libraries load
 
 # isort: split
 import os
@@ -19,13 +19,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab import Failure, UsageError, compose, config, mistakes, streams
-from vaelab.asked import ask
-from vaelab.lock import refuse_unwritable
+from vaelab import Failure, UsageError, config, mistakes
+from vaelab.commands import compose, streams
 from vaelab.names import CONF
-from vaelab.run import Run
+from vaelab.runs.folder import Run
+from vaelab.runs.lock import refuse_unwritable
+from vaelab.runs.request import ask
+from vaelab.sweep.processes import portable
 from vaelab.words import printable
-from vaelab.workers import portable
 
 if TYPE_CHECKING:
     from vaelab.data import ImageSet
@@ -69,7 +70,7 @@ def _train(cfg: DictConfig) -> None:
         asked.run.tell_reports(asked.cfg)
         print("this run is already done; rerun=true trains it again")
         return print_summary(asked.run)
-    from vaelab import job as jobs
+    from vaelab.runs import perform as jobs
 
     jobs.perform(asked)
     if asked.run.is_done():
@@ -81,7 +82,7 @@ def _sweep(argv: Sequence[str], cfg: DictConfig) -> Exception | None:
     try:
         chosen = HydraConfig.get()
         asked = ask(cfg, chosen.runtime.choices, chosen.overrides.task, argv)
-        from vaelab import job as jobs
+        from vaelab.runs import perform as jobs
 
         facts = {"sweep": {"strategy": chosen.runtime.choices["hydra/launcher"], "because": "asked for"}}
         jobs.perform(replace(asked, facts=facts))
@@ -95,8 +96,9 @@ def _evaluate(cfg: DictConfig) -> None:
     run = Run.open(cfg.run)
     import torch
 
-    from vaelab import build, open_run, repair
-    from vaelab import job as jobs
+    from vaelab import build, open_run
+    from vaelab.runs import perform as jobs
+    from vaelab.runs import repair
 
     device = build.device(cfg.device)
     opened = open_run(cfg.run, cfg.data_dir, cfg.dataset.path)

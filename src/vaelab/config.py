@@ -1,4 +1,4 @@
-"""The typed schema of the configuration tree; check() refuses what is unknown, missing or mistyped, by name."""
+"""The typed schema of the configuration: refuses what is unknown, missing or mistyped, by name."""
 
 import inspect
 import types

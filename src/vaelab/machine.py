@@ -1,4 +1,4 @@
-"""What this machine has, on every system: memory, free and used, cores, and the processes that this one started."""
+"""What this machine has, on every system: memory, cores, and the processes that this one started."""
 
 import sys
 from contextlib import suppress

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vaelab.run import Run
+from vaelab.runs.folder import Run
 
 BIN = Path(sys.executable).parent
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import QUICK, Command
-from vaelab.run import Run
+from vaelab.runs.folder import Run
 
 SETTINGS = [
     *(*QUICK, "evaluation=[test_metrics]", "trainer.precision=fp32", "trainer.device=cpu"),

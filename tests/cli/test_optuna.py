@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hydra_plugins.vaelab_optuna.sweeper import OptunaSweeper, distribution, rounded, written
 from tests.cli.conftest import Command, Process, calm_and_killed, started
-from vaelab.run import Run
+from vaelab.runs.folder import Run
 
 optuna = pytest.importorskip("optuna")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command, Process, started, wait_for_epoch
-from vaelab import signals
-from vaelab.run import Run
+from vaelab.commands import signals
+from vaelab.runs.folder import Run
 
 TRAINING = ["model=fc_vae", "epochs=40", "evaluation=[learning_curve]", "snapshot_epochs=[]"]
 STATUS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}

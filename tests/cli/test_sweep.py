@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import QUICK, Command, calm_and_killed, started, wait_for_epoch
-from vaelab.run import Run
+from vaelab.runs.folder import Run
 
 FEW = [*QUICK, "evaluation=[test_metrics,kl_per_dimension]"]
 STRATEGIES = ["ensemble", "parallel"]

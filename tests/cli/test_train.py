@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import vaelab
 from tests.cli.conftest import QUICK, Command, calm_and_killed, started, wait_for_epoch
-from vaelab.run import Run
+from vaelab.runs.folder import Run
 
 CONTRACT = [
     *("config.yaml", "run.json", "metrics.csv", "train.log", "model.safetensors"),

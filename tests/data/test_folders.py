@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from vaelab import UsageError
 from vaelab.data.folders import images_below
-from vaelab.run import Run
+from vaelab.runs.folder import Run
 
 
 def touch(top: Path, *names: str) -> Path:

@@ -374,7 +374,7 @@ def test_measure_agrees_with_test_metrics(make: Make) -> None:
 
 
 def test_counts_below_one_are_refused() -> None:
-    with pytest.raises(UsageError, match="evaluation.reconstructions.count=0 is not a whole number from 1"):
+    with pytest.raises(UsageError, match=r"evaluation.reconstructions.count=0 is not a whole number from 1"):
         check_arguments(Reconstructions, {"count": 0, "at_snapshots": True}, "evaluation.reconstructions")
 
 

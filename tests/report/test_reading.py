@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vaelab import UsageError, checksums, files, history
+from vaelab import UsageError, files
 from vaelab.report import reading
 from vaelab.report.reading import collect
 from vaelab.report.records import Collection
+from vaelab.runs import checksums, history
 
 from .conftest import Make, measured
 from .test_report import written

@@ -9,7 +9,7 @@ from hydra.core.utils import JobReturn
 
 from hydra_plugins.vaelab_cluster._job import Job, JobLauncher, required
 from vaelab import UsageError
-from vaelab.signals import at_end
+from vaelab.commands.signals import at_end
 
 WORKER_ENVIRONMENT = {"HYDRA_FULL_ERROR": "1", "TQDM_DISABLE": "1"}
 

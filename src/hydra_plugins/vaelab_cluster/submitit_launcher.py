@@ -14,7 +14,7 @@ import psutil
 from hydra.core.utils import JobReturn
 
 from hydra_plugins.vaelab_cluster._job import Job, JobLauncher, required
-from vaelab.signals import at_end
+from vaelab.commands.signals import at_end
 
 if TYPE_CHECKING:
     import submitit

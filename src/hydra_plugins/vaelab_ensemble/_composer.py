@@ -12,9 +12,9 @@ from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from vaelab import user_files
-from vaelab.asked import Asked, ask
-from vaelab.compose import without_hydra
+from vaelab.commands import user_files
+from vaelab.commands.compose import without_hydra
+from vaelab.runs.request import Request, ask
 
 
 class Composer:
@@ -28,7 +28,7 @@ class Composer:
         self._parsed = cache(self._parse)
         self._composed = cache(self._compose)
 
-    def asked(self, overrides: Sequence[str]) -> Asked:
+    def asked(self, overrides: Sequence[str]) -> Request:
         """The run of one job's overrides; raises UsageError for a configuration that is none."""
         cfg, choices = self.compose(overrides)
         return ask(cfg, choices, overrides, sys.argv)

@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 from hydra_plugins.vaelab_ensemble._composer import Composer
 from vaelab import UsageError
-from vaelab.asked import Asked, Failures
 from vaelab.config import nearest
+from vaelab.runs.request import Failures, Request
 
 STRATEGIES = ("auto", "ensemble", "parallel", "serial")
 
@@ -35,11 +35,11 @@ class EnsembleLauncher(Launcher):
             for overrides, one in zip(job_overrides, asked, strict=True)
         ]
 
-    def perform(self, asked: Sequence[Asked]) -> Failures:
+    def perform(self, asked: Sequence[Request]) -> Failures:
         """Does what is left of runs; what it chooses depends on all of them, also on those that are done."""
         if self.strategy not in STRATEGIES:
             known = f"known: {', '.join(STRATEGIES)}{nearest(self.strategy, STRATEGIES)}"
             raise UsageError(f"hydra.launcher.strategy={self.strategy} does not exist; {known}")
-        from vaelab import launch
+        from vaelab.sweep import strategies as launch
 
         return launch.perform(asked, self.strategy)

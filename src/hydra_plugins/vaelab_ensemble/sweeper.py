@@ -15,14 +15,14 @@ from hydra.plugins.launcher import Launcher
 
 from hydra_plugins.vaelab_ensemble._composer import Composer
 from vaelab import UsageError
-from vaelab.asked import Asked, Failures
+from vaelab.commands.signals import at_end
 from vaelab.config import refuse_unused_kl_weight
-from vaelab.identity import identity, resolved, run_name, with_plain_numbers
-from vaelab.lock import Held, is_held
-from vaelab.signals import at_end
-from vaelab.sweep import POLL, Watch, listing, table
+from vaelab.runs.identity import identity, resolved, run_name, with_plain_numbers
+from vaelab.runs.lock import Held, is_held
+from vaelab.runs.request import Failures, Request
+from vaelab.sweep.progress import POLL, Watch, listing, table
 
-Job = tuple[Sequence[str], Asked]  # overrides, and the run that they ask for
+Job = tuple[Sequence[str], Request]  # overrides, and the run that they ask for
 
 
 class GridSweeper(BasicSweeper):
@@ -95,10 +95,10 @@ def launch(launcher: Launcher, jobs: Sequence[Job]) -> Failures:
     return failures
 
 
-def refuse_mistakes(asked: Sequence[Asked]) -> None:
+def refuse_mistakes(asked: Sequence[Request]) -> None:
     """Raises UsageError for a mistake in any of the runs, before all of them."""
     from vaelab import build
-    from vaelab.launch import alike
+    from vaelab.sweep.strategies import alike
 
     for one in asked:
         build.check(one.cfg)
@@ -106,7 +106,7 @@ def refuse_mistakes(asked: Sequence[Asked]) -> None:
         build.rehearse(first.cfg)
 
 
-def wait_for(held: Sequence[Asked]) -> None:
+def wait_for(held: Sequence[Request]) -> None:
     """Returns when no other process is at any of the runs."""
     print(f"waiting for {len(held)} runs that another process is at", file=sys.stderr)
     while any(is_held(one.run.folder) for one in held):

@@ -20,11 +20,11 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.vaelab_ensemble._composer import Composer
 from hydra_plugins.vaelab_ensemble.sweeper import Job, exit_with, jobs_of, launch
 from vaelab import UsageError
-from vaelab.asked import Failures
 from vaelab.config import AtLeast, check_arguments
-from vaelab.identity import SWEEP_ONLY
-from vaelab.run import Run
-from vaelab.sweep import listing, table
+from vaelab.runs.folder import Run
+from vaelab.runs.identity import SWEEP_ONLY
+from vaelab.runs.request import Failures
+from vaelab.sweep.progress import listing, table
 
 if TYPE_CHECKING:
     import optuna

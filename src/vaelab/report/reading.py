@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vaelab import UsageError, checksums, files, history, older
+from vaelab import UsageError, files
 from vaelab.report.records import Collection, Record, flatten, number, sections
+from vaelab.runs import checksums, history, older
 from vaelab.words import UNPRINTABLE, printable
 
 MOST_BYTES = 8 << 20  # of run.json and metrics.json; one of 100,000 classes has 2 MB

@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vaelab import UsageError, checksums
-from vaelab.history import Row
+from vaelab import UsageError
 from vaelab.report import arrays
 from vaelab.report.arrays import Array
+from vaelab.runs import checksums
+from vaelab.runs.history import Row
 from vaelab.words import printable
 
 LARGEST = 1e100  # of a number, so that sums of squares are numbers, too

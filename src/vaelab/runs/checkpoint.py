@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import file_digest, sha256
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from vaelab import UsageError, history
+from vaelab import UsageError
+from vaelab.runs import history
 
 if TYPE_CHECKING:  # what lists runs does not wait for torch
     from pathlib import Path

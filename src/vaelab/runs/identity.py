@@ -10,8 +10,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab import UsageError, older
-from vaelab.run import FOR_REPORTS, Run
+from vaelab import UsageError
+from vaelab.runs import older
+from vaelab.runs.folder import FOR_REPORTS, Run
 
 # Where a run is kept, whether to train it again, how many are trained with it and what it is compared with are not
 # part of what it is.

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab import UsageError
-from vaelab.arguments import Arguments
+from vaelab.commands.arguments import Arguments
 from vaelab.names import groups
 
 # What Hydra would do beside composing: call what is named here, set the environment, write folders and logs.

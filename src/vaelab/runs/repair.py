@@ -5,9 +5,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vaelab import UsageError, checkpoint, files
-from vaelab.history import Row
-from vaelab.run import LAST, PREVIOUS, Run
+from vaelab import UsageError, files
+from vaelab.runs import checkpoint
+from vaelab.runs.folder import LAST, PREVIOUS, Run
+from vaelab.runs.history import Row
 
 if TYPE_CHECKING:
     from torch import Tensor

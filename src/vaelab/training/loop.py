@@ -14,9 +14,10 @@ from torch import nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from vaelab import UsageError, checkpoint
-from vaelab.checkpoint import Terms
-from vaelab.run import Row, Run
+from vaelab import UsageError
+from vaelab.runs import checkpoint
+from vaelab.runs.checkpoint import Terms
+from vaelab.runs.folder import Row, Run
 
 Numbers = dict[str, float]
 

@@ -11,11 +11,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from threading import Thread
 
-from vaelab import signals
-from vaelab.asked import Asked
+from vaelab.commands import signals
+from vaelab.runs.request import Request
 
 
-def perform(asked: Sequence[Asked], processes: int, threads: int) -> dict[str, Exception]:
+def perform(asked: Sequence[Request], processes: int, threads: int) -> dict[str, Exception]:
     """Does what is left of the runs in this many processes of so many threads; returns those that failed, by name.
 
     When this process ends, however it does, so do the workers; what they were at continues with the same command.
@@ -38,10 +38,10 @@ def stop(workers: Iterable[SpawnProcess]) -> None:
 
 
 def _perform(
-    waiting: deque[Asked], workers: dict[Connection, SpawnProcess], processes: int, threads: int
+    waiting: deque[Request], workers: dict[Connection, SpawnProcess], processes: int, threads: int
 ) -> dict[str, Exception]:
     failures: dict[str, Exception] = {}
-    busy: dict[Connection, Asked] = {}
+    busy: dict[Connection, Request] = {}
     while waiting or busy:
         while waiting and len(busy) < processes:
             idle = next((c for c in workers if c not in busy), None) or _start(workers, threads)
@@ -92,7 +92,9 @@ def _environment_of_workers(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _outcome(connection: Connection, workers: dict[Connection, SpawnProcess], one: Asked) -> Exception | None:
+def _outcome(
+    connection: Connection, workers: dict[Connection, SpawnProcess], one: Request
+) -> Exception | None:
     try:
         error = connection.recv()
     except (EOFError, OSError):
@@ -113,7 +115,7 @@ def _serve(connection: Connection, threads: int) -> None:
     Thread(target=_follow_parent, daemon=True).start()
     import torch
 
-    from vaelab import job
+    from vaelab.runs import perform as job
 
     torch.set_num_threads(threads)
     while True:

@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from vaelab import UsageError, build
-from vaelab.checkpoint import below, refuse_not_finite, weights
 from vaelab.data import ImageSet, find_prepared
 from vaelab.losses import Loss
-from vaelab.run import Row, Run
+from vaelab.runs.checkpoint import below, refuse_not_finite, weights
+from vaelab.runs.folder import Row, Run
 
 LEVELS = 5  # of folders above a run folder: name, model, dataset, outputs, project
 

@@ -16,21 +16,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vaelab import UsageError, build, losses, machine
-from vaelab import job as jobs
-from vaelab.asked import Asked, Failures
-from vaelab.checkpoint import Terms, below, weights
 from vaelab.data import Batch, Loader
-from vaelab.job import Job
 from vaelab.losses import Loss
 from vaelab.models import EncoderDecoder, Ensemble
-from vaelab.train import Member, OutOfTime, Plan, fit, seed_all
-from vaelab.workers import portable
+from vaelab.runs import perform as jobs
+from vaelab.runs.checkpoint import Terms, below, weights
+from vaelab.runs.perform import Job
+from vaelab.runs.request import Failures, Request
+from vaelab.sweep.processes import portable
+from vaelab.training.loop import Member, OutOfTime, Plan, fit, seed_all
 
 # Of the device's whole memory; what is free differs from hour to hour, and the size of an ensemble must not.
 SHARE_OF_MEMORY = 0.7
 
 
-def perform(asked: Sequence[Asked]) -> Failures:
+def perform(asked: Sequence[Request]) -> Failures:
     """Does what is left of runs that differ in MEMBER_KEYS only, in one pass; returns those that failed.
 
     Raises UsageError for a mistake that all of them share.
@@ -41,7 +41,7 @@ def perform(asked: Sequence[Asked]) -> Failures:
     made = [first, *(jobs.prepare(a.cfg, like=first) for a in asked[1:])]
     failures: Failures = {}
     with ExitStack() as locks:
-        held: list[tuple[Job, Asked]] = []
+        held: list[tuple[Job, Request]] = []
         for job, one in zip(made, asked, strict=True):
             try:
                 locks.enter_context(one.run.locked())
@@ -59,7 +59,7 @@ def perform(asked: Sequence[Asked]) -> Failures:
     return failures
 
 
-def _train_and_finish(held: Sequence[tuple[Job, Asked]]) -> Failures:
+def _train_and_finish(held: Sequence[tuple[Job, Request]]) -> Failures:
     failures: Failures = {}
     members = train(held)
     for (job, one), member in zip(held, members, strict=True):
@@ -76,7 +76,7 @@ def _train_and_finish(held: Sequence[tuple[Job, Asked]]) -> Failures:
     return failures
 
 
-def train(held: Sequence[tuple[Job, Asked]]) -> list[Member]:
+def train(held: Sequence[tuple[Job, Request]]) -> list[Member]:
     """Trains the members and saves the weights of those that came to the end."""
     made = [job for job, _ in held]
     jobs.reset_peak_memory(made[0])
@@ -249,7 +249,7 @@ def clip_members(members: Sequence[Sequence[tuple[nn.Parameter, int]]], max_norm
         torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))
 
 
-def chunks(asked: Sequence[Asked], most: int) -> list[list[Asked]]:
+def chunks(asked: Sequence[Request], most: int) -> list[list[Request]]:
     """Ensembles of nearly equal size, none larger than `most`."""
     count = math.ceil(len(asked) / most)
     bounds = [round(number * len(asked) / count) for number in range(count + 1)]

@@ -14,16 +14,16 @@ from omegaconf import DictConfig
 from torch import nn
 
 from vaelab import UsageError, build, figures, machine
-from vaelab.asked import Asked
-from vaelab.checkpoint import weights
 from vaelab.data import SPLITS, ImageSet, Loader
 from vaelab.evaluations import Context, evaluated, measure
-from vaelab.history import MOST_ROWS, Row
-from vaelab.identity import refuse_change
 from vaelab.losses import Loss
-from vaelab.repair import restore_checkpoint
-from vaelab.run import Run
-from vaelab.train import Member, OutOfTime, Plan, fit, seed_all
+from vaelab.runs.checkpoint import weights
+from vaelab.runs.folder import Run
+from vaelab.runs.history import MOST_ROWS, Row
+from vaelab.runs.identity import refuse_change
+from vaelab.runs.repair import restore_checkpoint
+from vaelab.runs.request import Request
+from vaelab.training.loop import Member, OutOfTime, Plan, fit, seed_all
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Job:
     evaluations: dict[str, Any]
 
 
-def perform(asked: Asked) -> None:
+def perform(asked: Request) -> None:
     """Does what is left of a run; raises UsageError for a mistake and NotFinite for a loss that is lost."""
     job, run = prepare(asked.cfg), asked.run
     with run.locked():
@@ -83,7 +83,7 @@ def refuse_long_history(cfg: DictConfig, steps: int) -> None:
         )
 
 
-def begin(job: Job, asked: Asked) -> None:
+def begin(job: Job, asked: Request) -> None:
     """Writes the run's configuration and its first facts; raises UsageError where the folder is another run's."""
     refuse_change(asked.run, job.cfg, job.images.fingerprint)
     restore_checkpoint(asked.run)

@@ -15,9 +15,10 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from vaelab import Failure, UsageError, checkpoint, checksums, files, history, lock, older, provenance
-from vaelab.history import Row
-from vaelab.signals import at_end
+from vaelab import Failure, UsageError, files
+from vaelab.commands.signals import at_end
+from vaelab.runs import checkpoint, checksums, history, lock, older, provenance
+from vaelab.runs.history import Row
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,9 +9,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vaelab import UsageError, config
-from vaelab.identity import SWEEP_ONLY, find, run_name
-from vaelab.lock import refuse_unwritable
-from vaelab.run import Run
+from vaelab.runs.folder import Run
+from vaelab.runs.identity import SWEEP_ONLY, find, run_name
+from vaelab.runs.lock import refuse_unwritable
 
 Failures = dict[str, Exception]  # by the name of the run
 
@@ -20,7 +20,7 @@ MEMBER_KEYS = (("kl_weight",), ("loss", "kl_weight"), ("seed",), ("lr",), ("opti
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """One run of a command."""
 
     cfg: DictConfig
@@ -54,7 +54,7 @@ class Asked:
 
 def ask(
     cfg: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str], command: Sequence[str]
-) -> Asked:
+) -> Request:
     """The run of a composed configuration; raises UsageError for a configuration that is none."""
     if any(re.match(r"[+~]*dataset_model\b", override) for override in overrides):
         raise UsageError("dataset_model follows from dataset and model: give these")
@@ -69,7 +69,7 @@ def ask(
     run = find(parent, run_name(overrides), values, values["rerun"])
     if not run.is_done():  # which is told of on a disk that is read-only too
         refuse_unwritable(parent)
-    return Asked(cfg, run, tuple(command))
+    return Request(cfg, run, tuple(command))
 
 
 def _refuse_odd_names(choices: Mapping[str, Any]) -> None:

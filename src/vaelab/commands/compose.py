@@ -17,8 +17,9 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from vaelab import UsageError, __version__, arguments, config, user_files
-from vaelab.arguments import Arguments
+from vaelab import UsageError, __version__, config
+from vaelab.commands import arguments, user_files
+from vaelab.commands.arguments import Arguments
 from vaelab.mistakes import describe
 from vaelab.names import CONF, experiments
 

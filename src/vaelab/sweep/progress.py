@@ -9,8 +9,8 @@ from typing import Any
 from tqdm import tqdm
 
 from vaelab import UsageError
-from vaelab.asked import Asked
-from vaelab.history import Row
+from vaelab.runs.history import Row
+from vaelab.runs.request import Request
 from vaelab.words import printable
 
 POLL = 0.5  # seconds between two looks at the run folders
@@ -32,12 +32,12 @@ COLUMNS = (
 )
 
 
-def listing(asked: Sequence[Asked]) -> str:
+def listing(asked: Sequence[Request]) -> str:
     """Each run that a sweep would do, with its state."""
     return "\n".join([f"{len(asked)} runs", *map(_listed, asked)])
 
 
-def _listed(one: Asked) -> str:
+def _listed(one: Request) -> str:
     try:
         state, facts, info = one.state, one.run.checkpoint_facts(), one.run.info
     except UsageError as error:
@@ -48,7 +48,7 @@ def _listed(one: Asked) -> str:
     return f"  {state:<11}  {printable(f'{one.run.folder}{note}')}"
 
 
-def table(asked: Sequence[Asked]) -> str:
+def table(asked: Sequence[Request]) -> str:
     """The numbers of each run, in nats, dB and seconds, that some run has; a run that is not done shows its status.
 
     Below stands what of a run cannot be read.
@@ -76,7 +76,7 @@ def table(asked: Sequence[Asked]) -> str:
     return "\n".join([*lines, *problems])
 
 
-def _numbers(one: Asked) -> dict[str, Any]:
+def _numbers(one: Request) -> dict[str, Any]:
     """What the columns show of a run: of one that is not done λ and its status."""
     weight, info = {"kl_weight": one.cfg.loss.get("kl_weight")}, one.run.info
     if info.get("status") != "done":
@@ -94,7 +94,7 @@ def _written(value: Any, form: str) -> str:
 class Watch(Thread):
     """Says on the terminal when a run ends, whoever does it, and with `bar` how many epochs of all are done."""
 
-    def __init__(self, asked: Sequence[Asked], bar: bool) -> None:
+    def __init__(self, asked: Sequence[Request], bar: bool) -> None:
         super().__init__(daemon=True)
         self._asked = list(asked)
         self._before = {one.name: self._changed(one) for one in asked}
@@ -138,19 +138,19 @@ class Watch(Thread):
         self._bar.refresh()
 
     @staticmethod
-    def _changed(one: Asked) -> int:
+    def _changed(one: Request) -> int:
         file = one.run.folder / "run.json"
         return file.stat().st_mtime_ns if file.is_file() else 0
 
 
-def _epoch(one: Asked) -> int:
+def _epoch(one: Request) -> int:
     rows: list[Row] = []
     with suppress(UsageError):
         rows = one.run.history
     return int(rows[-1]["epoch"]) if rows else 0
 
 
-def _end(one: Asked) -> str:
+def _end(one: Request) -> str:
     info = one.run.info
     if info["status"] == "done":
         return f"done in {_written(info.get('seconds'), '.1f')} s"

@@ -6,13 +6,15 @@ from typing import Any
 
 import torch
 
-from vaelab import build, together, workers
-from vaelab import job as jobs
-from vaelab.asked import Asked, Failures
-from vaelab.sweep import Watch
+from vaelab import build
+from vaelab.runs import perform as jobs
+from vaelab.runs.request import Failures, Request
+from vaelab.sweep import processes as workers
+from vaelab.sweep import together
+from vaelab.sweep.progress import Watch
 
 
-def perform(asked: Sequence[Asked], strategy: str) -> Failures:
+def perform(asked: Sequence[Request], strategy: str) -> Failures:
     """Does what is left of the runs; raises UsageError for a mistake that all of them share.
 
     What is chosen follows from all that was asked for, finished or not, so that an interrupted sweep goes on as begun.
@@ -50,9 +52,9 @@ def choose(kind: str, cores: int, runs: int) -> tuple[str, str]:
     )
 
 
-def alike(asked: Sequence[Asked]) -> list[list[Asked]]:
+def alike(asked: Sequence[Request]) -> list[list[Request]]:
     """The runs in groups that differ only in what members of an ensemble may."""
-    groups: list[tuple[dict[str, Any], list[Asked]]] = []
+    groups: list[tuple[dict[str, Any], list[Request]]] = []
     for one in asked:
         shared = one.shared()
         found = next((group for known, group in groups if known == shared), None)
@@ -63,7 +65,7 @@ def alike(asked: Sequence[Asked]) -> list[list[Asked]]:
     return [group for _, group in groups]
 
 
-def _ensembles(asked: Sequence[Asked], chosen: dict[str, Any]) -> Failures:
+def _ensembles(asked: Sequence[Request], chosen: dict[str, Any]) -> Failures:
     failures: Failures = {}
     for group in alike(asked):
         if all(one.state == "done" for one in group):
@@ -87,7 +89,7 @@ def _ensembles(asked: Sequence[Asked], chosen: dict[str, Any]) -> Failures:
     return failures
 
 
-def _serially(asked: Sequence[Asked], chosen: dict[str, Any]) -> Failures:
+def _serially(asked: Sequence[Request], chosen: dict[str, Any]) -> Failures:
     failures: Failures = {}
     for one in _with(asked, chosen):
         try:
@@ -97,5 +99,5 @@ def _serially(asked: Sequence[Asked], chosen: dict[str, Any]) -> Failures:
     return failures
 
 
-def _with(asked: Sequence[Asked], chosen: dict[str, Any]) -> list[Asked]:
+def _with(asked: Sequence[Request], chosen: dict[str, Any]) -> list[Request]:
     return [replace(one, facts={"sweep": chosen}) for one in asked]

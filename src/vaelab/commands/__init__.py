@@ -1,0 +1,1 @@
+"""A command line: its words, the configuration they compose, its signals and its streams."""

@@ -1,0 +1,1 @@
+"""Many runs: how they are spread over a machine, in which processes, and what is said of them."""

@@ -1,0 +1,107 @@
+"""README and docs: each command is one, the tree is what the files say of themselves, the keys are all there."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import open_dict
+
+from vaelab import build, config
+from vaelab.commands import arguments
+from vaelab.names import CONF, known_keys
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SCHEMAS = {
+    "train": config.Train,
+    "sweep": config.Train,
+    "evaluate": config.Evaluate,
+    "data": config.Data,
+    "report": config.Report,
+}
+COMMAND = re.compile(r"vae-(train|sweep|evaluate|report|data)\b")
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Every command of the pages, in code blocks and in the text, but for those with a NAME to fill in."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        blocks = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+        inline = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)]
+        for line in [*blocks, *inline]:
+            line = line.removeprefix("scripts/run ").partition(" #")[0].strip()
+            if COMMAND.match(line) and not re.search(r"\b[A-Z]{3,}\b|\.\.\.", line) and " " in line:
+                yield page.name, line
+
+
+ALL = sorted(set(commands()))
+
+
+@pytest.mark.parametrize(("page", "line"), ALL, ids=[line for _, line in ALL])
+def test_every_command_is_one(page: str, line: str) -> None:
+    program, *words = shlex.split(line)
+    name = program.removeprefix("vae-")
+    if name == "data" and "=" not in words[0]:
+        words[0] = f"action={words[0]}"
+    given = arguments.read(name, words)
+    if given.only_show:
+        return
+    if any("optuna" in override for override in given.overrides):
+        pytest.importorskip("optuna")
+    parser = OverridesParser.create()
+    overrides = []
+    for override in parser.parse_overrides(given.overrides):
+        swept = override.is_sweep_override() and override.is_choice_sweep()
+        first = next(override.sweep_iterator()) if swept else override.get_value_element_as_str()
+        overrides += [] if override.is_hydra_override() else [f"{override.key_or_group}={first}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(name, overrides)
+    with open_dict(cfg):
+        cfg.pop("list", None)
+    if name in ("train", "sweep"):
+        config.drop_settings_of_unchosen_evaluations(cfg)
+    config.check(cfg, SCHEMAS[name])
+    if name in ("train", "sweep"):
+        build.check(cfg)
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(ALL) >= 25
+    assert {page for page, _ in ALL} >= {"README.md", "data.md", "gans.md", "sweeps.md", "reports.md"}
+
+
+def test_the_tree_is_the_first_lines_of_the_files() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tree = re.findall(r"^ {6}([\w/.]+) {2,}(.+)$", text.partition("## The code")[2], re.MULTILINE)
+    package = ROOT / "src" / "vaelab"
+    for name, line in tree:
+        file = package / name / "__init__.py" if name.endswith("/") else package / name
+        docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        assert docstring.splitlines()[0].removesuffix(".") == line, name
+    modules = {p.name for p in package.glob("*.py")} - {"__init__.py"}
+    packages = {f"{p.parent.name}/" for p in package.glob("*/__init__.py")}
+    assert {name for name, _ in tree} == modules | packages
+
+
+def test_the_keys_of_the_readme_are_keys() -> None:
+    text = (
+        (ROOT / "README.md").read_text(encoding="utf-8").partition("## Configuration")[2].partition("## ")[0]
+    )
+    cells = [row.split("|")[1] for row in text.splitlines() if row.startswith("| `")]
+    keys = [key for cell in cells for key in re.findall(r"`([\w.]+)`", cell)]
+    assert len(keys) > 20
+    assert set(keys) <= set(known_keys("train"))
+    top = {key for key in known_keys("train") if "." not in key} - {"hydra"}
+    assert top - set(keys) == set(), "every key of the first level stands in the table"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
