@@ -212,7 +212,7 @@ def test_damaged_weights_are_refused_and_written_again_from_the_checkpoint(
     run = copy(calm, tmp_path)
     flip(run.folder / "model.safetensors")
     with pytest.raises(
-        UsageError, match=r"model.safetensors is damaged .*: vae-evaluate run='.*' writes it again"
+        UsageError, match=r"model.safetensors is damaged .*: vae-evaluate run=.* writes it again"
     ):
         open_run(run.folder).model()
     evaluate(run, data_dir)
@@ -255,7 +255,7 @@ def test_what_is_damaged_is_named_and_written_again(
     run = copy(calm, tmp_path)
     damage(run.folder / name)
     with pytest.raises(
-        UsageError, match=rf"{name} was changed or damaged .*: vae-evaluate run='.*' writes it again"
+        UsageError, match=rf"{name} was changed or damaged .*: vae-evaluate run=.* writes it again"
     ):
         run.refuse_changed(name)
     evaluate(run, data_dir)

@@ -164,7 +164,8 @@ def command(name: str, verb: Callable[[DictConfig], Any]) -> NoReturn:
     # Hydra prints tracebacks of its own unless it is told to raise.
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    os.environ["MPLBACKEND"] = "agg"  # figures are files, and a notebook's backend need not be here
+    # Figures are files that look the same for everybody: no backend of a notebook's, no settings of the user's.
+    os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
     streams.make_forgiving()
     sys.argv[0] = f"vae-{name}"
     with one_line_errors(name, wants_traceback):

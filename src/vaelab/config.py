@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vaelab import UsageError
 from vaelab.bounds import Above, AtLeast, Count, Dpi, Filled, Seed, Width
+from vaelab.interpolations import followed
 from vaelab.mistakes import describe_value
 from vaelab.names import CONF as CONF
 from vaelab.names import choices, known_keys, nearest, shown
@@ -160,15 +161,19 @@ def drop_settings_of_unchosen_evaluations(cfg: DictConfig) -> None:
     A name that no evaluation has stays, to be refused.
     """
     known = choices("evaluation")
-    for name in [str(name) for name in cfg.get("evaluation") or {}]:
-        settings = cfg.evaluation[name]
-        if name in known and isinstance(settings, DictConfig) and "_target_" not in settings:
+    chosen = cfg.get("evaluation")
+    plain = OmegaConf.to_container(chosen, resolve=False) if isinstance(chosen, DictConfig) else {}
+    assert isinstance(plain, dict)
+    for name, settings in plain.items():
+        if name in known and isinstance(settings, dict) and "_target_" not in settings:
             del cfg.evaluation[name]
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:
     try:
-        values = OmegaConf.to_container(cfg, resolve=True)
+        values = followed(OmegaConf.to_container(cfg, resolve=False)) or OmegaConf.to_container(
+            cfg, resolve=True
+        )
     except OmegaConfBaseException as error:
         raise UsageError(describe_value(error)) from error
     assert isinstance(values, dict)

@@ -141,9 +141,9 @@ def test_the_remedy_names_an_evaluation_that_was_not_asked_for_in_training(run: 
     records = collect(str(tmp_path), tmp_path / "report").records
     assert {tuple(record.arrays("atlas", "slice")) for record in records} == {()}
     assert {record.name: record.problems for record in records} == {
-        "asked": [f"arrays/atlas.npz is damaged: vae-evaluate run='{asked}' writes it again"],
+        "asked": [f"arrays/atlas.npz is damaged: vae-evaluate run={asked} writes it again"],
         "added": [
-            f"arrays/atlas.npz is damaged: vae-evaluate run='{added}' 'evaluation=[atlas]' writes it again"
+            f"arrays/atlas.npz is damaged: vae-evaluate run={added} 'evaluation=[atlas]' writes it again"
         ],
     }
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from vaelab import UsageError, files
@@ -54,7 +55,7 @@ def remedy(folder: Path, name: str) -> str:
         return "put it back as it was, or rename the folder and give the training command again"
     if name.startswith("arrays/") and name.count("/") > 1:  # of a snapshot, whose weights are gone
         return "delete it, or train the run again with rerun=true"
-    return f"vae-evaluate run='{folder}' writes it again"
+    return f"vae-evaluate run={quote(str(folder))} writes it again"
 
 
 def _own(values: Mapping[str, Any]) -> str:

@@ -81,16 +81,17 @@ class OpenedRun:
         if images := find_prepared(fingerprint, self._data_dirs()):
             return images
         if self.config.dataset.get("path") == "embedded":
-            return self._prepared_in_memory()
-        if self._path is None:
+            images = self._prepared_in_memory()
+        elif self._path is not None:
+            images = self._prepared_from(self._path, self._data_dir or "data")
+        else:
             raise UsageError(
                 f"the images of {self.run.folder} (dataset={name}) are not prepared here: give them as "
                 "dataset.path=PATH, or the folder that has prepared/ as data_dir=FOLDER"
             )
-        images = self._prepared_from(self._path, self._data_dir or "data")
         if images.fingerprint != fingerprint:
             raise UsageError(
-                f"the images of {self._path} are not those that {self.run.folder} was trained on"
+                f"the images of {images.source} are not those that {self.run.folder} was trained on"
             )
         return images
 
