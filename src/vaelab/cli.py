@@ -143,7 +143,7 @@ def _data(cfg: DictConfig) -> None:
 
     build.check(cfg)
     images = build.dataset(cfg)
-    print(describe(images))
+    print(*map(printable, describe(images)), sep="\n")
     if cfg.action == "prepare":
         return
     from vaelab import figures
@@ -198,7 +198,7 @@ def in_words(error: Exception, name: str) -> str:
     return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)"
 
 
-def describe(images: "ImageSet") -> str:
+def describe(images: "ImageSet") -> list[str]:
     """A data set in a few lines: counts, shape, splits, classes."""
     channels, height, width = images.image_shape
     lines = [
@@ -209,7 +209,7 @@ def describe(images: "ImageSet") -> str:
     if images.labels is not None:
         counts = Counter(images.labels.tolist())
         lines.append("classes: " + ", ".join(f"{c} {counts[i]}" for i, c in enumerate(images.classes)))
-    return "\n".join(lines)
+    return lines
 
 
 def print_summary(run: Run) -> None:

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from threading import Thread
 
+from vaelab import Failure
 from vaelab.commands import signals
 from vaelab.runs.request import Request
 
@@ -102,7 +103,7 @@ def _outcome(
         process.join()
         if one.run.is_done():
             return None
-        died = RuntimeError(f"its process died (exit status {process.exitcode}); out of memory?")
+        died = Failure(f"its process died (exit status {process.exitcode}); out of memory?")
         if one.run.info.get("status") == "running":
             one.run.fail(died)
         return died
@@ -144,5 +145,5 @@ def portable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        return Failure(f"{type(error).__name__}: {error}")
     return error

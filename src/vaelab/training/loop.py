@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from vaelab import UsageError
+from vaelab import Failure, UsageError
 from vaelab.runs import checkpoint
 from vaelab.runs.checkpoint import Terms
 from vaelab.runs.folder import Row, Run
@@ -22,7 +22,7 @@ from vaelab.runs.folder import Row, Run
 Numbers = dict[str, float]
 
 
-class NotFinite(Exception):
+class NotFinite(Failure):
     """The loss became infinite or not a number."""
 
 
