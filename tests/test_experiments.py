@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab import UsageError, build, config, open_run
+from vaelab.names import experiments
 from vaelab.runs import perform as jobs
 from vaelab.runs.request import ask
 
@@ -104,7 +105,7 @@ def test_what_an_experiment_sets_of_an_evaluation_is_dropped_with_the_evaluation
 
 
 def test_help_lists_every_experiment_with_one_line() -> None:
-    lines = config.experiments().splitlines()
+    lines = experiments().splitlines()
     assert [line.split()[0] for line in lines] == EXPERIMENTS
     assert all(len(line.split(maxsplit=1)[1]) > 20 for line in lines)
 

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from vaelab import UsageError, config, open_run
-from vaelab.report.records import collect
+from vaelab.report.reading import collect
 from vaelab.runs.identity import find, identity, run_name
 
 FOLDERS = Path(__file__).parent / "older" / "outputs"

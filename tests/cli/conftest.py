@@ -46,9 +46,15 @@ def started(name: str, *args: str, data_dir: Path, cwd: Path, stderr: int = subp
     """A command that runs beside the test."""
     return subprocess.Popen(
         command(name, *args, data_dir=data_dir), cwd=cwd, stdout=subprocess.DEVNULL, stderr=stderr, text=True,
-        # A shell's background jobs ignore Ctrl-C, and these tests may run in one.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_heed_signals,
     )  # fmt: skip
+
+
+def _heed_signals() -> None:
+    # A shell's background jobs ignore Ctrl-C, and what nohup starts the end of the terminal: these tests may be either.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def calm_and_killed(

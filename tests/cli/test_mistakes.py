@@ -172,11 +172,11 @@ def test_what_is_not_a_run_folder(folder: str, vae: Command, tmp_path: Path) -> 
     assert not any(tmp_path.iterdir())
 
 
-def test_other_data_than_the_run_was_trained_on(finished: Path, vae: Command, tmp_path: Path) -> None:
+def test_a_configuration_that_is_no_longer_the_runs(finished: Path, vae: Command, tmp_path: Path) -> None:
     moved = shutil.copytree(finished, tmp_path / "run")
     config = (moved / "config.yaml").read_text()
     (moved / "config.yaml").write_text(config.replace("name: digits", "name: other_digits"))
-    refused(vae("evaluate", f"run={moved}", cwd=tmp_path), "are not those that", "was trained on")
+    refused(vae("evaluate", f"run={moved}", cwd=tmp_path), "config.yaml was changed", "put it back as it was")
 
 
 def test_the_traceback_is_there_when_asked_for(

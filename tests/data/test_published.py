@@ -18,6 +18,9 @@ from vaelab.data.imageset import hashed_split
 from vaelab.data.published import fetch
 from vaelab.data.published.layouts import LAYOUTS
 
+# torchvision leaves its connections to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 FETCHED = [name for name in SAMPLES if name != "celeba"]  # which needs Google Drive
 Publish = Callable[[str], Path]
 
