@@ -46,7 +46,15 @@ def while_torch_loads(folder: Path, process: Process) -> None:
 
 
 def at_epoch(epoch: int) -> Callable[[Path, Process], None]:
-    return lambda folder, process: wait_for_epoch(epoch, folder, process)
+    """A moment of training; the run before may have come as far, so that this one has only to be at work."""
+
+    def wait(folder: Path, process: Process) -> None:
+        wait_for_epoch(epoch, folder, process)
+        while not any(Run(file.parent).info["status"] == "running" for file in folder.rglob("run.json")):
+            assert process.poll() is None
+            time.sleep(0.01)
+
+    return wait
 
 
 def while_it_measures(folder: Path, process: Process) -> None:
