@@ -30,3 +30,14 @@ def _follow(value: Any, root: Any) -> Any:
     if path is None or target == "???":
         raise LookupError
     return _follow(target, root)
+
+
+def first(values: Any, path: str = "") -> str | None:
+    """Where values hold an interpolation, as a dotted key; None where there is none."""
+    if isinstance(values, str):
+        return path if "${" in values else None
+    pairs = (
+        values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    )
+    found = (first(value, f"{path}.{key}" if path else str(key)) for key, value in pairs)
+    return next(filter(None, found), None)

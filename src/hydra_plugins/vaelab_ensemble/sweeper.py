@@ -78,11 +78,13 @@ def launch(launcher: Launcher, jobs: Sequence[Job]) -> Failures:
 
     What another process is at comes last: it is waited for, and done where the other has not done it.
     """
-    left = [one for _, one in jobs if one.state != "done"]
+    left = []
     for _, one in jobs:
-        if one.state == "done":
-            one.run.tell_reports(one.cfg)
-            print(f"already done: {one.run.folder}", file=sys.stderr)
+        if one.state != "done":
+            left.append(one)
+            continue
+        one.run.tell_reports(one.cfg)
+        print(f"already done: {one.run.folder}", file=sys.stderr)
     if not left:
         return {}
     refuse_mistakes(left)

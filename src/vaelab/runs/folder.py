@@ -15,7 +15,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from vaelab import Failure, UsageError, files
+from vaelab import Failure, UsageError, files, interpolations
 from vaelab.commands.signals import at_end
 from vaelab.runs import checkpoint, checksums, history, lock, older, provenance
 from vaelab.runs.history import Row
@@ -54,12 +54,12 @@ class Run:
             raise UsageError(f"{run.folder / 'run.json'} is damaged: it does not say what data the run has")
         return run
 
-    @property
+    @cached_property
     def stored(self) -> dict[str, Any]:
         """What config.yaml holds; UsageError where it is damaged, or holds interpolations, which are never resolved."""
         self.refuse_changed("config.yaml")
         values = files.read_yaml(self.folder / "config.yaml")
-        if path := _interpolation(values):
+        if path := interpolations.first(values):
             raise UsageError(
                 f"{self.folder / 'config.yaml'} is refused: {path} holds ${{...}}, which is never resolved there"
             )
@@ -143,8 +143,7 @@ class Run:
 
     def start(self, config: DictConfig, command: Sequence[str], facts: Mapping[str, Any]) -> None:
         """Writes config.yaml and run.json with status running."""
-        self.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
-        self.__dict__.pop("config", None)
+        self._write_config(config)
         self.update(
             status="running",
             reason=None,
@@ -164,8 +163,7 @@ class Run:
         }
         if any(own.get(key) != told.get(key) for key in FOR_REPORTS):
             new = own | told
-            self.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(new)))
-            self.__dict__.pop("config", None)
+            self._write_config(OmegaConf.create(new))
             self.seal()
 
     @contextmanager
@@ -208,6 +206,11 @@ class Run:
         for path in (*self.folder.rglob("*"), self.folder, *self.folder.absolute().parents):
             files.sync(path)
         self.update(checksums=sums)
+
+    def _write_config(self, config: DictConfig) -> None:
+        self.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        for read in ("config", "stored"):
+            self.__dict__.pop(read, None)
 
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
         """Writes a JSON file of the folder."""
@@ -288,14 +291,3 @@ class Run:
             return files.read_json(file) if file.is_file() else {}
         except UsageError as error:
             raise UsageError(f"{error}: {checksums.remedy(self.folder, name)}") from None
-
-
-def _interpolation(values: Any, path: str = "") -> str | None:
-    """Where values hold an interpolation, as a dotted key."""
-    if isinstance(values, str):
-        return path if "${" in values else None
-    pairs = (
-        values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
-    )
-    found = (_interpolation(value, f"{path}.{key}" if path else str(key)) for key, value in pairs)
-    return next(filter(None, found), None)

@@ -69,7 +69,7 @@ def find(parent: Path, name: str, config: Mapping[str, Any], rerun: bool) -> Run
     With rerun, finished runs are passed over.
     """
     asked = resolved(config)
-    spellings = _spellings(parent, name)
+    spellings = _spellings(parent)
     number = 1
     while True:
         own = name if number == 1 else f"{name}-{number}"
@@ -93,8 +93,8 @@ def _plain(number: re.Match[str]) -> str:
     return repr(value).removesuffix(".0") if abs(value) < 2**53 else number[0]  # above, a float is no seed
 
 
-def _spellings(parent: Path, name: str) -> dict[str, list[str]]:
-    """The folders whose names begin as this one does, by their names with plain numbers."""
+def _spellings(parent: Path) -> dict[str, list[str]]:
+    """The folders in this one, by their names with plain numbers."""
     found: dict[str, list[str]] = {}
     if parent.is_dir():
         for folder in sorted(os.listdir(parent)):
@@ -110,7 +110,7 @@ def has_config(run: Run, asked: Mapping[str, Any]) -> bool:
 
 def refuse_change(run: Run, config: DictConfig, fingerprint: str) -> None:
     """Raises UsageError where the folder, once locked, is another run's or was trained on other images."""
-    if not run.is_free() and not has_config(run, resolved(config)):
+    if not run.is_free() and not has_config(Run(run.folder), resolved(config)):  # as it is now
         raise UsageError(f"{run.folder} was taken by another configuration meanwhile: give the command again")
     if run.info.get("dataset", {}).get("fingerprint", fingerprint) != fingerprint:
         raise UsageError(
