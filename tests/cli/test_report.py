@@ -64,7 +64,7 @@ def test_a_damaged_folder_is_said_and_does_not_stop(swept: Path, tmp_path: Path,
     ("argument", "words"),
     [
         ("run=outputs", "did you mean runs?"),
-        ("dpi=0", "dpi=0 is not a whole number at least 1"),
+        ("dpi=0", "dpi=0 is not a whole number from 10 to 1200"),
         ("output_dir=file", "is a file, not a folder"),
     ],
 )
