@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from vaelab import build, config, metrics
 from vaelab.evaluations import measure
-from vaelab.runs import perform as job
+from vaelab.runs import job
 from vaelab.runs.folder import Run
 from vaelab.sweep import together
 from vaelab.training.loop import Plan, seed_all, train_epoch

@@ -20,6 +20,7 @@ from vaelab import Failure, UsageError, cli, config, files, open_run
 from vaelab.runs import checkpoint, history
 from vaelab.runs import perform as jobs
 from vaelab.runs.folder import LAST, PREVIOUS, Run
+from vaelab.runs.job import Job
 from vaelab.runs.request import Request, ask
 
 SMALL = [
@@ -407,7 +408,7 @@ def test_a_folder_that_is_gone_while_it_is_trained_is_a_failure_in_words(
 ) -> None:
     real = jobs.draw_snapshot
 
-    def disturbed(job: jobs.Job, run: Run, epoch: int) -> None:
+    def disturbed(job: Job, run: Run, epoch: int) -> None:
         if epoch == 2:
             os.rename(run.folder, tmp_path / "elsewhere")
             if kept:  # and another process has begun anew there

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from vaelab import UsageError, build, config, open_run
 from vaelab.names import experiments
 from vaelab.runs import perform as jobs
+from vaelab.runs.job import prepare
 from vaelab.runs.request import ask
 
 EXPERIMENTS = sorted(p.stem for p in (config.CONF / "experiment").glob("*.yaml"))
@@ -126,7 +127,7 @@ def test_images_and_dimensions_that_are_not_there_are_refused_before_training(
 ) -> None:
     cfg = compose("train", [f"experiment={experiment}", "dataset=digits", override, "trainer.device=cpu"])
     with pytest.raises(UsageError, match=message):
-        jobs.prepare(cfg)
+        prepare(cfg)
 
 
 def reduced(experiment: str) -> tuple[DictConfig, dict[str, Any]]:

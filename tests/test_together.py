@@ -13,6 +13,7 @@ from vaelab import UsageError, build, config
 from vaelab.models import Ensemble
 from vaelab.runs import perform as jobs
 from vaelab.runs.folder import Run
+from vaelab.runs.job import prepare
 from vaelab.runs.request import Request
 from vaelab.sweep import together
 
@@ -131,7 +132,7 @@ def test_a_members_checkpoint_continues_alone(tmp_path: Path, prepared: Path) ->
 
 def finish(one: Request) -> None:
     """The run's own command without a limit of time, which is part of a configuration."""
-    job = jobs.prepare(one.cfg)
+    job = prepare(one.cfg)
     with one.run.locked():
         one.run.start(job.cfg, one.command, jobs.facts(job))
         jobs.train(job, one.run)
@@ -187,7 +188,7 @@ def snapshots(
 
 
 def restore(one: Request, kept: tuple[bytes, str]) -> None:
-    job = jobs.prepare(one.cfg)
+    job = prepare(one.cfg)
     with one.run.locked():
         one.run.start(job.cfg, one.command, jobs.facts(job))
     one.run.write("checkpoints/last.safetensors", lambda path: path.write_bytes(kept[0]))
@@ -251,7 +252,7 @@ def test_chunks_are_nearly_equal_and_none_is_too_large(tmp_path: Path, prepared:
 def test_the_memory_of_a_member_grows_with_the_batch_and_covers_its_weights(prepared: Path) -> None:
     sizes = []
     for batch in (256, 512):
-        job = jobs.prepare(composed(prepared, "model=conv_vae", f"batch_size={batch}"))
+        job = prepare(composed(prepared, "model=conv_vae", f"batch_size={batch}"))
         sizes.append(together.member_bytes(job))
     weights = sum(p.numel() * 4 for p in job.network.parameters())
     assert 4 * weights < sizes[0] < sizes[1]

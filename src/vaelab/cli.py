@@ -97,8 +97,7 @@ def _evaluate(cfg: DictConfig) -> None:
     import torch
 
     from vaelab import build, open_run
-    from vaelab.runs import perform as jobs
-    from vaelab.runs import repair
+    from vaelab.runs import measure, repair
 
     device = build.device(cfg.device)
     opened = open_run(cfg.run, cfg.data_dir, cfg.dataset.path)
@@ -112,10 +111,10 @@ def _evaluate(cfg: DictConfig) -> None:
     evaluations = build.evaluations(opened.config, network, images)
     epoch = run.history[-1]["epoch"]
     with run.locked():
-        read = jobs.context(
+        read = measure.context(
             opened.config, network, criterion, images, run.history, torch.device(device), epoch
         )
-        jobs.evaluate(run, evaluations, read, cfg.dpi)
+        measure.evaluate(run, evaluations, read, cfg.dpi)
     print_summary(run)
 
 

@@ -4,45 +4,30 @@ import math
 import platform
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from omegaconf import DictConfig
 from torch import nn
 
-from vaelab import UsageError, build, figures, machine
-from vaelab.data import SPLITS, ImageSet, Loader
-from vaelab.evaluations import Context, evaluated, measure
-from vaelab.losses import Loss
+from vaelab import build, machine
+from vaelab.data import SPLITS
+from vaelab.evaluations import measure
+from vaelab.runs import job as jobs
 from vaelab.runs.checkpoint import weights
 from vaelab.runs.folder import Run
-from vaelab.runs.history import MOST_ROWS, Row
 from vaelab.runs.identity import refuse_change
+from vaelab.runs.job import Job
+from vaelab.runs.measure import context, draw_snapshot, evaluate
 from vaelab.runs.repair import restore_checkpoint
 from vaelab.runs.request import Request
 from vaelab.training.loop import Member, OutOfTime, Plan, fit, seed_all
 
 
-@dataclass(frozen=True)
-class Job:
-    """Everything that one training run needs, built and checked before anything is written."""
-
-    cfg: DictConfig
-    hardware: build.Hardware
-    engine: Fabric
-    images: ImageSet
-    loaders: tuple[Loader, Loader]  # train and val
-    network: build.Network
-    criterion: Loss
-    evaluations: dict[str, Any]
-
-
 def perform(asked: Request) -> None:
     """Does what is left of a run; raises UsageError for a mistake and NotFinite for a loss that is lost."""
-    job, run = prepare(asked.cfg), asked.run
+    job, run = jobs.prepare(asked.cfg), asked.run
     with run.locked():
         if run.is_done():  # by another process, since the command began
             return
@@ -53,34 +38,6 @@ def perform(asked: Request) -> None:
             except OutOfTime as pause:
                 return run.pause(str(pause))
             finish(job, run)
-
-
-def prepare(cfg: DictConfig, like: Job | None = None) -> Job:
-    """Builds a job, on the images and loaders of one that differs in its numbers only, if given.
-
-    Raises UsageError for every mistake in the configuration or the data.
-    """
-    build.check(cfg)
-    hardware = like.hardware if like else build.hardware(cfg)
-    build.rehearse(cfg)
-    images = like.images if like else build.dataset(cfg)
-    network = build.model(cfg, images.image_shape, len(images.classes))
-    criterion = build.loss(cfg, network)
-    evaluations = build.evaluations(cfg, network, images)
-    engine = like.engine if like else build.fabric(hardware)
-    loaders = like.loaders if like else build.loaders(cfg, images, engine.device)
-    refuse_long_history(cfg, len(loaders[0]))
-    return Job(cfg, hardware, engine, images, loaders, network, criterion, evaluations)
-
-
-def refuse_long_history(cfg: DictConfig, steps: int) -> None:
-    """Raises UsageError where epochs of so many steps give more rows of metrics.csv than are ever read."""
-    rows = cfg.epochs * (2 + (steps // cfg.log_every if cfg.log_every else 0))
-    if rows > MOST_ROWS:
-        often = f" and log_every={cfg.log_every}" if cfg.log_every else ""
-        raise UsageError(
-            f"epochs={cfg.epochs}{often} give {rows:,} rows of metrics.csv, more than {MOST_ROWS:,}: take fewer"
-        )
 
 
 def begin(job: Job, asked: Request) -> None:
@@ -136,62 +93,6 @@ def finish(job: Job, run: Run) -> None:
     )
     evaluate(run, job.evaluations, read, job.cfg.dpi)
     run.update(status="done", **measured(job, run))
-
-
-def draw_snapshot(job: Job, run: Run, epoch: int) -> None:
-    """Keeps what some evaluations show of this epoch, as figures/<name>/epoch_0010.png and its arrays."""
-    if epoch not in (*job.cfg.snapshot_epochs, job.cfg.epochs):
-        return
-    read = context(job.cfg, job.network, job.criterion, job.images, [], job.engine.device, epoch)
-    for name, evaluation in job.evaluations.items():
-        if getattr(evaluation, "at_snapshots", False):
-            keep(run, f"{name}/epoch_{epoch:04d}", evaluation(read), job.cfg.dpi)
-
-
-def evaluate(run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int) -> None:
-    """Writes each evaluation's arrays and figure, then all metrics, findings and checksums."""
-    metrics: dict[str, float] = dict(run.metrics)
-    findings: dict[str, list[str]] = dict(run.info.get("findings", {}))
-    for name, evaluation in evaluations.items():
-        result = evaluated(evaluation, read)
-        keep(run, name, result, dpi)
-        metrics |= result.metrics
-        findings[name] = list(result.findings)
-    run.write_json("evaluation/metrics.json", metrics)
-    run.update(findings={name: found for name, found in findings.items() if found})
-    run.seal()
-
-
-def keep(run: Run, name: str, result: Any, dpi: int) -> None:
-    """Writes arrays/<name>.npz, what is asked for as .npy beside it, and figures/<name>.png."""
-    run.write_arrays(name, result.arrays)
-    for other, array in result.plain.items():
-        run.write_array(other, array)
-    if result.figure is not None:
-        figures.save(result.figure, run.folder / "figures" / f"{name}.png", dpi)
-
-
-def context(
-    cfg: DictConfig,
-    network: nn.Module,
-    criterion: Loss,
-    images: ImageSet,
-    history: list[Row],
-    device: torch.device,
-    epoch: int,
-) -> Context:
-    """What evaluations read: the network in evaluation mode and float32, the splits, the history, a title."""
-    criterion.epoch = float(epoch)  # what a schedule of the KL weight reads
-    weighted = [f"λ = {criterion.kl_weight:g}"] if criterion.needs == "posterior" else []
-    architecture = str(cfg.model._target_).rpartition(".")[2]
-    return Context(
-        model=network.eval(),
-        loss=criterion.eval(),
-        batches=cache(partial(build.evaluation_loader, images, batch_size=cfg.batch_size, device=device)),
-        classes=images.classes,
-        history=history,
-        title=" · ".join([images.name, architecture, *weighted, f"epoch {epoch}"]),
-    )
 
 
 def facts(job: Job) -> dict[str, Any]:

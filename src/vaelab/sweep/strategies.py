@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from vaelab import build
+from vaelab.runs import job
 from vaelab.runs import perform as jobs
 from vaelab.runs.request import Failures, Request
 from vaelab.sweep import processes as workers
@@ -26,7 +27,7 @@ def perform(asked: Sequence[Request], strategy: str) -> Failures:
         strategy, because = choose(kind, cores, len(asked))
     left = [one for one in asked if one.state != "done"]
     for first, *_ in alike(left):  # mistakes are found, and images made ready, before any run begins
-        jobs.prepare(first.cfg)
+        job.prepare(first.cfg)
     chosen: dict[str, Any] = {"strategy": strategy, "because": because}
     with Watch(left, bar=strategy == "parallel"):
         if strategy == "ensemble":
@@ -76,7 +77,7 @@ def _ensembles(asked: Sequence[Request], chosen: dict[str, Any]) -> Failures:
             continue
         most = group[0].cfg.trainer.max_members
         if most == "auto":
-            most = together.max_members(jobs.prepare(group[0].cfg))
+            most = together.max_members(job.prepare(group[0].cfg))
         for members in together.chunks(group, most):
             left = [one for one in members if one.state != "done"]
             names = {"members": [one.run.folder.name for one in left], "max_members": most}

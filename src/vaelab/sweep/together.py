@@ -19,9 +19,10 @@ from vaelab import UsageError, build, losses, machine
 from vaelab.data import Batch, Loader
 from vaelab.losses import Loss
 from vaelab.models import EncoderDecoder, Ensemble
+from vaelab.runs import measure
 from vaelab.runs import perform as jobs
 from vaelab.runs.checkpoint import Terms, below, weights
-from vaelab.runs.perform import Job
+from vaelab.runs.job import Job, prepare
 from vaelab.runs.request import Failures, Request
 from vaelab.sweep.processes import portable
 from vaelab.training.loop import Member, OutOfTime, Plan, fit, seed_all
@@ -37,8 +38,8 @@ def perform(asked: Sequence[Request]) -> Failures:
     """
     # Members of one learning rate are stacked together.
     asked = sorted(asked, key=lambda a: float(a.cfg.optimizer.lr))
-    first = jobs.prepare(asked[0].cfg)
-    made = [first, *(jobs.prepare(a.cfg, like=first) for a in asked[1:])]
+    first = prepare(asked[0].cfg)
+    made = [first, *(prepare(a.cfg, like=first) for a in asked[1:])]
     failures: Failures = {}
     with ExitStack() as locks:
         held: list[tuple[Job, Request]] = []
@@ -83,7 +84,7 @@ def train(held: Sequence[tuple[Job, Request]]) -> list[Member]:
     built = assemble(made)
     members = []
     for slot, (job, one) in zip(built.slots, held, strict=True):
-        draw = partial(jobs.draw_snapshot, job, one.run)
+        draw = partial(measure.draw_snapshot, job, one.run)
         members.append(Member(one.run, slot.state, slot.load, float(job.cfg.optimizer.lr), draw))
     parts = (built.model, built.criterion, built.optimizers, built.batches, made[0].loaders[1])
     try:
