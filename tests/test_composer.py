@@ -16,8 +16,8 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.vaelab_ensemble._composer import Composer
-from hydra_plugins.vaelab_ensemble.sweeper import jobs_of
+from hydra_plugins.vaelab_sweep._composer import Composer
+from hydra_plugins.vaelab_sweep.sweeper import jobs_of
 from vaelab.commands.compose import without_hydra
 from vaelab.names import CONF
 from vaelab.runs.folder import Run

@@ -93,7 +93,7 @@ def test_no_module_imports_itself_by_a_detour() -> None:
         "vaelab.config",
         "vaelab.sweep.progress",
         "vaelab.report",
-        "hydra_plugins.vaelab_ensemble.sweeper",
+        "hydra_plugins.vaelab_sweep.sweeper",
     ],
 )
 def test_what_answers_help_does_not_import_torch(module: str) -> None:

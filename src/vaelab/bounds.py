@@ -49,6 +49,21 @@ class Between:
 
 
 @dataclass(frozen=True)
+class Inside:
+    """The bounds between which a number must lie, and which it must not have."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"above {self.low} and below {self.high}"
+
+    def holds(self, value: float) -> bool:
+        """Whether the value lies between the bounds."""
+        return self.low < value < self.high
+
+
+@dataclass(frozen=True)
 class Filled:
     """Text that is not empty."""
 

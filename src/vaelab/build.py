@@ -1,17 +1,12 @@
 """Configuration to objects: builds what the registry names, which is vaelab's own, and torch's optimizers."""
 
 import inspect
-import logging
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 from torch.optim import Optimizer
 
 from vaelab import UsageError, config, data, losses, models
@@ -182,12 +177,27 @@ def _fitting(network: Network) -> str:
     return "use loss=reconstruction and evaluation=[autoencoder], or a VAE"
 
 
-def optimizers(cfg: DictConfig, players: Mapping[str, Sequence[Any]]) -> dict[str, Optimizer]:
-    """The optimizer of each player, for its parameters or for groups of them with settings of their own."""
-    return {
+def optimizers(
+    cfg: DictConfig, players: Mapping[str, Sequence[Any]], device: torch.device
+) -> dict[str, Optimizer]:
+    """The optimizer of each player, for its parameters, such that a step can be captured on a GPU.
+
+    Raises UsageError where trainer.skip_gradient_above needs another one.
+    """
+    built = {
         player: _build(cfg.optimizer, "optimizer", params=list(parameters))
         for player, parameters in players.items()
     }
+    for optimizer in built.values():
+        if device.type == "cuda" and "capturable" in optimizer.defaults:
+            for group in optimizer.param_groups:
+                group["capturable"] = True
+        if cfg.trainer.skip_gradient_above is not None and not optimizer.defaults.get("fused"):
+            raise UsageError(
+                "trainer.skip_gradient_above needs a fused optimizer: use optimizer=adam or adamw, "
+                "or optimizer.fused=true where it has that"
+            )
+    return built
 
 
 def loaders(cfg: DictConfig, images: ImageSet, device: torch.device) -> tuple[Loader, Loader]:
@@ -204,96 +214,3 @@ def evaluation_loader(images: ImageSet, split: str, batch_size: int, device: tor
     return Loader(
         images, split, batch_size=size, device=device, shuffle=False, drop_last=False, resident=resident
     )
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Where and how a run is computed, and why."""
-
-    device: str
-    precision: str
-    compile: bool
-    reasons: dict[str, str]
-
-
-def device(name: str) -> str:
-    """cpu or cuda; raises UsageError for a device that is not there."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device=cuda: no CUDA device is there: use device=cpu or auto")
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def hardware(cfg: DictConfig) -> Hardware:
-    """Resolves the trainer's `auto` values by rule; run.json holds the choice and the reason."""
-    kind = device(cfg.trainer.device)
-    reasons = {}
-    precision = cfg.trainer.precision
-    if precision == "auto":
-        precision, reasons["precision"] = _precision(kind)
-    compiled = cfg.trainer.compile
-    if compiled == "auto":
-        compiled, reasons["compile"] = (
-            False,
-            "eager: compiling has not been measured to pay for these networks",
-        )
-    elif compiled and kind == "cpu" and not _has_compiler():
-        compiled, reasons["compile"] = False, "asked for, but there is no working C++ compiler such as g++"
-    return Hardware(kind, precision, bool(compiled), reasons)
-
-
-def _has_compiler() -> bool:
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        return False
-    return True
-
-
-def _precision(kind: str) -> tuple[str, str]:
-    if kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return "bf16", "the device computes bf16"
-    if kind == "cuda":
-        return "fp32", "the device has no bf16"
-    if torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16"):
-        return "bf16", "the CPU multiplies bf16 in hardware, measured 1.3 to 1.7 times as fast"
-    return "fp32", "the CPU has no bf16 in hardware"
-
-
-def fabric(chosen: Hardware) -> Fabric:
-    """Lightning Fabric for the chosen device and precision."""
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # run.json says what was chosen
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if chosen.precision == "bf16" else "32-true"
-    with warnings.catch_warnings():  # where SLURM is installed: that a run is not started by it is no mistake
-        warnings.filterwarnings("ignore", "The `srun` command is available")
-        return Fabric(accelerator=chosen.device, devices=1, precision=precision)
-
-
-def setup(
-    engine: Fabric, network: Network | models.Ensemble, built: Mapping[str, Optimizer], compiled: bool
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The network and its optimizers under Fabric; the network's methods run in the chosen precision."""
-    # The layout of the loader's batches there; an ensemble's weights have an axis too many for it.
-    if engine.device.type == "cuda" and not isinstance(network, models.Ensemble):
-        network.to(memory_format=torch.channels_last)
-    wrapped = engine.setup_module(network)
-    for method in network.methods:
-        wrapped.mark_forward_method(method)
-        # Past Fabric's own __setattr__, which would give the method to the network that evaluations use in float32.
-        call = torch.compile(getattr(wrapped, method)) if compiled else getattr(wrapped, method)
-        object.__setattr__(wrapped, method, in_precision(engine, call))
-    return wrapped, {player: engine.setup_optimizers(optimizer) for player, optimizer in built.items()}
-
-
-def in_precision(engine: Fabric, method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method under autocast; Fabric gives marked methods its precision only where a strategy wraps the module."""
-
-    def call(*arguments: Any) -> Any:
-        with engine.autocast():
-            return method(*arguments)
-
-    return call

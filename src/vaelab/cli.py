@@ -96,10 +96,10 @@ def _evaluate(cfg: DictConfig) -> None:
     run = Run.open(cfg.run)
     import torch
 
-    from vaelab import build, open_run
+    from vaelab import build, hardware, open_run
     from vaelab.runs import measure, repair
 
-    device = build.device(cfg.device)
+    device = hardware.device(cfg.device)
     opened = open_run(cfg.run, cfg.data_dir, cfg.dataset.path)
     with open_dict(opened.config):
         opened.config.evaluation = cfg.get("evaluation") or opened.config.get("evaluation") or {}

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab import UsageError
-from vaelab.bounds import Above, AtLeast, Count, Dpi, Filled, Seed, Width
+from vaelab.bounds import Above, AtLeast, Count, Dpi, Filled, Inside, Seed, Width
 from vaelab.interpolations import followed
 from vaelab.mistakes import describe_value
 from vaelab.names import CONF as CONF
@@ -28,11 +28,14 @@ class Trainer:
     """conf/trainer."""
 
     device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Literal["auto", "fp32", "tf32", "bf16"]
     compile: Literal["auto"] | bool
     gradient_clip: Annotated[float, Above(0)] | None
+    skip_gradient_above: Annotated[float, Above(0)] | None
     max_seconds: Annotated[float, Above(0)] | None
-    max_members: Literal["auto"] | Count
+    ema: Annotated[float, Inside(0, 1)] | None
+    keep: Literal["last", "best"]
+    patience: Count | None
 
 
 @dataclass
@@ -61,6 +64,10 @@ class Train:
     epochs: Count
     batch_size: Count
     lr: Annotated[float, Above(0)]
+    lr_schedule: Literal["constant", "cosine", "step"]
+    lr_warmup_epochs: Annotated[float, Above(0)] | None
+    lr_step_epochs: Annotated[float, Above(0)]
+    lr_step_factor: Annotated[float, Above(0)]
     seed: Seed
     snapshot_epochs: list[Count]
     log_every: Count | None

@@ -124,7 +124,7 @@ def test_the_wheel_gives_the_commands_in_an_empty_folder(tmp_path: Path) -> None
         cwd=empty, env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert listed.stdout.count("  new  ") == 5, listed.stderr
-    assert (installed / "hydra_plugins" / "vaelab_ensemble" / "sweeper.py").is_file()
+    assert (installed / "hydra_plugins" / "vaelab_sweep" / "sweeper.py").is_file()
     done = subprocess.run(
         [installed / "bin" / "vae-train", "model=fc_vae", "epochs=1", "evaluation=[test_metrics]"],
         cwd=empty, env=environment, capture_output=True, text=True,

@@ -17,8 +17,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.vaelab_ensemble._composer import Composer
-from hydra_plugins.vaelab_ensemble.sweeper import Job, exit_with, jobs_of, launch
+from hydra_plugins.vaelab_sweep._composer import Composer
+from hydra_plugins.vaelab_sweep.sweeper import Job, exit_with, jobs_of, launch
 from vaelab import UsageError
 from vaelab.config import AtLeast, check_arguments
 from vaelab.runs.folder import Run

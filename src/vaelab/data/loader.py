@@ -4,8 +4,10 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import torch
+from torch import Tensor
 
 from vaelab import UsageError, machine
 from vaelab.data.imageset import ImageSet
@@ -16,13 +18,26 @@ AHEAD = 2  # batches gathered before they are asked for, where the data stay on 
 class Batch(NamedTuple):
     """Images (B, C, H, W) float32 in [0, 1], channels_last on a GPU, labels and rows (B,) int64."""
 
-    images: torch.Tensor
-    labels: torch.Tensor | None
-    index: torch.Tensor  # type: ignore[assignment]  # rows of the ImageSet; hides tuple.index on purpose
+    images: Tensor
+    labels: Tensor | None
+    index: Tensor  # type: ignore[assignment]  # rows of the ImageSet; hides tuple.index on purpose
+
+
+class Split:
+    """The pixels (N, H, W, C) uint8, labels and rows (N,) int64 of a split on a device."""
+
+    def __init__(self, images: ImageSet, rows: Tensor, device: torch.device) -> None:
+        self.pixels = torch.from_numpy(images.images[rows.numpy()]).to(device)
+        self.labels = None if images.labels is None else torch.from_numpy(images.labels)[rows].to(device)
+        self.rows = rows.to(device)
+
+
+# Runs that share a device share the pixels of one split, by its fingerprint, name and device.
+_resident: "WeakValueDictionary[tuple[str, str, str], Split]" = WeakValueDictionary()
 
 
 class Loader:
-    """Iterates the batches of one split; shuffling draws one torch.randperm (global CPU generator) per epoch.
+    """Iterates the batches of one split; shuffling draws one torch.randperm per epoch.
 
     `resident` None keeps the split on the device if it takes at most half of the free memory there, otherwise
     it stays memory-mapped and one thread gathers ahead. UsageError where drop_last would leave no batch.
@@ -46,35 +61,51 @@ class Loader:
             raise UsageError(f"batch_size={batch_size} is larger than {held}: {remedy}")
         self.batch_size = batch_size
         self.size = len(rows)
-        self._device = device
+        self.device = device
         self._shuffle = shuffle
         self._drop_last = drop_last
         self._images = images
-        nbytes = len(rows) * images.images[0].nbytes
-        self._resident = nbytes <= _free_bytes(device) // 2 if resident is None else resident
-        home = device if self._resident else torch.device("cpu")
-        self._rows = torch.from_numpy(rows).to(home)
-        self._labels = None if images.labels is None else torch.from_numpy(images.labels[rows]).to(home)
-        self._pixels = torch.from_numpy(images.images[rows]).to(home) if self._resident else None
+        self._rows = torch.from_numpy(rows)
+        self.split = self._shared(split, resident)
         # A tensor on the device: CUDA multiplies by the reciprocal of a Python scalar, one rounding more.
         self._white = torch.tensor(255.0, device=device)
+
+    def _shared(self, name: str, resident: bool | None) -> Split | None:
+        key = (self._images.fingerprint, name, str(self.device))
+        known = _resident.get(key)
+        if resident is None:
+            nbytes = self.size * self._images.images[0].nbytes
+            resident = known is not None or nbytes <= _free_bytes(self.device) // 2
+        if not resident:
+            return None
+        if known is None:
+            known = _resident[key] = Split(self._images, self._rows, self.device)
+        return known
 
     def __len__(self) -> int:
         return self.size // self.batch_size if self._drop_last else -(-self.size // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = torch.randperm(self.size) if self._shuffle else torch.arange(self.size)
-        if self._pixels is None:
-            return self._streamed(order)
-        return self._gathered(self._pixels, order.to(self._device))
+        order = self.order()
+        if self.split is None:
+            return (self.floats(*batch) for batch in self.streamed(order))
+        return self._gathered(order.to(self.device))
 
-    def _gathered(self, pixels: torch.Tensor, order: torch.Tensor) -> Iterator[Batch]:
-        for position in self._positions(order):
-            labels = None if self._labels is None else self._labels.index_select(0, position)
-            yield self._batch(pixels.index_select(0, position), labels, self._rows.index_select(0, position))
+    def order(self, generator: torch.Generator | None = None) -> Tensor:
+        """Places in the split (N,) for another epoch, drawn from the generator, or from torch's own."""
+        return torch.randperm(self.size, generator=generator) if self._shuffle else torch.arange(self.size)
 
-    def _streamed(self, order: torch.Tensor) -> Iterator[Batch]:
-        pool = ThreadPoolExecutor(1)
+    def gather(self, places: Tensor) -> Batch:
+        """The batch of these places (B,) of a split that is on the device."""
+        assert self.split is not None
+        labels = None if self.split.labels is None else self.split.labels.index_select(0, places)
+        return self.floats(
+            self.split.pixels.index_select(0, places), labels, self.split.rows.index_select(0, places)
+        )
+
+    def streamed(self, order: Tensor) -> Iterator[Batch]:
+        """Batches of pixels (B, H, W, C) uint8 on the device, which a thread gathers ahead."""
+        pool = ThreadPoolExecutor(max_workers=1)
         ahead: deque[Future[Batch]] = deque()
         try:
             for position in self._positions(order):
@@ -86,31 +117,37 @@ class Loader:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _positions(self, order: torch.Tensor) -> Iterator[torch.Tensor]:
+    def floats(self, pixels: Tensor, labels: Tensor | None, index: Tensor) -> Batch:
+        """The batch of pixels (B, H, W, C) uint8."""
+        # (B, H, W, C) seen as (B, C, H, W) is channels_last already, which a GPU's convolutions like best.
+        layout = torch.contiguous_format if self.device.type == "cpu" else torch.channels_last
+        images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
+        return Batch(images.div_(self._white), labels, index)
+
+    def _gathered(self, order: Tensor) -> Iterator[Batch]:
+        for position in self._positions(order):
+            yield self.gather(position)
+
+    def _positions(self, order: Tensor) -> Iterator[Tensor]:
         for number in range(len(self)):
             yield order[number * self.batch_size : (number + 1) * self.batch_size]
 
-    def _read(self, position: torch.Tensor) -> Batch:
+    def _read(self, position: Tensor) -> Batch:
         index = self._rows[position]
         pixels = torch.from_numpy(self._images.images[index.numpy()])
-        batch = Batch(pixels, None if self._labels is None else self._labels[position], index)
-        if self._device.type != "cuda":
+        labels = None if self._images.labels is None else torch.from_numpy(self._images.labels[index.numpy()])
+        batch = Batch(pixels, labels, index)
+        if self.device.type != "cuda":
             return batch
-        with torch.cuda.device(self._device):  # else pinning starts a second context on the first GPU
+        with torch.cuda.device(self.device):  # else pinning starts a second context on the first GPU
             labels = None if batch.labels is None else batch.labels.pin_memory()
             return Batch(batch.images.pin_memory(), labels, batch.index.pin_memory())
 
     def _moved(self, batch: Batch) -> Batch:
         pixels, labels, index = batch
-        labels = None if labels is None else labels.to(self._device, non_blocking=True)
-        pixels = pixels.to(self._device, non_blocking=True)
-        return self._batch(pixels, labels, index.to(self._device, non_blocking=True))
-
-    def _batch(self, pixels: torch.Tensor, labels: torch.Tensor | None, index: torch.Tensor) -> Batch:
-        # (B, H, W, C) seen as (B, C, H, W) is channels_last already, which a GPU's convolutions like best.
-        layout = torch.contiguous_format if self._device.type == "cpu" else torch.channels_last
-        images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
-        return Batch(images.div_(self._white), labels, index)
+        labels = None if labels is None else labels.to(self.device, non_blocking=True)
+        pixels = pixels.to(self.device, non_blocking=True)
+        return Batch(pixels, labels, index.to(self.device, non_blocking=True))
 
 
 def _free_bytes(device: torch.device) -> int:

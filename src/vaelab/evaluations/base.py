@@ -42,6 +42,10 @@ class Context:
     history: list[dict[str, float | int | str]]  # the rows of metrics.csv
     title: str  # of the run: every figure's title says what the figure is, then this
 
+    def noise(self, seed: int) -> torch.Generator:
+        """A generator on the model's device."""
+        return torch.Generator(next(self.model.parameters()).device).manual_seed(seed)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -78,8 +82,7 @@ def measure(model: Any, batch: Batch) -> dict[str, Tensor]:
     """mse and psnr of a batch's reconstructions from the posterior mean, averaged over its images."""
     with torch.no_grad():
         reconstruction = reconstruct(model, batch.images)
-        images = batch.images.expand_as(reconstruction)  # an ensemble's members see the same images
-        return {name: getattr(metrics, name)(images, reconstruction).mean(-1) for name in ("mse", "psnr")}
+        return {name: getattr(metrics, name)(batch.images, reconstruction).mean() for name in ("mse", "psnr")}
 
 
 def reconstruct(model: Any, images: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ from vaelab.evaluations.base import (
     Result,
     images_array,
     reconstruct,
-    seeded,
 )
 
 if TYPE_CHECKING:
@@ -41,15 +40,15 @@ class TestMetrics:
         per_image: dict[str, list[Tensor]] = {}
         totals: dict[str, Tensor] = {}
         images = 0
-        with seeded(self.seed):
-            for batch in context.batches("test"):
-                measured = {"index": torch.as_tensor(batch.index)} | _measure(context, batch.images)
-                for name, values in measured.items():
-                    per_image.setdefault(name, []).append(values)
-                for _, terms in context.loss(context.model, batch):
-                    for name, term in terms.items():
-                        totals[name] = totals.get(name, torch.zeros_like(term)) + len(batch.images) * term
-                images += len(batch.images)
+        noise = context.noise(self.seed)
+        for batch in context.batches("test"):
+            measured = {"index": torch.as_tensor(batch.index)} | _measure(context, batch.images)
+            for name, values in measured.items():
+                per_image.setdefault(name, []).append(values)
+            for _, terms in context.loss(context.model, batch, noise):
+                for name, term in terms.items():
+                    totals[name] = totals.get(name, torch.zeros_like(term)) + len(batch.images) * term
+            images += len(batch.images)
         arrays = {name: torch.cat(parts).cpu().numpy() for name, parts in per_image.items()}
         means = {name: float(total) / images for name, total in totals.items()}
         means |= {name: float(values.mean()) for name, values in arrays.items() if name != "index"}

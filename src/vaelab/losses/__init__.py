@@ -9,7 +9,6 @@ from vaelab.losses.elbo import (
     bernoulli_nll,
     gaussian_kl,
     gaussian_nll,
-    stack,
 )
 
 BUILDABLE = (ELBO, Adversarial, Reconstruction)  # what a configuration may name as _target_
@@ -26,5 +25,4 @@ __all__ = [
     "bernoulli_nll",
     "gaussian_kl",
     "gaussian_nll",
-    "stack",
 ]

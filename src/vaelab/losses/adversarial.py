@@ -41,24 +41,27 @@ class Adversarial(Loss):
         self.label_smoothing, self.label_noise, self.label_flips = label_smoothing, label_noise, label_flips
         self.r1, self.augment = r1, tuple(augment)
 
-    def forward(self, model: Any, batch: ImageBatch) -> Iterator[Turn]:
+    def forward(self, model: Any, batch: ImageBatch, noise: torch.Generator) -> Iterator[Turn]:
         """A turn of the "discriminator", then one of the "generator", on the same generated images.
 
         Generated images are of the batch's own classes, so that classes come as often as in the data.
         """
         label = batch.labels if "classes" in model.offers else None
-        fake = model.generate(model.draw(len(batch.images)), label)
-        yield "discriminator", self.discriminator_terms(model, batch.images, fake.detach(), label)
-        yield "generator", self.generator_terms(model, fake, label)
+        fake = model.generate(model.draw(len(batch.images), noise), label)
+        yield "discriminator", self.discriminator_terms(model, batch.images, fake.detach(), label, noise)
+        yield "generator", self.generator_terms(model, fake, label, noise)
         if self.training:
             model.update_average()
 
-    def discriminator_terms(self, model: Any, real: Tensor, fake: Tensor, label: Tensor | None) -> Terms:
+    def discriminator_terms(
+        self, model: Any, real: Tensor, fake: Tensor, label: Tensor | None, noise: torch.Generator
+    ) -> Terms:
         """loss, accuracy_real and accuracy_fake; with classes also their losses (nats) and accuracies."""
         penalised = self.training and self.r1 > 0
         real = real.detach().requires_grad_(penalised)
-        on_real, on_fake = (model.discriminate(self.augmented(images)) for images in (real, fake))
-        loss = self.misjudged(on_real.real, 1 - self.label_smoothing) + self.misjudged(on_fake.real, 0.0)
+        on_real, on_fake = (model.discriminate(self.augmented(images, noise)) for images in (real, fake))
+        loss = self.misjudged(on_real.real, 1 - self.label_smoothing, noise)
+        loss = loss + self.misjudged(on_fake.real, 0.0, noise)
         if penalised:
             # Over the steps of images in [-1, 1], as in the paper, which are twice those in [0, 1].
             loss = loss + 0.5 * self.r1 * squared_gradient(on_real.real, real) / 4
@@ -70,33 +73,40 @@ class Adversarial(Loss):
             loss = loss + terms["class_loss_real"] + terms["class_loss_fake"]
         return mean_terms(loss=loss, **terms)
 
-    def generator_terms(self, model: Any, fake: Tensor, label: Tensor | None) -> Terms:
+    def generator_terms(
+        self, model: Any, fake: Tensor, label: Tensor | None, noise: torch.Generator
+    ) -> Terms:
         """loss: -log D(G(z)) and, with classes, -log of the asked-for class."""
         with model.frozen_discriminator():
-            verdict = model.discriminate(self.augmented(fake))
+            verdict = model.discriminate(self.augmented(fake, noise))
         loss = F.softplus(-verdict.real)
         if label is not None:
             loss = loss + F.cross_entropy(verdict.classes, label, reduction="none")
         return mean_terms(loss=loss)
 
-    def misjudged(self, logits: Tensor, target: float) -> Tensor:
+    def misjudged(self, logits: Tensor, target: float, noise: torch.Generator) -> Tensor:
         """Binary cross-entropy (B,) in nats against the target, or what training makes of it."""
         targets = torch.full_like(logits, target if self.training else round(target))
         if self.training and self.label_noise:
             toward_other = 1 - 2 * targets.round()
-            targets = targets + toward_other * self.label_noise * torch.rand_like(targets)
+            targets = targets + toward_other * self.label_noise * uniform_like(targets, noise)
         if self.training and self.label_flips:
-            targets = torch.where(torch.rand_like(targets) < self.label_flips, 1 - targets, targets)
+            targets = torch.where(uniform_like(targets, noise) < self.label_flips, 1 - targets, targets)
         return F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
 
-    def augmented(self, images: Tensor) -> Tensor:
+    def augmented(self, images: Tensor, noise: torch.Generator) -> Tensor:
         """What the discriminator sees of images in [0, 1]; while held-out images are measured, the images."""
         if not self.training:
             return images
         images = 2 * images - 1
         for name in self.augment:
-            images = AUGMENTATIONS[name](images)
+            images = AUGMENTATIONS[name](images, noise)
         return (images + 1) / 2
+
+
+def uniform_like(values: Tensor, noise: torch.Generator) -> Tensor:
+    """Numbers in [0, 1), of the shape of these."""
+    return torch.rand(values.shape, generator=noise, device=values.device)
 
 
 def squared_gradient(logits: Tensor, images: Tensor) -> Tensor:

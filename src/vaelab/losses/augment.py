@@ -8,21 +8,21 @@ TRANSLATION = 0.125  # of the side, to every direction
 CUTOUT = 0.5  # of the side
 
 
-def color(images: Tensor) -> Tensor:
+def color(images: Tensor, noise: torch.Generator) -> Tensor:
     """Brightness by up to ±0.5, saturation and contrast by factors from 0 to 2 and 0.5 to 1.5: (B, C, H, W)."""
-    images = images + uniform(images) - 0.5
+    images = images + uniform(images, noise) - 0.5
     gray = images.mean(1, keepdim=True)
-    images = gray + (images - gray) * 2 * uniform(images)
+    images = gray + (images - gray) * 2 * uniform(images, noise)
     level = images.mean((1, 2, 3), keepdim=True)
-    return level + (images - level) * (uniform(images) + 0.5)
+    return level + (images - level) * (uniform(images, noise) + 0.5)
 
 
-def translation(images: Tensor) -> Tensor:
+def translation(images: Tensor, noise: torch.Generator) -> Tensor:
     """Moves each image by up to an eighth of its sides; what comes in is 0: (B, C, H, W)."""
     reach = [round(side * TRANSLATION) for side in images.shape[-2:]]
     padded = F.pad(images, (reach[1], reach[1], reach[0], reach[0]))
     rows, columns = (
-        torch.randint(2 * most + 1, (len(images), 1), device=images.device)
+        torch.randint(2 * most + 1, (len(images), 1), generator=noise, device=images.device)
         + torch.arange(side, device=images.device)
         for most, side in zip(reach, images.shape[-2:], strict=True)
     )
@@ -31,23 +31,25 @@ def translation(images: Tensor) -> Tensor:
     return padded[number, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
 
-def cutout(images: Tensor) -> Tensor:
+def cutout(images: Tensor, noise: torch.Generator) -> Tensor:
     """Sets one rectangle of half the sides, anywhere and in part outside, to 0 in each image: (B, C, H, W)."""
-    rows, columns = (cut(len(images), side, images.device) for side in images.shape[-2:])
+    rows, columns = (cut(len(images), side, noise) for side in images.shape[-2:])
     return images * ~(rows[:, :, None] & columns[:, None, :])[:, None]
 
 
-def cut(count: int, side: int, device: torch.device) -> Tensor:
+def cut(count: int, side: int, noise: torch.Generator) -> Tensor:
     """Which places (count, side) of one axis a random interval of half the side covers."""
     length = round(side * CUTOUT)
-    first = torch.randint(side + 1 - length % 2, (count, 1), device=device) - length // 2
-    place = torch.arange(side, device=device)
+    first = (
+        torch.randint(side + 1 - length % 2, (count, 1), generator=noise, device=noise.device) - length // 2
+    )
+    place = torch.arange(side, device=noise.device)
     return (place >= first) & (place < first + length)
 
 
-def uniform(images: Tensor) -> Tensor:
+def uniform(images: Tensor, noise: torch.Generator) -> Tensor:
     """One number in [0, 1) for each image, (B, 1, 1, 1)."""
-    return torch.rand(len(images), 1, 1, 1, device=images.device)
+    return torch.rand(len(images), 1, 1, 1, generator=noise, device=images.device)
 
 
 AUGMENTATIONS = {"color": color, "translation": translation, "cutout": cutout}

@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 Terms = dict[str, Tensor]
@@ -21,14 +22,18 @@ class ImageBatch(Protocol):
 
 
 class Loss(nn.Module):
-    """A generator of turns: loss(model, batch) yields (player, terms), and the player minimises terms["loss"].
+    """A generator of turns: loss(model, batch, noise) yields (player, terms); the player minimises terms["loss"].
 
-    `epoch` is the time in epochs that schedules read; the training loop sets it. What follows a yield is done after
-    the player's step.
+    Every term is 0-dimensional, and each step has the same ones. All that is random comes from the generator `noise`,
+    which is on the model's device. What follows a yield is done after the player's step.
     """
 
-    epoch = 0.0
+    epoch: Tensor  # float64 (): the time in epochs that schedules read, on the device; the training sets it
     needs: ClassVar[str]  # what a model must offer: "encoder", "posterior" or "generator"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("epoch", torch.zeros((), dtype=torch.float64), persistent=False)
 
     def beta_eff(self, pixels: int) -> float | None:
         """The weight of the KL term that images of this many values have in common units; None without one."""

@@ -1,8 +1,7 @@
 """Likelihoods and the KL term, and the losses of autoencoders and VAEs that combine them, in nats per image."""
 
-import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -126,19 +125,19 @@ LIKELIHOODS: dict[str, Callable[[float], Any]] = {
 }
 
 
-def constant(epoch: float, period: float) -> float:
+def constant(epoch: Tensor, period: float) -> Tensor:
     """The full weight from the first step."""
-    return 1.0
+    return torch.ones_like(epoch)
 
 
-def linear(epoch: float, period: float) -> float:
+def linear(epoch: Tensor, period: float) -> Tensor:
     """Warm-up from 0 to the full weight over the first `period` epochs (Bowman et al. 2016, section 3.1)."""
-    return min(1.0, epoch / period)
+    return (epoch / period).clamp(max=1)
 
 
-def cyclical(epoch: float, period: float) -> float:
+def cyclical(epoch: Tensor, period: float) -> Tensor:
     """Cycles of `period` epochs: linear over the first half, then full (Fu et al. 2019, equation 6, R = 0.5)."""
-    return min(1.0, 2 * (epoch % period) / period)
+    return (2 * (epoch % period) / period).clamp(max=1)
 
 
 KL_SCHEDULES = {"constant": constant, "linear": linear, "cyclical": cyclical}
@@ -160,9 +159,9 @@ class Reconstruction(Loss):
         self.likelihood = LIKELIHOODS[likelihood](sigma)
         self.reduction = reduction
 
-    def forward(self, model: Any, batch: ImageBatch) -> Iterator[Turn]:
+    def forward(self, model: Any, batch: ImageBatch, noise: torch.Generator) -> Iterator[Turn]:
         """One turn of the player "model": terms loss and reconstruction, averaged over the batch."""
-        reconstruction = model.decode(model.encode(batch.images).sample())
+        reconstruction = model.decode(model.encode(batch.images).sample(noise))
         nll = self.likelihood.nll(batch.images, reconstruction)
         yield "model", mean_terms(loss=self.optimised(nll, batch.images, reconstruction), reconstruction=nll)
 
@@ -190,41 +189,25 @@ class ELBO(Reconstruction):
         super().__init__(likelihood, sigma, reduction)
         if not kl_schedule_epochs > 0:
             raise ValueError(f"kl_schedule_epochs={kl_schedule_epochs} is not above 0")
-        self.kl_weight: float | Tensor = kl_weight  # of an ensemble: (K, 1)
+        self.kl_weight = kl_weight
         self.kl_schedule = KL_SCHEDULES[kl_schedule]
         self.kl_schedule_epochs = kl_schedule_epochs
 
-    def forward(self, model: Any, batch: ImageBatch) -> Iterator[Turn]:
+    def forward(self, model: Any, batch: ImageBatch, noise: torch.Generator) -> Iterator[Turn]:
         """One turn of the player "model": loss (weighted), elbo (λ = 1), reconstruction and kl, batch averages."""
         posterior = model.encode(batch.images)
-        reconstruction = model.decode(posterior.sample())
+        reconstruction = model.decode(posterior.sample(noise))
         nll = self.likelihood.nll(batch.images, reconstruction)
-        kl = gaussian_kl(posterior.mean, posterior.log_variance).flatten(start_dim=nll.ndim).sum(-1)
+        kl = gaussian_kl(posterior.mean, posterior.log_variance).flatten(start_dim=1).sum(1)
         kl_weight = self.kl_weight * self.kl_schedule(self.epoch, self.kl_schedule_epochs)
-        yield (
-            "model",
-            mean_terms(
-                loss=self.optimised(nll, batch.images, reconstruction) + kl_weight * kl,
-                elbo=-(nll + kl),
-                reconstruction=nll,
-                kl=kl,
-                kl_weight=torch.ones_like(kl) * kl_weight,
-            ),
+        terms = mean_terms(
+            loss=self.optimised(nll, batch.images, reconstruction) + kl_weight * kl,
+            elbo=-(nll + kl),
+            reconstruction=nll,
+            kl=kl,
         )
+        yield "model", terms | {"kl_weight": kl_weight.to(kl.dtype)}
 
     def beta_eff(self, pixels: int) -> float:
         """The KL's weight against the summed -log p(x|z) of a unit-variance Gaussian, or of the Bernoulli."""
         return float(self.kl_weight * self.likelihood.variance(self.reduction, pixels))
-
-
-def stack(members: Sequence[Loss], device: torch.device) -> Loss:
-    """One loss for K members: KL weights (K, 1), and buffers (K, ...) of which the members' own become views."""
-    stacked = copy.deepcopy(members[0])
-    if isinstance(stacked, ELBO):
-        weights = [[member.kl_weight] for member in members if isinstance(member, ELBO)]
-        stacked.kl_weight = torch.tensor(weights, device=device)
-    for name, buffer in stacked.named_buffers():
-        buffer.data = torch.stack([member.get_buffer(name) for member in members])
-        for row, member in enumerate(members):
-            member.get_buffer(name).data = buffer.data[row]
-    return stacked

@@ -2,7 +2,6 @@
 
 from vaelab.models.autoencoder import Autoencoder, conv_ae, fc_ae, spatial_ae
 from vaelab.models.blocks import Code, EncoderDecoder, ImageShape, Posterior
-from vaelab.models.ensemble import Ensemble
 from vaelab.models.gan import ACGAN, GAN, acgan, dcgan
 from vaelab.models.vae import VAE, conv_vae, fc_vae, spatial_vae
 
@@ -17,7 +16,6 @@ __all__ = [
     "Autoencoder",
     "Code",
     "EncoderDecoder",
-    "Ensemble",
     "ImageShape",
     "Posterior",
     "acgan",

@@ -19,7 +19,7 @@ class Code(NamedTuple):
 
     mean: Tensor
 
-    def sample(self) -> Tensor:
+    def sample(self, noise: torch.Generator | None = None) -> Tensor:
         """The point itself, for an autoencoder has no noise."""
         return self.mean
 
@@ -30,11 +30,13 @@ class Posterior(NamedTuple):
     mean: Tensor
     log_variance: Tensor
 
-    def sample(self) -> Tensor:
-        """One draw z = mean + sigma * noise for each image (Kingma & Welling 2014, equation 10)."""
+    def sample(self, noise: torch.Generator) -> Tensor:
+        """One draw z = mean + sigma * epsilon for each image (Kingma & Welling 2014, equation 10)."""
         # Not randn_like, whose numbers follow the order of the memory on a GPU.
-        noise = torch.randn(self.mean.shape, dtype=self.mean.dtype, device=self.mean.device)
-        return self.mean + torch.exp(0.5 * self.log_variance) * noise
+        epsilon = torch.randn(
+            self.mean.shape, generator=noise, dtype=self.mean.dtype, device=self.mean.device
+        )
+        return self.mean + torch.exp(0.5 * self.log_variance) * epsilon
 
 
 class EncoderDecoder(nn.Module):

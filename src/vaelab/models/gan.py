@@ -14,6 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from vaelab.bounds import Maps, Width
 from vaelab.models import blocks
+from vaelab.models.averages import move_toward
 from vaelab.models.blocks import ImageShape, Reshape
 
 Noise = Literal["normal", "uniform"]
@@ -94,18 +95,11 @@ class GAN(nn.Module):
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """Moves the average toward the generator; in the first steps faster, so that it forgets the initial weights."""
+        """Moves the average toward the generator."""
         if self.average is None or self.ema is None:
             return
         self.averaged += 1
-        # min(decay, (1 + n) / (10 + n)) on the device: no number is read back, as torch's AveragedModel does each time.
-        decay = torch.clamp((1 + self.averaged) / (10 + self.averaged), max=self.ema)
-        ours, theirs = self.average.state_dict(), self.generator.state_dict()
-        for name, value in ours.items():
-            if value.is_floating_point():  # also the statistics of batch norms, which belong to the weights
-                value.lerp_(theirs[name], (1 - decay).to(value.dtype))
-            else:
-                value.copy_(theirs[name])
+        move_toward(self.average.state_dict(), self.generator.state_dict(), self.averaged, self.ema)
 
     def _images(self, code: Tensor | tuple[Tensor, Tensor]) -> Tensor:
         network = self.generator if self.training or self.average is None else self.average

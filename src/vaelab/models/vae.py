@@ -21,8 +21,7 @@ class VAE(EncoderDecoder):
     def encode(self, images: Tensor) -> Posterior:
         """Images (B, C, H, W) in [0, 1] to q(z|x), in float32 (Kingma & Welling 2014, appendix C.2)."""
         output = self.encoder(images).float()
-        # Counted from the right, for an ensemble's output begins with one axis more.
-        mean, log_variance = output.chunk(2, dim=-1 if output.ndim < 4 else -3)
+        mean, log_variance = output.chunk(2, dim=1)
         return Posterior(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_fabric import Fabric
+import torch
 from omegaconf import DictConfig
 
-from vaelab import UsageError, build
+from vaelab import UsageError, build, hardware
 from vaelab.data import ImageSet, Loader
+from vaelab.hardware import Hardware
 from vaelab.losses import Loss
 from vaelab.runs.history import MOST_ROWS
 
@@ -17,31 +18,31 @@ class Job:
     """Everything that one training run needs, built and checked before anything is written."""
 
     cfg: DictConfig
-    hardware: build.Hardware
-    engine: Fabric
+    hardware: Hardware
     images: ImageSet
     loaders: tuple[Loader, Loader]  # train and val
     network: build.Network
     criterion: Loss
     evaluations: dict[str, Any]
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.hardware.device
 
-def prepare(cfg: DictConfig, like: Job | None = None) -> Job:
-    """Builds a job, on the images and loaders of one that differs in its numbers only, if given.
 
-    Raises UsageError for every mistake in the configuration or the data.
-    """
+def prepare(cfg: DictConfig) -> Job:
+    """Builds a job; raises UsageError for every mistake in the configuration or the data."""
     build.check(cfg)
-    hardware = like.hardware if like else build.hardware(cfg)
+    chosen = hardware.choose(cfg.trainer)
     build.rehearse(cfg)
-    images = like.images if like else build.dataset(cfg)
+    images = build.dataset(cfg)
     network = build.model(cfg, images.image_shape, len(images.classes))
     criterion = build.loss(cfg, network)
     evaluations = build.evaluations(cfg, network, images)
-    engine = like.engine if like else build.fabric(hardware)
-    loaders = like.loaders if like else build.loaders(cfg, images, engine.device)
+    loaders = build.loaders(cfg, images, chosen.device)
     refuse_long_history(cfg, len(loaders[0]))
-    return Job(cfg, hardware, engine, images, loaders, network, criterion, evaluations)
+    return Job(cfg, chosen, images, loaders, network, criterion, evaluations)
 
 
 def refuse_long_history(cfg: DictConfig, steps: int) -> None:

@@ -21,7 +21,7 @@ def draw_snapshot(job: Job, run: Run, epoch: int) -> None:
     """Keeps what some evaluations show of this epoch, as figures/<name>/epoch_0010.png and its arrays."""
     if epoch not in (*job.cfg.snapshot_epochs, job.cfg.epochs):
         return
-    read = context(job.cfg, job.network, job.criterion, job.images, [], job.engine.device, epoch)
+    read = context(job.cfg, job.network, job.criterion, job.images, [], job.device, epoch)
     for name, evaluation in job.evaluations.items():
         if getattr(evaluation, "at_snapshots", False):
             keep(run, f"{name}/epoch_{epoch:04d}", evaluation(read), job.cfg.dpi)
@@ -60,7 +60,7 @@ def context(
     epoch: int,
 ) -> Context:
     """What evaluations read: the network in evaluation mode and float32, the splits, the history, a title."""
-    criterion.epoch = float(epoch)  # what a schedule of the KL weight reads
+    criterion.epoch.fill_(epoch)  # what a schedule of the KL weight reads
     weighted = [f"λ = {criterion.kl_weight:g}"] if criterion.needs == "posterior" else []
     architecture = str(cfg.model._target_).rpartition(".")[2]
     return Context(

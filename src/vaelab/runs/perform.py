@@ -3,41 +3,75 @@
 import math
 import platform
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from torch import nn
 
-from vaelab import build, machine
-from vaelab.data import SPLITS
+from vaelab import Failure, build, hardware, machine
+from vaelab.data import SPLITS, Feed
 from vaelab.evaluations import measure
 from vaelab.runs import job as jobs
-from vaelab.runs.checkpoint import weights
 from vaelab.runs.folder import Run
 from vaelab.runs.identity import refuse_change
 from vaelab.runs.job import Job
 from vaelab.runs.measure import context, draw_snapshot, evaluate
 from vaelab.runs.repair import restore_checkpoint
 from vaelab.runs.request import Request
-from vaelab.training.loop import Member, OutOfTime, Plan, fit, seed_all
+from vaelab.training.average import Average
+from vaelab.training.capture import Lane, Plain, Stream
+from vaelab.training.loop import OutOfTime, Plan, best_epoch, fit
+from vaelab.training.rates import Rates, Schedule
+from vaelab.training.step import Bounds, Randomness, Step
+from vaelab.training.training import Training
+from vaelab.training.validation import Validation
 
 
 def perform(asked: Request) -> None:
     """Does what is left of a run; raises UsageError for a mistake and NotFinite for a loss that is lost."""
+    for _ in steps(asked):
+        pass
+
+
+def steps(asked: Request) -> Generator[int, None, None]:
+    """Does what is left of a run, and yields after each step of its training the number of its images.
+
+    Several runs share a device when their steps are taken in turn. Raises as perform() does.
+    """
     job, run = jobs.prepare(asked.cfg), asked.run
     with run.locked():
         if run.is_done():  # by another process, since the command began
             return
         begin(job, asked)
-        with run.recorded():
+        with run.recorded(), _told_of_the_device(job):
             try:
-                train(job, run)
+                yield from train(job, run)
             except OutOfTime as pause:
                 return run.pause(str(pause))
             finish(job, run)
+
+
+class OutOfMemory(Failure):
+    """The device has no room for a run."""
+
+
+@contextmanager
+def _told_of_the_device(job: Job) -> Iterator[None]:
+    """Raises what a device has no room for, or no answer to, as failures in words."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        remedy = "take a smaller batch_size, or fewer runs at once (hydra.launcher.at_once)"
+        raise OutOfMemory(
+            f"out of memory on {device_name(job.device.type)} with batch_size={job.cfg.batch_size}: {remedy}"
+        ) from error
+    except RuntimeError as error:
+        words = str(error).splitlines()[0] if str(error) else ""
+        if job.device.type != "cuda" or "CUDA" not in words:
+            raise
+        raise Failure(f"the device failed ({words}): the same command goes on from the last epoch") from error
 
 
 def begin(job: Job, asked: Request) -> None:
@@ -47,50 +81,98 @@ def begin(job: Job, asked: Request) -> None:
     asked.run.start(job.cfg, asked.command, facts(job) | {"sweep": None, **asked.facts})
 
 
-def train(job: Job, run: Run) -> None:
+def train(job: Job, run: Run) -> Iterator[int]:
     """Trains, or continues, and saves the weights; raises NotFinite and OutOfTime."""
-    cfg, engine = job.cfg, job.engine
-    if cfg.trainer.compile is True and not job.hardware.compile:
+    if job.cfg.trainer.compile is True and not job.hardware.compile:
         run.log(f"not compiled: {job.hardware.reasons['compile']}")
     reset_peak_memory(job)
-    model, optimizers = build.setup(
-        engine, job.network, build.optimizers(cfg, job.network.players()), job.hardware.compile
+    hardware.allow_tf32(job.hardware)
+    model = hardware.Placed(job.network, job.hardware)
+    training = assemble(job, model)
+    for _ in fit(run, training, plan(job, run, training, model)):
+        yield job.cfg.batch_size
+    run.save_weights(training.finish())
+    run.update(training=told(job, run, training))
+
+
+def assemble(job: Job, model: Any) -> Training:
+    """The parts of a training, on the job's device."""
+    cfg, trainer, device = job.cfg, job.cfg.trainer, job.device
+    criterion = job.criterion.to(device)
+    optimizers = build.optimizers(cfg, job.network.players(), device)
+    randomness = Randomness(cfg.seed, device)
+    lane = lane_of(device, randomness.noise)
+    feed = Feed(job.loaders[0])
+    schedule = Schedule(
+        cfg.lr_schedule, cfg.epochs, cfg.lr_warmup_epochs, cfg.lr_step_epochs, cfg.lr_step_factor
     )
-    criterion = job.criterion.to(engine.device)
-    member = Member.alone(run, model, criterion, optimizers, partial(draw_snapshot, job, run))
-    clip = partial(clip_gradients, engine, model, optimizers, cfg.trainer.gradient_clip)
-    planned = plan(job, partial(seed_all, cfg.seed), clip)
-    fit(engine, model, criterion, optimizers, *job.loaders, [member], planned)
-    if member.error:
-        raise member.error
-    run.save_weights(weights(job.network, criterion))
+    rates = Rates(optimizers.values(), schedule, feed.steps, device)
+    average = None if trainer.ema is None else Average(job.network, trainer.ema)
+    bounds = Bounds(trainer.gradient_clip, trainer.skip_gradient_above)
+    step = Step(model, criterion, optimizers, feed, randomness, rates, bounds, average, lane)
+    measured = measure if "encoder" in job.network.offers else lambda model, batch: {}
+    validation = Validation(model, criterion, job.loaders[1], measured, randomness.noise, lane)
+    return Training(job.network, criterion, optimizers, step, validation, rates, average)
 
 
-def plan(job: Job, seed: Callable[[int], None], clip: Callable[[str], None]) -> Plan:
+def lane_of(device: torch.device, noise: torch.Generator) -> Lane:
+    """Where the steps of a run are done."""
+    return Stream(device, noise) if device.type == "cuda" else Plain("on a CPU a step is called")
+
+
+def plan(job: Job, run: Run, training: Training, model: Any) -> Plan:
     """How fit() trains this configuration."""
-    trainer = job.cfg.trainer
+    cfg = job.cfg
     return Plan(
-        epochs=job.cfg.epochs,
-        seed=seed,
-        clip=clip if trainer.gradient_clip else None,
-        max_seconds=trainer.max_seconds,
-        measure=measure if "encoder" in job.network.offers else lambda model, batch: {},
-        log_every=job.cfg.log_every,
+        epochs=cfg.epochs,
+        max_seconds=cfg.trainer.max_seconds,
+        log_every=cfg.log_every,
+        draw=partial(draw_snapshot, job, run),
+        keeps_best=cfg.trainer.keep == "best",
+        patience=cfg.trainer.patience,
+        after_epoch=Compilation(job, run, training, model),
     )
 
 
-def clip_gradients(
-    engine: Fabric, model: nn.Module, optimizers: Mapping[str, Any], max_norm: float, player: str
-) -> None:
-    """Scales a player's gradients to the largest norm; the loss says itself when it is not finite."""
-    engine.clip_gradients(model, optimizers[player], max_norm=max_norm, error_if_nonfinite=False)
+class Compilation:
+    """Compiles a network on a GPU once the time of an epoch says that it pays, where that is left to the program."""
+
+    def __init__(self, job: Job, run: Run, training: Training, model: Any) -> None:
+        self._waits = job.cfg.trainer.compile == "auto" and job.device.type == "cuda"
+        self._job, self._run, self._training, self._model = job, run, training, model
+        self._epochs = 0
+
+    def __call__(self, seconds: float, left: int) -> None:
+        """Looks at an epoch of training that took so long; the first, in which the step is captured, says nothing."""
+        self._epochs += 1
+        if not self._waits or self._epochs != 2 or (because := hardware.pays(seconds * left)) is None:
+            return
+        reasons = {**self._job.hardware.reasons, "compile": because}
+        self._run.update(compile=True, chosen_because=reasons)
+        self._model.compile()
+        for repeated in (self._training.step.repeated, self._training.validation.repeated):
+            repeated.forget()
+
+
+def told(job: Job, run: Run, training: Training) -> dict[str, Any]:
+    """What run.json says of how a run was trained."""
+    rows = run.history
+    last = int(rows[-1]["epoch"])
+    repeated = training.step.repeated
+    return {
+        "captured": repeated.is_captured,
+        "not_captured_because": repeated.because,
+        "epochs": last,
+        "stopped_early": last < job.cfg.epochs,
+        "weights": "average" if job.cfg.trainer.ema is not None else "plain",
+        "weights_of_epoch": best_epoch(rows) if job.cfg.trainer.keep == "best" else last,
+    }
 
 
 def finish(job: Job, run: Run) -> None:
     """Measures and draws a trained run, and marks it as done."""
-    read = context(
-        job.cfg, job.network, job.criterion, job.images, run.history, job.engine.device, job.cfg.epochs
-    )
+    epoch = run.info["training"]["weights_of_epoch"]
+    read = context(job.cfg, job.network, job.criterion, job.images, run.history, job.device, epoch)
     evaluate(run, job.evaluations, read, job.cfg.dpi)
     run.update(status="done", **measured(job, run))
 
@@ -99,7 +181,7 @@ def facts(job: Job) -> dict[str, Any]:
     """What run.json says from the start."""
     images = job.images
     return {
-        "device": device_name(job.hardware.device),
+        "device": device_name(job.device.type),
         "precision": job.hardware.precision,
         "compile": job.hardware.compile,
         "chosen_because": job.hardware.reasons,
@@ -129,7 +211,7 @@ def measured(job: Job, run: Run) -> dict[str, Any]:
         "seconds": seconds,
         # The first epoch warms caches up; the median of the others is the steady state.
         "images_per_second": per_epoch / statistics.median(epochs[1:] or epochs),
-        "peak_memory_bytes": peak_memory(job.hardware.device),
+        "peak_memory_bytes": peak_memory(job.device.type),
     }
 
 
@@ -141,7 +223,7 @@ def beta_eff(job: Job) -> float | None:
 
 def reset_peak_memory(job: Job) -> None:
     """Begins to count anew, where the device can: one process may do several runs."""
-    if job.engine.device.type == "cuda":
+    if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
 
 

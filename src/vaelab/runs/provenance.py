@@ -23,5 +23,5 @@ def git_sha() -> str | None:
 
 def versions() -> dict[str, str]:
     """The versions of what the numbers depend on."""
-    packages = ("vaelab", "torch", "lightning-fabric", "numpy", "pillow", "scikit-learn")
+    packages = ("vaelab", "torch", "numpy", "pillow", "scikit-learn")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -15,8 +15,8 @@ from vaelab.runs.lock import refuse_unwritable
 
 Failures = dict[str, Exception]  # by the name of the run
 
-# What members of one ensemble may differ in, as paths of the configuration; all else is shared.
-MEMBER_KEYS = (("kl_weight",), ("loss", "kl_weight"), ("seed",), ("lr",), ("optimizer", "lr"))
+# Numbers that fit all networks and data or none, as paths of the configuration.
+NUMBERS = (("kl_weight",), ("loss", "kl_weight"), ("seed",), ("lr",), ("optimizer", "lr"))
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Request:
         return "new" if self.run.checkpoint_facts() is None else "to continue"
 
     def shared(self) -> dict[str, Any]:
-        """The configuration without what members of one ensemble may differ in."""
+        """The configuration without the numbers that decide of no network and no data."""
         values = OmegaConf.to_container(self.cfg, resolve=True)
         assert isinstance(values, dict)
-        for *path, key in MEMBER_KEYS:
+        for *path, key in NUMBERS:
             node = values
             for step in path:
                 node = node[step]

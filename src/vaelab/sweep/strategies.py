@@ -1,4 +1,4 @@
-"""How the runs of a sweep are spread over one machine: as ensembles, in processes, or one after the other."""
+"""How the runs of a sweep are spread over one machine: in turn on one device, in processes, or one after the other."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,23 +6,26 @@ from typing import Any
 
 import torch
 
-from vaelab import build
+from vaelab import hardware
 from vaelab.runs import job
 from vaelab.runs import perform as jobs
 from vaelab.runs.request import Failures, Request
-from vaelab.sweep import processes as workers
-from vaelab.sweep import together
+from vaelab.sweep import interleaved, processes
 from vaelab.sweep.progress import Watch
 
+STRATEGIES = ("auto", "interleaved", "parallel", "serial")
+OLDER = {"ensemble": "interleaved"}  # spellings
 
-def perform(asked: Sequence[Request], strategy: str) -> Failures:
-    """Does what is left of the runs; raises UsageError for a mistake that all of them share.
+
+def perform(asked: Sequence[Request], strategy: str, at_once: int | None) -> Failures:
+    """Does what is left of the runs, at most `at_once` at a time; raises UsageError for a mistake that all share.
 
     What is chosen follows from all that was asked for, finished or not, so that an interrupted sweep goes on as begun.
     """
-    kind = build.device(asked[0].cfg.trainer.device)
+    kind = hardware.device(asked[0].cfg.trainer.device)
     cores = torch.get_num_threads()
     because = "asked for"
+    strategy = OLDER.get(strategy, strategy)
     if strategy == "auto":
         strategy, because = choose(kind, cores, len(asked))
     left = [one for one in asked if one.state != "done"]
@@ -30,13 +33,13 @@ def perform(asked: Sequence[Request], strategy: str) -> Failures:
         job.prepare(first.cfg)
     chosen: dict[str, Any] = {"strategy": strategy, "because": because}
     with Watch(left, bar=strategy == "parallel"):
-        if strategy == "ensemble":
-            return _ensembles(asked, chosen)
+        if strategy == "interleaved":
+            return interleaved.perform(_with(left, chosen), torch.device(kind), at_once)
         if strategy == "parallel":
-            processes = min(cores, len(asked))
-            chosen |= {"processes": processes, "threads": cores // processes}
-            return workers.perform(_with(left, chosen), processes, cores // processes)
-        return _serially(left, chosen)
+            count = min(at_once or cores, cores, len(asked))
+            chosen |= {"processes": count, "threads": cores // count}
+            return processes.perform(_with(left, chosen), count, cores // count)
+        return _serially(_with(left, chosen))
 
 
 def choose(kind: str, cores: int, runs: int) -> tuple[str, str]:
@@ -44,7 +47,10 @@ def choose(kind: str, cores: int, runs: int) -> tuple[str, str]:
     if runs == 1:
         return "serial", "there is one run"
     if kind == "cuda":
-        return "ensemble", "a GPU waits for launches with networks of this size, which an ensemble shares"
+        return (
+            "interleaved",
+            "five runs in turn were measured 1.5 to 3 times as fast on an H100 as one after the other",
+        )
     if cores == 1:
         return "serial", "there is one core"
     return (
@@ -54,7 +60,7 @@ def choose(kind: str, cores: int, runs: int) -> tuple[str, str]:
 
 
 def alike(asked: Sequence[Request]) -> list[list[Request]]:
-    """The runs in groups that differ only in what members of an ensemble may."""
+    """The runs in groups that differ only in numbers that fit all networks and data or none."""
     groups: list[tuple[dict[str, Any], list[Request]]] = []
     for one in asked:
         shared = one.shared()
@@ -66,37 +72,13 @@ def alike(asked: Sequence[Request]) -> list[list[Request]]:
     return [group for _, group in groups]
 
 
-def _ensembles(asked: Sequence[Request], chosen: dict[str, Any]) -> Failures:
+def _serially(asked: Sequence[Request]) -> Failures:
     failures: Failures = {}
-    for group in alike(asked):
-        if all(one.state == "done" for one in group):
-            continue
-        if len(group) == 1 or not together.can_be_stacked(group[0].cfg):
-            alone = {"strategy": "serial", "because": "no other run can be trained with it"}
-            failures |= _serially([one for one in group if one.state != "done"], alone)
-            continue
-        most = group[0].cfg.trainer.max_members
-        if most == "auto":
-            most = together.max_members(job.prepare(group[0].cfg))
-        for members in together.chunks(group, most):
-            left = [one for one in members if one.state != "done"]
-            names = {"members": [one.run.folder.name for one in left], "max_members": most}
-            if not left:
-                continue
-            try:
-                failures |= together.perform(_with(left, chosen | names))
-            except Exception as error:  # of all of them; other ensembles are tried all the same
-                failures |= {one.name: workers.portable(error) for one in left if one.state != "done"}
-    return failures
-
-
-def _serially(asked: Sequence[Request], chosen: dict[str, Any]) -> Failures:
-    failures: Failures = {}
-    for one in _with(asked, chosen):
+    for one in asked:
         try:
             jobs.perform(one)
         except Exception as error:
-            failures[one.name] = workers.portable(error)
+            failures[one.name] = processes.portable(error)
     return failures
 
 

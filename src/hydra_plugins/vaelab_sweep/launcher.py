@@ -1,26 +1,25 @@
-"""The default launcher of vae-sweep: ensembles on a GPU, parallel processes on a CPU."""
+"""The default launcher of vae-sweep: runs in turn on a GPU, parallel processes on a CPU."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.vaelab_ensemble._composer import Composer
-from vaelab import UsageError
+from hydra_plugins.vaelab_sweep._composer import Composer
+from vaelab import UsageError, config
+from vaelab.bounds import Count
 from vaelab.config import nearest
 from vaelab.runs.request import Failures, Request
 
-STRATEGIES = ("auto", "ensemble", "parallel", "serial")
 
-
-class EnsembleLauncher(Launcher):
+class SweepLauncher(Launcher):
     """Trains the runs of a sweep on this machine by the chosen strategy."""
 
-    def __init__(self, strategy: str) -> None:
-        self.strategy = strategy
+    def __init__(self, strategy: str, at_once: int | str) -> None:
+        self.strategy, self.at_once = strategy, at_once
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """What Hydra hands over before launch."""
@@ -37,9 +36,12 @@ class EnsembleLauncher(Launcher):
 
     def perform(self, asked: Sequence[Request]) -> Failures:
         """Does what is left of runs; what it chooses depends on all of them, also on those that are done."""
-        if self.strategy not in STRATEGIES:
-            known = f"known: {', '.join(STRATEGIES)}{nearest(self.strategy, STRATEGIES)}"
-            raise UsageError(f"hydra.launcher.strategy={self.strategy} does not exist; {known}")
-        from vaelab.sweep import strategies as launch
+        from vaelab.sweep import strategies
 
-        return launch.perform(asked, self.strategy)
+        known = strategies.STRATEGIES
+        if self.strategy not in (*known, *strategies.OLDER):
+            told = f"known: {', '.join(known)}{nearest(self.strategy, known)}"
+            raise UsageError(f"hydra.launcher.strategy={self.strategy} does not exist; {told}")
+        config.check_value(self.at_once, Literal["auto"] | Count, "hydra.launcher.at_once")
+        at_once = None if isinstance(self.at_once, str) else self.at_once
+        return strategies.perform(asked, self.strategy, at_once)

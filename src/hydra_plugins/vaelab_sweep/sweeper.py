@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
-from hydra_plugins.vaelab_ensemble._composer import Composer
+from hydra_plugins.vaelab_sweep._composer import Composer
 from vaelab import UsageError
 from vaelab.commands.signals import at_end
 from vaelab.config import refuse_unused_kl_weight
