@@ -1,11 +1,14 @@
 """What is built computes as run.json says."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from torch import nn
 
-from vaelab import build, config
+from vaelab import build, config, hardware
+from vaelab.hardware import Placed
 
 
 def test_compiled_methods_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,8 +19,7 @@ def test_compiled_methods_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         cfg = compose("train", ["trainer.precision=fp32", "trainer.device=cpu"])
     network = build.model(cfg, (1, 16, 16))
-    optimizers = build.optimizers(cfg, network.players())
-    model, _ = build.setup(build.fabric(build.hardware(cfg)), network, optimizers, compiled=True)
+    model = Placed(network, replace(hardware.choose(cfg.trainer), compile=True))
     images = torch.rand(2, 1, 16, 16)
     mean = model.encode(images).mean.detach()
     torch.testing.assert_close(mean, network.encode(images).mean)
@@ -31,17 +33,14 @@ def test_training_runs_in_the_chosen_precision_and_evaluation_in_float32(
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         cfg = compose("train", [f"trainer.precision={precision}", "trainer.device=cpu"])
     network = build.model(cfg, (1, 16, 16))
-    chosen = build.hardware(cfg)
-    model, _ = build.setup(
-        build.fabric(chosen), network, build.optimizers(cfg, network.players()), compiled=False
-    )
+    model = Placed(network, hardware.choose(cfg.trainer))
     seen: list[torch.dtype] = []
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
     images = torch.rand(2, 1, 16, 16)
     posterior = model.encode(images)
-    decoded = model.decode(posterior.sample())
+    decoded = model.decode(posterior.sample(torch.default_generator))
     assert set(seen) == {dtype}
     assert {posterior.mean.dtype, posterior.log_variance.dtype, decoded.dtype} == {torch.float32}
     seen.clear()
@@ -59,9 +58,8 @@ def test_both_networks_of_a_gan_run_in_the_chosen_precision_and_compiled(
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         cfg = compose("train", ["model=acgan", "trainer.precision=bf16", "trainer.device=cpu"])
     network = build.model(cfg, (1, 16, 16), classes=3)
-    model, optimizers = build.setup(
-        build.fabric(build.hardware(cfg)), network, build.optimizers(cfg, network.players()), compiled=True
-    )
+    model = Placed(network, replace(hardware.choose(cfg.trainer), compile=True))
+    optimizers = build.optimizers(cfg, network.players(), torch.device("cpu"))
     assert list(optimizers) == ["discriminator", "generator"]
     assert {optimizer.param_groups[0]["betas"] for optimizer in optimizers.values()} == {(0.5, 0.999)}
     seen: list[torch.dtype] = []

@@ -1,6 +1,6 @@
 """The loop: it learns, repeats itself, clips, averages rightly, and names the step at which a loss is lost."""
 
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,15 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from vaelab import build, config, losses
+from vaelab import build, config, hardware, losses
 from vaelab.data import ImageSet, Loader
 from vaelab.evaluations import measure
 from vaelab.runs import perform as jobs
 from vaelab.runs.folder import Run
-from vaelab.training.loop import Member, NotFinite, Plan, fit, seed_all, validate
+from vaelab.runs.job import Job
+from vaelab.training.capture import Lane, Plain
+from vaelab.training.loop import NotFinite
+from vaelab.training.validation import Validation
 
 CPU = torch.device("cpu")
 
@@ -30,25 +33,30 @@ def images() -> ImageSet:
     return ImageSet("blobs", blobs.astype(np.uint8)[..., None], None, (), ("",) * 84, split, "0" * 16, "test")
 
 
-def trained(folder: Path, images: ImageSet, epochs: int, clip: float | None = None, **settings: Any) -> Run:
+def trained(
+    folder: Path,
+    images: ImageSet,
+    epochs: int,
+    lane: Callable[[torch.Generator], Lane] | None = None,
+    **settings: Any,
+) -> Run:
+    """A run that is trained to this epoch, in a lane of its own if one is given."""
     overrides = [f"{key}={value}" for key, value in settings.items()]
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
-        cfg = compose("train", ["trainer.device=cpu", "trainer.precision=fp32", *overrides])
-    network = build.model(cfg, images.image_shape)
-    engine = build.fabric(build.hardware(cfg))
-    model, optimizers = build.setup(engine, network, build.optimizers(cfg, network.players()), compiled=False)
-    bound = partial(jobs.clip_gradients, engine, model, optimizers, clip or 0.0)
-    measured = measure if "encoder" in network.offers else lambda model, batch: {}
-    plan = Plan(epochs, partial(seed_all, cfg.seed), bound if clip else None, None, measured, cfg.log_every)
+        cfg = compose(
+            "train", ["trainer.device=cpu", "trainer.precision=fp32", f"epochs={epochs}", *overrides]
+        )
+    chosen = hardware.choose(cfg.trainer)
+    network = build.model(cfg, images.image_shape, len(images.classes))
     loaders = build.loaders(cfg, images, CPU)
+    job = Job(cfg, chosen, images, loaders, network, build.loss(cfg, network), {})
     run = Run(folder)
     folder.mkdir(exist_ok=True)
-    loss = build.loss(cfg, network)
-    member = Member.alone(run, model, loss, optimizers, lambda epoch: None)
-    fit(engine, model, loss, optimizers, *loaders, [member], plan)
-    if member.error:
-        raise member.error
-    run.save_weights(network.state_dict())
+    with pytest.MonkeyPatch.context() as patch:
+        if lane is not None:
+            patch.setattr(jobs, "lane_of", lambda device, noise: lane(noise))
+        for _ in jobs.train(job, run):
+            pass
     return run
 
 
@@ -81,8 +89,9 @@ def test_gradients_are_clipped(images: ImageSet, tmp_path: Path) -> None:
         "optimizer._target_": "torch.optim.SGD",
         "~optimizer.betas": "[0.9,0.999]",
         "optimizer.fused": "false",
+        "trainer.gradient_clip": 1e-3,
     }
-    after = trained(tmp_path, images, 1, clip=1e-3, batch_size=64, lr=1.0, **descent).load_weights()
+    after = trained(tmp_path, images, 1, batch_size=64, lr=1.0, **descent).load_weights()
     moved = sum(float((after[k] - before[k]).square().sum()) for k in before) ** 0.5
     assert 0.9e-3 < moved <= 1.001e-3
 
@@ -90,14 +99,17 @@ def test_gradients_are_clipped(images: ImageSet, tmp_path: Path) -> None:
 def test_validation_averages_over_images_not_over_batches(images: ImageSet) -> None:
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         cfg = compose("train", ["model=conv_ae", "trainer.device=cpu"])
-    network = build.model(cfg, images.image_shape)
-    plan = Plan(1, lambda epoch: None, None, None, measure)
-    uneven = Loader(images, "val", batch_size=16, device=CPU, shuffle=False, drop_last=False)
-    (found,) = validate(network, losses.Reconstruction("bernoulli", 1.0, "sum"), uneven, plan)
-    pixels = torch.from_numpy(images.images[images.indices("val")]).permute(0, 3, 1, 2) / 255
-    decoded = network.decode(network.encode(pixels).mean).detach()
-    mse = (pixels - decoded).square().mean(dim=(1, 2, 3))
-    assert found["mse"] == pytest.approx(float(mse.mean()), rel=1e-5)
+    network = build.model(cfg, images.image_shape, len(images.classes))
+    noise, loss = torch.Generator(), losses.Reconstruction("bernoulli", 1.0, "sum")
+    for resident in (True, False):  # whole batches that can be captured and the rest, or as they come
+        uneven = Loader(
+            images, "val", batch_size=16, device=CPU, shuffle=False, drop_last=False, resident=resident
+        )
+        found = Validation(network, loss, uneven, measure, noise, Plain("on a CPU"))()
+        pixels = torch.from_numpy(images.images[images.indices("val")]).permute(0, 3, 1, 2) / 255
+        decoded = network.decode(network.encode(pixels).mean).detach()
+        mse = (pixels - decoded).square().mean(dim=(1, 2, 3))
+        assert found["mse"] == pytest.approx(float(mse.mean()), rel=1e-5)
     assert found["psnr"] == pytest.approx(float((-10 * mse.log10()).mean()), rel=1e-5)
     assert found["loss"] == pytest.approx(float(losses.bernoulli_nll(pixels, decoded).mean()), rel=1e-5)
 
@@ -148,7 +160,7 @@ def test_a_gan_that_was_stopped_goes_on_bit_for_bit(images: ImageSet, tmp_path: 
 
 
 def test_both_players_are_clipped_and_named(images: ImageSet, tmp_path: Path) -> None:
-    run = trained(tmp_path, images, 1, clip=1e-3, **GAN)
+    run = trained(tmp_path, images, 1, **GAN | {"trainer.gradient_clip": 1e-3})
     row = run.history[0]
     assert {"loss_discriminator", "loss_generator", "accuracy_real", "accuracy_fake"} <= set(row)
     assert not {"loss", "mse", "psnr"} & set(row)
