@@ -45,6 +45,7 @@ def test_replayed_steps_equal_called_ones(case: str, images: ImageSet, tmp_path:
     if settings.get("model") == "acgan":
         object.__setattr__(images, "labels", (images.images.sum((1, 2, 3)) % 3).astype("int64"))
         object.__setattr__(images, "classes", ("a", "b", "c"))
+        object.__setattr__(images, "fingerprint", "with labels")
     lane = TapeLane()
     called = trained(tmp_path / "called", images, 3, **settings)
     replayed = trained(tmp_path / "replayed", images, 3, lane=lambda noise: lane, **settings)

@@ -33,7 +33,9 @@ def make(channels: int = 3, labelled: bool = True) -> ImageSet:
     labels = np.arange(200) % 4 if labelled else None
     classes = tuple("abcd") if labelled else ()
     names = tuple(f"row {row}" for row in range(200))
-    return ImageSet("x", pixels, labels, classes, names, hashed_split("x", 200), "0" * 16, "embedded")
+    return ImageSet(
+        "x", pixels, labels, classes, names, hashed_split("x", 200), f"{channels} {labelled}", "embedded"
+    )
 
 
 def loader(images: ImageSet, split: str = "train", **overrides: Any) -> Loader:
