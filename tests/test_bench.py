@@ -1,30 +1,40 @@
 """The pieces of scripts/bench.py on tiny sizes: what it compares computes the same; no timing is asserted."""
 
-import importlib.util
 import json
 import subprocess
-import sys
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
+import bench
+from benches import commands, images, measuring, training
+from benches.sides import Bare, PlainTraining, Training
+
 TINY = 64  # pictures
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("bench", ROOT / "scripts" / "bench.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bench"] = module  # where worker processes that are not forked look for the classes
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["bench"]
+def samples(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few of the real images, in files like those of all."""
+    few = tmp_path_factory.mktemp("samples")
+    for name in (images.ANIME, images.DIGITS, images.EYES):
+        (few / name).parent.mkdir()
+    with (
+        zipfile.ZipFile(shared_data / images.ANIME) as every,
+        zipfile.ZipFile(few / images.ANIME, "w") as some,
+    ):
+        for name in sorted(name for name in every.namelist() if name.endswith(".jpg"))[:TINY]:
+            some.writestr(name, every.read(name))
+    digits = np.load(shared_data / images.DIGITS)
+    kept = np.linspace(0, len(digits["image"]) - 1, 4 * TINY).astype(int)
+    np.savez(few / images.DIGITS, image=digits["image"][kept], label=digits["label"][kept])
+    np.save(few / images.EYES, np.load(shared_data / images.EYES, mmap_mode="r")[:TINY])
+    return few
 
 
 @pytest.fixture(scope="module")
@@ -32,59 +42,99 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("bench")
 
 
-@pytest.mark.parametrize("dataset", ["anime", "tibetan_mnist"])
-def test_both_ways_of_training_see_the_same_images_and_compute_the_same_loss(
-    bench: ModuleType, shared_data: Path, folder: Path, dataset: str
-) -> None:
-    extract = {"anime": bench.anime_jpegs, "tibetan_mnist": bench.digit_pngs}[dataset]
-    pictures = extract(shared_data, folder, TINY)
-    ours = bench.Training(
-        *bench.on(dataset, pictures, folder), "batch_size=8", "kl_weight=3", "trainer.precision=fp32"
-    )
-    plain = bench.PlainTraining(ours, pictures, workers=0)
+@pytest.fixture(scope="module", params=["anime", "tibetan_mnist"])
+def pictures(request: pytest.FixtureRequest, samples: Path, folder: Path) -> tuple[str, Path]:
+    """A data set and a folder with a few of its pictures."""
+    extract = {"anime": images.anime_jpegs, "tibetan_mnist": images.digit_pngs}[request.param]
+    return request.param, extract(samples, folder, TINY)
 
-    batch = next(iter(ours.batches))
-    rows = {row: place for place, row in enumerate(ours.job.images.indices("train").tolist())}
-    decoded = torch.stack([plain.loader.dataset[rows[row]] for row in batch.index.tolist()])
-    decoded = decoded.to(batch.images)
+
+def trainings(pictures: tuple[str, Path], folder: Path, *overrides: str) -> Training:
+    """Training as vae-train does it, on few pictures."""
+    return Training(*images.on(*pictures, folder), "batch_size=8", *overrides)
+
+
+def plain(ours: Training, pictures: tuple[str, Path]) -> PlainTraining:
+    return PlainTraining(ours, pictures[1], workers=0)
+
+
+def assert_same_loss(ours: Training, other: Bare | PlainTraining, network: Any) -> None:
+    """Equal weights and noise give the loss of vae-train, and its gradients."""
+    batch = ours.job.loaders[0].gather(torch.arange(8))
+    own = list(ours.job.network.parameters())
+    others = list(network.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(own, others, strict=True))
+    ((_, terms),) = ours.job.criterion(ours.model, batch, torch.Generator().manual_seed(0))
+    terms["loss"].backward()
+    torch.manual_seed(0)
+    loss = other.loss(batch.images)
+    loss.backward()
+    torch.testing.assert_close(terms["loss"], loss)
+    for a, b in zip(own, others, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("model", ["conv_vae", "fc_vae"])
+def test_all_ways_of_training_compute_the_same_loss(
+    pictures: tuple[str, Path], folder: Path, model: str
+) -> None:
+    overrides = [f"model={model}", "kl_weight=3", "trainer.precision=fp32"]
+    ours = trainings(pictures, folder, *overrides)
+    bare = Bare(ours)
+    assert_same_loss(ours, bare, bare.network)
+    ours = trainings(pictures, folder, *overrides)
+    other = plain(ours, pictures)
+    assert_same_loss(ours, other, other.model)
+
+
+def test_all_ways_of_training_see_the_same_images(pictures: tuple[str, Path], folder: Path) -> None:
+    ours = trainings(pictures, folder)
+    batch = ours.job.loaders[0].gather(torch.arange(8))
+    torch.testing.assert_close(Bare(ours).pixels[:8].permute(0, 3, 1, 2) / 255, batch.images)
+    read = plain(ours, pictures).loader.dataset
+    decoded = torch.stack([read[row] for row in range(8)])
     assert decoded.shape == batch.images.shape
     assert (decoded - batch.images).abs().mean() < 0.02  # the resizing filters differ
 
-    for mine, other in zip(ours.job.network.parameters(), plain.model.parameters(), strict=True):
-        assert torch.equal(mine, other)
+
+def test_bare_computes_in_the_precision_of_ours(pictures: tuple[str, Path], folder: Path) -> None:
+    ours = trainings(pictures, folder, "trainer.precision=bf16")
+    bare = Bare(ours)
+    batch = ours.job.loaders[0].gather(torch.arange(8))
+    ((_, terms),) = ours.job.criterion(ours.model, batch, torch.Generator().manual_seed(0))
     torch.manual_seed(0)
-    ((_, terms),) = ours.criterion(ours.model, batch)
-    terms["loss"].backward()
-    torch.manual_seed(0)
-    loss = plain.loss(batch.images)
-    loss.backward()
-    torch.testing.assert_close(terms["loss"], loss)
-    for mine, other in zip(ours.job.network.parameters(), plain.model.parameters(), strict=True):
-        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-3, atol=1e-3)
+    assert bare.loss(batch.images).item() == pytest.approx(terms["loss"].item(), rel=1e-5)
 
 
-def test_both_ways_of_training_learn_from_as_many_images(
-    bench: ModuleType, shared_data: Path, folder: Path
-) -> None:
-    pictures = bench.digit_pngs(shared_data, folder, TINY)
-    ours = bench.Training(*bench.on("tibetan_mnist", pictures, folder), "batch_size=8")
-    plain = bench.PlainTraining(ours, pictures, workers=0)
-    assert ours.images == plain.images == ours.job.images.sizes()["train"] // 8 * 8
-    before = [parameter.clone() for parameter in plain.model.parameters()]
-    ours()
-    plain()
-    assert ours.step == len(plain.loader)
-    assert not any(torch.equal(a, b) for a, b in zip(before, plain.model.parameters(), strict=True))
-    assert ours.means["loss"] == pytest.approx(plain.mean, rel=0.2)
+def test_all_ways_of_training_learn_from_as_many_images(pictures: tuple[str, Path], folder: Path) -> None:
+    ours = trainings(pictures, folder)
+    bare, other = Bare(ours), plain(ours, pictures)
+    assert ours.images == bare.images == other.images == ours.job.images.sizes()["train"] // 8 * 8
+    before = [parameter.clone() for parameter in ours.job.network.parameters()]
+    for side, network in ((ours, ours.job.network), (bare, bare.network), (other, other.model)):
+        side()
+        assert not any(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    assert ours.means["loss"] == pytest.approx(bare.mean, rel=0.2)
+    assert ours.means["loss"] == pytest.approx(other.mean, rel=0.2)
 
 
-def test_psnr_and_ssim_agree_with_the_loop_over_scikit_image(
-    bench: ModuleType, shared_data: Path, folder: Path
-) -> None:
-    pictures = bench.anime_jpegs(shared_data, folder, TINY)
-    x, y = bench.image_pairs(pictures, folder)
-    expected = bench.measured_one_by_one(x, y)
-    torch.testing.assert_close(bench.measured(x, y), expected, atol=1e-4, rtol=0, check_dtype=False)
+def test_runs_in_turn_learn_what_each_learns_alone(pictures: tuple[str, Path], folder: Path) -> None:
+    together = [trainings(pictures, folder, f"kl_weight={weight}") for weight in (0, 5)]
+    training.InTurn(together)()
+    for run, weight in zip(together, (0, 5), strict=True):
+        alone = trainings(pictures, folder, f"kl_weight={weight}")
+        alone()
+        assert run.means == alone.means
+
+
+def test_psnr_and_ssim_agree_with_the_loop_over_scikit_image(samples: Path, folder: Path) -> None:
+    x, y = commands.image_pairs(images.anime_jpegs(samples, folder, TINY), folder)
+    expected = commands.measured_one_by_one(x, y)
+    torch.testing.assert_close(commands.measured(x, y), expected, atol=1e-4, rtol=0, check_dtype=False)
+
+
+SMALL = {"counts": (TINY, TINY), "rounds": 1}
+FEW = {"epochs": 1, "overrides": ["evaluation=[test_metrics]", "batch_size=8"]}
 
 
 @pytest.mark.parametrize(
@@ -92,52 +142,71 @@ def test_psnr_and_ssim_agree_with_the_loop_over_scikit_image(
     [
         ("train_color", {"count": TINY, "batch_size": 8, "rounds": 1}),
         ("train_gray", {"count": TINY, "batch_size": 8, "rounds": 1}),
+        ("train", {**SMALL, "batch_size": 8}),
+        ("bare", {**SMALL, "batch_size": 8}),
+        ("compiled", {**SMALL, "batch_size": 8}),
+        ("interleaved", {**SMALL, "weights": (0, 1), "batch_size": 8}),
+        ("batch_size", {"sizes": (4, 8), "rounds": 1}),
+        ("precision", {**SMALL, "batch_size": 8}),
         ("prepare", {"count": TINY, "rounds": 1}),
         ("metrics", {"count": TINY, "rounds": 1}),
-        ("batch_size", {"sizes": (256, 512), "rounds": 1}),
-        ("precision", {"counts": (TINY, TINY), "rounds": 1, "batch_size": 8}),
-        ("ensemble", {"counts": (200, 200), "rounds": 1, "weights": (0, 1)}),
-        ("report", {"runs": 4, "epochs": 1}),
+        ("evaluation", FEW),
+        ("report", {"runs": 4, **FEW}),
     ],
 )
 def test_every_bench_reports(
-    bench: ModuleType, shared_data: Path, folder: Path, name: str, sizes: dict[str, object]
+    samples: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, sizes: dict[str, Any]
 ) -> None:
-    lines = list(bench.BENCHES[name](shared_data, folder, **sizes))
+    monkeypatch.setattr(torch, "compile", lambda method: method)  # which takes minutes here
+    lines = list(bench.BENCHES[name](samples, folder, **sizes))
     assert lines
     assert all("\n" not in line for line in lines)
 
 
-def test_start_ends_after_the_first_step(bench: ModuleType, shared_data: Path, folder: Path) -> None:
-    overrides = bench.on("tibetan_mnist", bench.digit_pngs(shared_data, folder, TINY), folder)
+def test_start_ends_after_the_first_step(samples: Path, folder: Path) -> None:
+    overrides = images.on("tibetan_mnist", samples / images.DIGITS, folder)
     overrides += ["batch_size=8", f"output_dir={folder / 'started'}"]
-    bench.python(bench.TRAIN_STEP, *overrides)
+    measuring.python(commands.TRAIN_STEP, *overrides)
     (run,) = folder.glob("started/*/*/*/run.json")
     assert json.loads(run.read_text())["status"] == "running"
     assert not (run.parent / "metrics.csv").exists()
     with pytest.raises(subprocess.CalledProcessError):
-        bench.python(bench.TRAIN_STEP, *overrides, "epochs=0")
+        measuring.python(commands.TRAIN_STEP, *overrides, "epochs=0")
 
 
-def test_sides_are_measured_in_turn_after_a_round_that_does_not_count(bench: ModuleType) -> None:
+def test_sides_are_measured_in_turn_after_a_round_that_does_not_count() -> None:
     calls: list[str] = []
-    seconds = bench.interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
+    seconds = measuring.side_by_side({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
     assert calls == ["a", "b"] * 3
     assert list(seconds) == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (measuring.at_least(0.9567, 0.9, "of bare"), "0.957 of bare (target: at least 0.9, reached)"),
+        (measuring.at_most(3.456, 3, "s"), "3.46 s (target: at most 3 s, MISSED)"),
+        (measuring.rate(12345.6, 170_000), "12,346 images/s (target: at least 170,000, MISSED)"),
+        (measuring.rate(999.4), "999 images/s"),
+    ],
+)
+def test_figures_are_held_against_targets(told: str, expected: str) -> None:
+    assert told == expected
+
+
+@pytest.mark.parametrize(("names", "near"), [(["train_colour"], "train_color"), (["bar"], "bare")])
 def test_an_unknown_name_is_refused_in_one_line(
-    bench: ModuleType, capsys: pytest.CaptureFixture[str]
+    names: Sequence[str], near: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert bench.main(["train_colour"]) == 2
+    assert bench.main(names) == 2
     refused = capsys.readouterr()
     assert refused.out == ""
     assert refused.err.count("\n") == 1
-    assert "did you mean train_color?" in refused.err
+    assert f"did you mean {near}?" in refused.err
 
 
 def test_missing_images_are_named_in_one_line(
-    bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bench, "SAMPLES", tmp_path)
     assert bench.main([]) == 2

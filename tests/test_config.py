@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab import UsageError, build, config, mistakes
+from vaelab import UsageError, build, config, hardware, mistakes
 
 MODELS = sorted(p.stem for p in (config.CONF / "model").glob("*.yaml"))
 DATASETS = sorted(p.stem for p in (config.CONF / "dataset").glob("*.yaml"))
@@ -70,7 +71,9 @@ def test_an_acgan_of_drawn_faces_is_told_the_hair_colour_unless_another_column_i
 def test_optimizers_are_built() -> None:
     for choice in ("adam", "adamw"):
         cfg = composed(f"optimizer={choice}", "lr=0.5")
-        (optimizer,) = build.optimizers(cfg, build.model(cfg, (1, 8, 8)).players()).values()
+        (optimizer,) = build.optimizers(
+            cfg, build.model(cfg, (1, 8, 8)).players(), torch.device("cpu")
+        ).values()
         assert optimizer.param_groups[0]["lr"] == 0.5
 
 
@@ -79,7 +82,7 @@ def test_without_a_compiler_a_run_is_not_compiled_and_says_so() -> None:
 
     cfg = composed("trainer.compile=true", "trainer.device=cpu")
     with torch._inductor.config.patch({"cpp.cxx": (None, "/nonexistent")}):
-        chosen = build.hardware(cfg)
+        chosen = hardware.choose(cfg.trainer)
     assert not chosen.compile
     assert "no working C++ compiler" in chosen.reasons["compile"]
 

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "vaelab"
 FLOORS = (
     {"files", "machine", "words", "bounds", "interpolations", "names", "metrics"},
     {"mistakes"},
-    {"config", "figures", "models", "losses"},
+    {"config", "figures", "models", "losses", "hardware"},
     {"data", "evaluations", "commands"},
     {"build"},
     {"training", "runs"},

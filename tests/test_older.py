@@ -49,7 +49,10 @@ def test_the_same_command_finds_the_run(project: Path, dataset: str, overrides: 
 
 def test_what_no_longer_is_a_setting_is_no_difference() -> None:
     was = {"dataset": {"name": "x", "url": "https://example.org/x.npz", "blob_id": "0" * 40}, "kl_weight": 1}
-    assert identity(was) == {"dataset": {"name": "x"}, "kl_weight": 1}
+    assert identity(was) == identity({"dataset": {"name": "x"}, "kl_weight": 1})
+    members = {"kl_weight": 1, "trainer": {"max_members": 3}}
+    assert identity(members) == identity({"kl_weight": 1, "trainer": {"keep": "last"}})
+    assert identity(members) != identity({"kl_weight": 1, "trainer": {"keep": "best"}})
 
 
 def test_a_place_that_is_still_there_makes_another_run(project: Path) -> None:

@@ -30,7 +30,7 @@ def finished(one: Request, **metrics: float) -> Request:
 @pytest.mark.parametrize(
     ("kind", "cores", "runs", "strategy"),
     [
-        ("cuda", 16, 5, "ensemble"),
+        ("cuda", 16, 5, "interleaved"),
         ("cpu", 2, 5, "parallel"),
         ("cpu", 1, 5, "serial"),
         ("cpu", 8, 1, "serial"),
@@ -45,7 +45,7 @@ def test_the_strategy_follows_from_device_cores_and_runs(
     assert because
 
 
-def test_runs_are_alike_that_differ_in_what_members_may(tmp_path: Path) -> None:
+def test_runs_are_alike_that_differ_in_numbers_only(tmp_path: Path) -> None:
     runs = [
         asked(tmp_path, *overrides)
         for overrides in (
@@ -53,19 +53,11 @@ def test_runs_are_alike_that_differ_in_what_members_may(tmp_path: Path) -> None:
             ["kl_weight=5", "seed=3", "lr=1e-4"],
             ["latent_dim=8"],
             ["latent_dim=8", "kl_weight=2"],
-            ["trainer.max_members=2"],
             ["loss.kl_schedule=linear"],
         )
     ]
     groups = [[runs.index(one) for one in group] for group in launch.alike(runs)]
-    assert groups == [[0, 1], [2, 3], [4], [5]]
-
-
-def test_how_many_are_trained_together_is_not_part_of_a_run(tmp_path: Path) -> None:
-    one = finished(asked(tmp_path, "kl_weight=5"))
-    other = asked(tmp_path, "kl_weight=5", "trainer.max_members=2")
-    assert other.run.folder == one.run.folder
-    assert other.state == "done"
+    assert groups == [[0, 1], [2, 3], [4]]
 
 
 def test_a_reported_value_is_kept_and_neither_renames_nor_trains_again(tmp_path: Path) -> None:

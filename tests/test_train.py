@@ -1,6 +1,7 @@
 """The loop: it learns, repeats itself, clips, averages rightly, and names the step at which a loss is lost."""
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,10 @@ def trained(
     images: ImageSet,
     epochs: int,
     lane: Callable[[torch.Generator], Lane] | None = None,
+    max_epochs: int | None = None,
     **settings: Any,
 ) -> Run:
-    """A run that is trained to this epoch, in a lane of its own if one is given."""
+    """A run that is trained to this epoch, in a lane of its own if one is given, or ended after `max_epochs` more."""
     overrides = [f"{key}={value}" for key, value in settings.items()]
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         cfg = compose(
@@ -55,7 +57,10 @@ def trained(
     with pytest.MonkeyPatch.context() as patch:
         if lane is not None:
             patch.setattr(jobs, "lane_of", lambda device, noise: lane(noise))
-        for _ in jobs.train(job, run):
+        steps = jobs.train(job, run)
+        per_epoch = len(loaders[0])
+        # An epoch is written down when the step after it is asked for.
+        for _ in steps if max_epochs is None else islice(steps, max_epochs * per_epoch + 1):
             pass
     return run
 

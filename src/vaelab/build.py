@@ -90,6 +90,7 @@ def rehearse(cfg: DictConfig) -> None:
     loss(cfg, network)
     evaluations(cfg, network)
     _refuse_optimizer(cfg)
+    _refuse_unfit_trainer(cfg, network)
 
 
 def _refuse_optimizer(cfg: DictConfig) -> None:
@@ -98,6 +99,22 @@ def _refuse_optimizer(cfg: DictConfig) -> None:
     except UsageError as error:  # torch looks at the settings first
         if "empty parameter list" not in str(error):
             raise
+    if cfg.trainer.skip_gradient_above is not None and not cfg.optimizer.get("fused"):
+        raise UsageError(
+            "trainer.skip_gradient_above needs optimizer.fused=true, as optimizer=adam and adamw have it"
+        )
+
+
+def _refuse_unfit_trainer(cfg: DictConfig, network: Network) -> None:
+    if "generator" not in network.offers:
+        return
+    if cfg.trainer.ema is not None:
+        raise UsageError("trainer.ema: a GAN keeps an average of its generator by itself: use model.ema")
+    for key, off in (("keep", "last"), ("patience", None)):
+        if cfg.trainer[key] != off:
+            raise UsageError(
+                f"trainer.{key}={cfg.trainer[key]}: the losses of a GAN's two players tell no best epoch: leave it out"
+            )
 
 
 def dataset(cfg: DictConfig) -> ImageSet:
@@ -180,10 +197,7 @@ def _fitting(network: Network) -> str:
 def optimizers(
     cfg: DictConfig, players: Mapping[str, Sequence[Any]], device: torch.device
 ) -> dict[str, Optimizer]:
-    """The optimizer of each player, for its parameters, such that a step can be captured on a GPU.
-
-    Raises UsageError where trainer.skip_gradient_above needs another one.
-    """
+    """The optimizer of each player, for its parameters, such that a step can be captured on a GPU."""
     built = {
         player: _build(cfg.optimizer, "optimizer", params=list(parameters))
         for player, parameters in players.items()
@@ -192,11 +206,6 @@ def optimizers(
         if device.type == "cuda" and "capturable" in optimizer.defaults:
             for group in optimizer.param_groups:
                 group["capturable"] = True
-        if cfg.trainer.skip_gradient_above is not None and not optimizer.defaults.get("fused"):
-            raise UsageError(
-                "trainer.skip_gradient_above needs a fused optimizer: use optimizer=adam or adamw, "
-                "or optimizer.fused=true where it has that"
-            )
     return built
 
 

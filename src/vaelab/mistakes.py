@@ -14,6 +14,9 @@ from omegaconf.errors import (
 
 from vaelab.names import choices, keys_of, known_keys, nearest, shown
 
+# Keys that have other names by now.
+MOVED = {"trainer.max_members": "hydra.launcher.at_once"}
+
 
 def describe(error: Exception, config_name: str) -> str:
     """One line for what was refused while a command's configuration was composed."""
@@ -75,6 +78,8 @@ def _no_choice(missing: str, options: Sequence[str] | None) -> str:
 
 
 def _no_key(key: str, config_name: str) -> str:
+    if key in MOVED:
+        return f"{key} is now {MOVED[key]}"
     known = known_keys(config_name)
     group, _, name = key.rpartition(".")
     if key in known and group.startswith("evaluation."):

@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -147,7 +146,9 @@ class OneHot(nn.Module):
 
     def forward(self, code: tuple[Tensor, Tensor]) -> Tensor:
         z, label = code
-        return torch.cat([z, F.one_hot(label, self.classes).to(z)], dim=1)
+        # Not F.one_hot, which reads the labels back on a CPU.
+        told = z.new_zeros(len(label), self.classes).scatter_(1, label.unsqueeze(1), 1.0)
+        return torch.cat([z, told], dim=1)
 
 
 class Embedding(nn.Module):

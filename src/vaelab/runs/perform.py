@@ -159,9 +159,9 @@ def told(job: Job, run: Run, training: Training) -> dict[str, Any]:
     rows = run.history
     last = int(rows[-1]["epoch"])
     repeated = training.step.repeated
+    how = {"captured": repeated.is_captured, "not_captured_because": repeated.because}
     return {
-        "captured": repeated.is_captured,
-        "not_captured_because": repeated.because,
+        **(how if repeated.calls else run.info.get("training", {})),  # trained before, but not measured
         "epochs": last,
         "stopped_early": last < job.cfg.epochs,
         "weights": "average" if job.cfg.trainer.ema is not None else "plain",

@@ -86,7 +86,7 @@ class Repeated:
 
     def __init__(self, work: Work, lane: Lane) -> None:
         self._work, self._lane = work, lane
-        self._calls = 0
+        self.calls = 0
         self._again: Work | None = None
         self.because: str | None = None  # why it is not captured
 
@@ -94,15 +94,15 @@ class Repeated:
         """Does the work once."""
         if self._again is not None:
             self._again()
-        elif self._calls < WARM_UP - 1:
+        elif self.calls < WARM_UP - 1:
             self._work()
-        elif self._calls == WARM_UP - 1:
+        elif self.calls == WARM_UP - 1:
             self.because = self._lane.tried(self._work)
             if self.because is not None:
                 self._again = self._work
         else:
             self._again = self._captured()
-        self._calls += 1
+        self.calls += 1
 
     @property
     def is_captured(self) -> bool:
@@ -111,7 +111,7 @@ class Repeated:
 
     def forget(self) -> None:
         """Begins anew, for what is done has changed."""
-        self._calls, self._again, self.because = 0, None, None
+        self.calls, self._again, self.because = 0, None, None
 
     def _captured(self) -> Work:
         try:

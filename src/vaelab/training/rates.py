@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -47,20 +47,20 @@ class Rates:
         self, optimizers: Iterable[Optimizer], schedule: Schedule, steps: int, device: torch.device
     ) -> None:
         self._schedule, self._steps = schedule, steps
-        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-        self._first = float(groups[0]["lr"])
-        self._groups: list[tuple[Tensor, float]] = []
+        self._optimizers = list(optimizers)
+        self._full = [float(group["lr"]) for group in self._groups()]
         self._table = torch.ones(steps, dtype=torch.float64, device=device)
         self._last = 1.0
-        if schedule.is_constant:
-            return
-        for group in groups:
-            base, group["lr"] = float(group["lr"]), torch.tensor(float(group["lr"]), device=device)
-            self._groups.append((group["lr"], base))
+        for group in [] if schedule.is_constant else self._groups():
+            group["lr"] = torch.tensor(float(group["lr"]), device=device)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        # Asked for again each time, for an optimizer that loads a state has others.
+        return [group for optimizer in self._optimizers for group in optimizer.param_groups]
 
     def begin(self, epoch: int) -> None:
         """Begins an epoch, counted from 1."""
-        if self._groups:
+        if not self._schedule.is_constant:
             times = [epoch - 1 + step / self._steps for step in range(self._steps)]
             factors = [self._schedule.factor(time, self._steps) for time in times]
             self._last = factors[-1]
@@ -68,10 +68,13 @@ class Rates:
 
     def set(self, number: Tensor) -> None:
         """Sets the rates of the step of this number, int64 (1,) on the device."""
-        for rate, base in self._groups:
-            rate.copy_(self._table.index_select(0, number).squeeze(0) * base)
+        if self._schedule.is_constant:
+            return
+        factor = self._table.index_select(0, number).squeeze(0)
+        for group, full in zip(self._groups(), self._full, strict=True):
+            group["lr"].copy_(factor * full)
 
     @property
     def last(self) -> float:
         """The first player's rate at the end of the epoch that was begun last."""
-        return self._first * self._last
+        return self._full[0] * self._last

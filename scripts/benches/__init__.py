@@ -1,0 +1,1 @@
+"""What scripts/bench.py measures: each bench is a generator of the lines of its report."""
