@@ -14,7 +14,9 @@ import torch
 import bench
 from benches import commands, images, measuring, training
 from benches.sides import Bare, PlainTraining, Training
+from vaelab.runs.folder import Run
 
+ROOT = Path(__file__).resolve().parent.parent
 TINY = 64  # pictures
 
 
@@ -134,7 +136,6 @@ def test_psnr_and_ssim_agree_with_the_loop_over_scikit_image(samples: Path, fold
 
 
 SMALL = {"counts": (TINY, TINY), "rounds": 1}
-FEW = {"epochs": 1, "overrides": ["evaluation=[test_metrics]", "batch_size=8"]}
 
 
 @pytest.mark.parametrize(
@@ -150,8 +151,6 @@ FEW = {"epochs": 1, "overrides": ["evaluation=[test_metrics]", "batch_size=8"]}
         ("precision", {**SMALL, "batch_size": 8}),
         ("prepare", {"count": TINY, "rounds": 1}),
         ("metrics", {"count": TINY, "rounds": 1}),
-        ("evaluation", FEW),
-        ("report", {"runs": 4, **FEW}),
     ],
 )
 def test_every_bench_reports(
@@ -161,6 +160,35 @@ def test_every_bench_reports(
     lines = list(bench.BENCHES[name](samples, folder, **sizes))
     assert lines
     assert all("\n" not in line for line in lines)
+
+
+def test_evaluation_compares_a_run_with_one_that_draws_nothing(
+    samples: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        commands, "trained", lambda out, *arguments: (8.0 if "evaluation=[]" in arguments else 10.0, 4.0)
+    )
+    whole, added = commands.evaluation(samples, folder, epochs=2)
+    assert "10.0 s, training 4.0 s" in whole
+    if not torch.cuda.is_available():
+        assert added == (
+            "evaluations and figures add 2.0 s, 0.5 of the training (target: at most 0.333 of the training, MISSED)"
+        )
+
+
+def test_a_training_is_timed_with_the_command_around_it(samples: Path, folder: Path) -> None:
+    few = [*images.on("tibetan_mnist", samples / images.DIGITS, folder), "epochs=1", "batch_size=8"]
+    whole, inside = commands.trained(folder, *few, *commands.NOTHING_DRAWN)
+    assert 0 < inside < whole
+
+
+def test_copies_of_a_run_differ_in_their_seeds(tmp_path: Path) -> None:
+    commands.copy(ROOT / "tests" / "older" / "outputs" / "tibetan_mnist", tmp_path, 3)
+    copies = sorted(path.parent for path in tmp_path.rglob("run.json"))
+    for seed, run in enumerate(copies):
+        assert f"\nseed: {seed}\n" in (run / "config.yaml").read_text()
+        assert Run(run).is_done()
+    assert len(copies) == 3
 
 
 def test_start_ends_after_the_first_step(samples: Path, folder: Path) -> None:

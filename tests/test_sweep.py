@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from hydra_plugins.vaelab_sweep.launcher import SweepLauncher
 from vaelab import config
 from vaelab.runs.folder import Run
 from vaelab.runs.identity import run_name
@@ -126,3 +127,18 @@ def test_damaged_runs_are_named_and_do_not_end_the_table_and_the_list(tmp_path: 
 
 def test_of_a_key_given_twice_the_last_names_the_run() -> None:
     assert run_name(["epochs=2", "kl_weight=1", "epochs=4"]) == "epochs=4,kl_weight=1"
+
+
+def test_the_older_word_for_runs_that_share_a_device_means_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[list[Request], str, int | None]] = []
+    monkeypatch.setattr(
+        launch.interleaved,
+        "perform",
+        lambda left, device, at_once: calls.append((left, device.type, at_once)) or {},
+    )
+    done = finished(asked(tmp_path, "kl_weight=1", "trainer.device=cpu"))
+    for strategy in ("ensemble", "interleaved"):
+        assert SweepLauncher(strategy, 3).perform([done]) == {}
+    assert calls == [([], "cpu", 3)] * 2

@@ -3,7 +3,7 @@
 import shutil
 import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -138,15 +138,13 @@ def parallel(samples: Path, folder: Path, counts: tuple[int, int] = COUNTS, epoc
         yield f"{label}: {shown}; {cores} at once are {rates['parallel'] / rates['serial']:.2f} times as fast"
 
 
-def evaluation(
-    samples: Path, folder: Path, epochs: int = 30, overrides: Sequence[str] = (), rounds: int = 1
-) -> Iterator[str]:
+def evaluation(samples: Path, folder: Path, epochs: int = 30, rounds: int = 1) -> Iterator[str]:
     """What all evaluations, figures and snapshots add to a run on handwritten digits."""
     arguments = [*on("tibetan_mnist", samples / DIGITS, folder), f"epochs={epochs}"]
     prepared(*arguments)
     whole, without, training = [], [], []
     for _ in range(rounds):
-        whole.append(trained(folder, *arguments, *overrides)[0])
+        whole.append(trained(folder, *arguments)[0])
         seconds, of_training = trained(folder, *arguments, *NOTHING_DRAWN)
         without.append(seconds)
         training.append(of_training)
@@ -167,20 +165,23 @@ def trained(folder: Path, *arguments: str) -> tuple[float, float]:
     return seconds, float(Run(run.parent).info["seconds"])
 
 
-def report(
-    samples: Path, folder: Path, runs: int = 100, epochs: int = 3, overrides: Sequence[str] = ()
-) -> Iterator[str]:
-    """vae-report on copies of two real runs, each with another seed, so that all are read and shown."""
-    out = folder / "reported"
+def report(samples: Path, folder: Path, runs: int = 100, epochs: int = 3) -> Iterator[str]:
+    """vae-report on copies of two real runs."""
+    originals, out = folder / "originals", folder / "copies"
     for dataset, source in (("eyes", EYES), ("tibetan_mnist", DIGITS)):
-        arguments = [*on(dataset, samples / source, folder), f"epochs={epochs}", *overrides]
-        python(TRAIN, *arguments, f"output_dir={folder / 'one'}")
-    for original in (path.parent for path in (folder / "one").rglob("run.json")):
-        config = (original / "config.yaml").read_text()
-        for seed in range(runs // 2):
-            run = out / original.parts[-3] / f"seed={seed}"
-            shutil.copytree(original, run, ignore=shutil.ignore_patterns("*.safetensors", "figures"))
-            Run(run).write_text("config.yaml", config.replace("seed: 0\n", f"seed: {seed}\n", 1))
+        arguments = [*on(dataset, samples / source, folder), f"epochs={epochs}", f"output_dir={originals}"]
+        python(TRAIN, *arguments)
+    copy(originals, out, runs // 2)
     seconds = timed(partial(python, REPORT, f"output_dir={out}"))
     size = (out / "report" / "index.html").stat().st_size / 1e6
     yield f"{runs} runs: {at_most(seconds, 10, 's')}; a page of {at_most(size, 20, 'MB')}"
+
+
+def copy(originals: Path, out: Path, times: int) -> None:
+    """So many copies of each run, each with another seed, so that all are read and shown."""
+    for original in (path.parent for path in originals.rglob("run.json")):
+        config = (original / "config.yaml").read_text()
+        for seed in range(times):
+            run = out / original.parts[-3] / f"seed={seed}"
+            shutil.copytree(original, run, ignore=shutil.ignore_patterns("*.safetensors", "figures"))
+            Run(run).write_text("config.yaml", config.replace("seed: 0\n", f"seed: {seed}\n", 1))

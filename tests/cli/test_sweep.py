@@ -12,7 +12,7 @@ from tests.cli.conftest import QUICK, Command, calm_and_killed, started, wait_fo
 from vaelab.runs.folder import Run
 
 FEW = [*QUICK, "evaluation=[test_metrics,kl_per_dimension]"]
-STRATEGIES = ["ensemble", "parallel"]
+STRATEGIES = ["interleaved", "parallel"]
 
 
 def runs(folder: Path) -> dict[str, Run]:
@@ -112,7 +112,11 @@ def test_a_failure_is_said_at_once_and_listed_and_does_not_stop_the_others(
         (["hydra/launcher=nowhere"], "hydra/launcher=nowhere does not exist"),
         (["batch_size=128,100000"], "batch_size=100000 is larger than"),
         (["loss=reconstruction"], "leaves the posterior of a VAE without a meaning"),
-        (["trainer.max_members=0"], "trainer.max_members=0 is not one of auto or a whole number at least 1"),
+        (["trainer.max_members=2"], "trainer.max_members is now hydra.launcher.at_once"),
+        (
+            ["hydra.launcher.at_once=0"],
+            "hydra.launcher.at_once=0 is not one of auto or a whole number at least 1",
+        ),
     ],
 )
 def test_a_mistake_in_any_run_is_refused_before_all(
@@ -125,14 +129,14 @@ def test_a_mistake_in_any_run_is_refused_before_all(
     assert runs(tmp_path) == {}
 
 
-@pytest.mark.parametrize("strategy", ["ensemble", "parallel"])
+@pytest.mark.parametrize("strategy", ["interleaved", "parallel"])
 def test_a_killed_sweep_ends_with_the_same_weights(
     strategy: str, vae: Command, data_dir: Path, tmp_path: Path
 ) -> None:
     """SIGKILL twice, then the same command: bit for bit what an undisturbed sweep gives."""
     settings = [
         *("model=conv_vae", "model.channels=8", "epochs=4", "kl_weight=0,5", "seed=0,1"),
-        *("evaluation=[test_metrics]", f"hydra.launcher.strategy={strategy}"),
+        *("evaluation=[test_metrics]", f"hydra.launcher.strategy={strategy}", "hydra.launcher.at_once=2"),
     ]
     moments = [partial(wait_for_epoch, epoch) for epoch in (1, 3)]
     calm, killed = calm_and_killed("sweep", settings, moments, data_dir, tmp_path)
@@ -157,7 +161,7 @@ def test_a_killed_sweep_ends_with_the_same_weights(
 @pytest.mark.parametrize(
     ("strategy", "number", "status"),
     [
-        ("ensemble", signal.SIGINT, 130),
+        ("interleaved", signal.SIGINT, 130),
         ("parallel", signal.SIGINT, 130),
         ("parallel", signal.SIGTERM, 143),
     ],
@@ -167,7 +171,7 @@ def test_an_interrupted_sweep_says_so_and_leaves_no_process(
 ) -> None:
     settings = [
         *("model=fc_vae", "epochs=100000", "evaluation=[]", "kl_weight=0,1"),
-        f"hydra.launcher.strategy={strategy}",
+        *(f"hydra.launcher.strategy={strategy}", "hydra.launcher.at_once=2"),
     ]
     process = started("sweep", *settings, data_dir=data_dir, cwd=tmp_path, stderr=subprocess.PIPE)
     wait_for_epoch(1, tmp_path, process)
