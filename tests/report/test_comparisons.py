@@ -430,6 +430,22 @@ def test_the_loss_inside_epochs_is_drawn(weight: float | None, run: Make, tmp_pa
     assert (tmp_path / "outputs/report/figures/1-digits-loss-by-iteration.png").is_file()
 
 
+def test_the_epoch_whose_weights_are_kept_is_marked(run: Make, tmp_path: Path) -> None:
+    run("last", 1.0, trainer={"keep": "last"}, info={"training": {"weights_of_epoch": 2}})
+    run("best", 5.0, trainer={"keep": "best", "ema": 0.99}, info={"training": {"weights_of_epoch": 1}})
+    found = section(tmp_path / "outputs")
+    for column, value in (("loss", 100.0), ("elbo", 100.0)):
+        figure = charts.learning_curve(found, column, "title")
+        assert figure is not None
+        (star,) = [t for t in figure.traces if t["name"].endswith("(kept)")]
+        assert (star["meta"], star["x"], star["y"], star["customdata"]) == ("best", [1.0], [value], [3.0])
+    facts = {r.name: page._details(found, r)["facts"].get("weights") for r in found.records}
+    assert facts == {
+        "last": None,
+        "best": "of epoch 1, whose validation was the best; a moving average (decay 0.99)",
+    }
+
+
 def test_the_best_epochs_are_said_where_they_are_neither_the_fewest_nor_the_most(
     run: Make, tmp_path: Path
 ) -> None:

@@ -224,11 +224,31 @@ def learning_curve(section: Section, column: str, title: str) -> Chart | None:
                 hovertemplate=f"{_text(label)}, {split}: %{{y}}<extra></extra>",
                 showlegend=False,
             )
+            if split == "val" and record.kept_epoch in epochs:
+                at = epochs.index(record.kept_epoch)
+                _kept(figure, (epochs[at], seconds[at], sign * values[at]), label, record)
     if not figure.traces:
         return None
     _axes(figure, "epoch", title)
     figure.layout["hovermode"] = "x unified" if len(section.records) <= 8 else "closest"
     return figure
+
+
+def _kept(figure: Chart, point: tuple[float, float, float], label: str, record: Record) -> None:
+    """A star at the epoch, seconds and value of the weights that a run has kept."""
+    epoch, seconds, value = point
+    figure.draw(
+        "scatter",
+        x=[epoch],
+        y=_short(np.array([value]), 6),
+        customdata=_short(np.array([seconds])),
+        mode="markers",
+        marker={"symbol": "star", "size": 12, "color": "#000000"},
+        name=f"{_text(label)} (kept)",
+        meta=record.name,
+        hovertemplate=f"{_text(label)}: the weights of this epoch are kept<extra></extra>",
+        showlegend=False,
+    )
 
 
 def inside_epochs(section: Section) -> list[Record]:

@@ -232,6 +232,7 @@ def _details(section: Section, record: Record) -> dict[str, Any]:
         "versions": _listed(versions),
         "device": info.get("device"),
         "precision": info.get("precision"),
+        "weights": record.weights or None,
         "seconds of training": info.get("seconds"),
         "images per second": info.get("images_per_second"),
         "sweep": _listed(info.get("sweep")),

@@ -164,6 +164,23 @@ class Record:
                 return given[1]
         return ""
 
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch whose weights a run has kept for its validation, or None where they are the last."""
+        told = self.info.get("training")
+        if not isinstance(told, dict) or flatten(self.config).get("trainer.keep") != "best":
+            return None
+        epoch = number(told.get("weights_of_epoch"))
+        return None if epoch is None else int(epoch)
+
+    @property
+    def weights(self) -> str:
+        """Which weights were measured, in words; empty where they are those of the last epoch."""
+        decay = flatten(self.config).get("trainer.ema")
+        words = [f"of epoch {self.kept_epoch}, whose validation was the best"] if self.kept_epoch else []
+        words += [f"a moving average (decay {decay:g})"] if number(decay) else []
+        return "; ".join(words)
+
     @cached_property
     def code_size(self) -> float:
         """Values of the code of one image, as the arrays have them, or else as it was asked for; NaN without."""
