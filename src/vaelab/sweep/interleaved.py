@@ -1,10 +1,12 @@
 """Runs that share one device: their steps are taken in turn, each in a lane and with random numbers of its own."""
 
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
 
 import torch
+from tqdm import tqdm
 
 from vaelab import machine
 from vaelab.runs import perform as jobs
@@ -25,6 +27,8 @@ def perform(asked: Sequence[Request], device: torch.device, at_once: int | None)
     """
     failures, crowded = _perform(asked, Admission(Meter(device), at_once))
     for one in crowded:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
         failures |= _perform([one], Admission(Meter(device), 1))[0]
     return failures
 
@@ -44,10 +48,12 @@ def _perform(asked: Sequence[Request], admission: "Admission") -> tuple[Failures
                 except StopIteration:
                     pass
                 except OutOfMemory as error:
-                    if len(present) > 1:
-                        crowded.append(member.request)
-                    else:
+                    if len(present) == 1:
                         failures[member.request.name] = portable(error)
+                    else:
+                        crowded.append(member.request)
+                        told = f"{len(present)} runs shared the device; it is tried again alone"
+                        tqdm.write(f"{member.request.name}: {error}; {told}", file=sys.stderr)
                 except Exception as error:
                     failures[member.request.name] = portable(error)
                 present.remove(member)
