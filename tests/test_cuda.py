@@ -1,4 +1,4 @@
-"""What only a GPU can show: captured steps equal called ones, runs in turn equal runs alone, nothing waits inside an epoch."""
+"""What only a GPU can show: captured steps equal called ones, runs in turn runs alone, no wait inside an epoch."""
 
 from collections.abc import Sequence
 from pathlib import Path

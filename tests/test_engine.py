@@ -11,6 +11,7 @@ from tests.test_train import images as images  # the fixture
 from tests.test_train import trained
 from vaelab import UsageError, build, config, hardware
 from vaelab.data import ImageSet
+from vaelab.runs import checkpoint
 from vaelab.runs.folder import Run
 from vaelab.runs.perform import Compilation
 from vaelab.training.average import Average
@@ -140,6 +141,18 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(name: str, images: ImageSet,
     assert weights[0] == weights[1]
     assert rows(whole) == rows(parts)
     assert whole.info["training"] == parts.info["training"]
+
+
+@pytest.mark.parametrize("name", ["average", "best", "best average", "patience"])
+def test_the_weights_that_are_kept_can_be_written_again_from_the_checkpoint(
+    name: str, images: ImageSet, tmp_path: Path
+) -> None:
+    run = trained(tmp_path, images, 6, batch_size=16, **SETTINGS[name])
+    last = run.load_checkpoint()
+    assert last is not None
+    found, expected = checkpoint.kept(last.tensors), run.load_weights()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
 # ---- averages

@@ -27,6 +27,7 @@ MARK = f'"{KEY}":"'.encode()
 LONGEST_HEADER = 100 << 20  # bytes, as safetensors has it
 
 
+AVERAGE, BEST = "average.", "best."  # prefixes of weights beside those of the last step
 HISTORY = "history"  # metrics.csv as bytes, among the tensors of a checkpoint
 
 
@@ -211,6 +212,14 @@ def load(model: nn.Module, loss: nn.Module, optimizers: Mapping[str, Optimizer],
                 value = parameter.detach().clone().copy_(value)
             entries.setdefault(int(index), {})[entry] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
+
+
+def kept(tensors: Terms) -> Terms:
+    """The weights that a trained run keeps, of those in its last checkpoint: the best, the average, or the last."""
+    if best := below(tensors, BEST):
+        return best
+    weights = below(tensors, f"{AVERAGE}weights.") or below(tensors, "model.")
+    return weights | {name: value for name, value in tensors.items() if name.startswith("loss.")}
 
 
 def below(tensors: Terms, prefix: str) -> Terms:

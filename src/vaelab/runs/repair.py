@@ -60,9 +60,9 @@ def _trained(run: Run) -> "tuple[dict[str, Tensor], list[Row]]":
     """Weights and history of the last epoch as the checkpoint has them; nothing where it has not."""
     with suppress(checkpoint.Damaged):
         last = run.load_checkpoint()
-        if last and last.facts["epoch"] == run.config.epochs:
-            of_loss = {name: tensor for name, tensor in last.tensors.items() if name.startswith("loss.")}
-            return checkpoint.below(last.tensors, "model.") | of_loss, last.rows or []
+        told = run.info.get("training", {})
+        if last and last.facts["epoch"] == told.get("epochs", run.config.epochs):
+            return checkpoint.kept(last.tensors), last.rows or []
     return {}, []
 
 

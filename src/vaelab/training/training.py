@@ -10,12 +10,11 @@ from torch.optim import Optimizer
 
 from vaelab import UsageError
 from vaelab.runs import checkpoint
+from vaelab.runs.checkpoint import AVERAGE, BEST
 from vaelab.training.average import Average
 from vaelab.training.rates import Rates
 from vaelab.training.step import Step
 from vaelab.training.validation import Validation
-
-AVERAGE, BEST = "average.", "best."  # prefixes in a checkpoint
 
 
 @dataclass
