@@ -56,11 +56,12 @@ GAN_TEST = GANTest(count=10, epochs=1, seed=0)
 
 def drawn(result: Result) -> str:
     """The figure's title, after drawing it; nothing where there is none."""
-    if result.figure is None:
+    if result.draw is None:
         assert result.findings  # what is absent is told
         return ""
-    result.figure.canvas.draw()
-    return " ".join(result.figure.get_suptitle().split())
+    figure = result.draw()
+    figure.canvas.draw()
+    return " ".join(figure.get_suptitle().split())
 
 
 def with_images(context: Context, change: Any) -> Context:

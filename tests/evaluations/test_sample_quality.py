@@ -137,7 +137,7 @@ def test_it_draws_repeats_itself_and_leaves_torchs_generator_alone(evaluation: A
     state = torch.get_rng_state()
     result, again = evaluation(game()), evaluation(game())
     assert torch.equal(state, torch.get_rng_state())
-    assert result.figure is not None
+    assert result.draw is not None
     assert set(result.arrays) == set(again.arrays)
     for name, array in result.arrays.items():
         np.testing.assert_array_equal(array, again.arrays[name])

@@ -1,6 +1,7 @@
 """Test images above their reconstructions."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -31,5 +32,5 @@ class Reconstructions:
         reconstruction = images_array(reconstruct(context.model, shown.images))
         return Result(
             {"original": original, "reconstruction": reconstruction, "index": shown.index.cpu().numpy()},
-            figures.reconstructions(original, reconstruction, f"Reconstructions · {context.title}"),
+            partial(figures.reconstructions, original, reconstruction, f"Reconstructions · {context.title}"),
         )

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -30,8 +31,10 @@ class Samples:
         title = f"Samples ({made.source}) · {context.title}"
         columns = 2 ** math.ceil(math.log2(self.count) / 2)
         if made.label is None:
-            return Result(arrays, figures.samples({"": image}, title, columns))
+            return Result(arrays, partial(figures.samples, {"": image}, title, columns))
         label = made.label.cpu().numpy()
         classes, told = figures.class_names(context.classes)
         names = [classes[number] for number in label]
-        return Result(arrays | {"label": label}, figures.contact_sheet(image, title + told, names, columns))
+        return Result(
+            arrays | {"label": label}, partial(figures.contact_sheet, image, title + told, names, columns)
+        )
