@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import nn
@@ -20,6 +23,8 @@ from vaelab.runs.drawing import Drawer, Workers
 from vaelab.runs.folder import Run
 from vaelab.runs.history import Row
 from vaelab.runs.job import Job
+
+MOST_BYTES = 1 << 28  # of a snapshot's arrays: 1,000 images of 128×128×3 twice
 
 
 def draw_snapshot(job: Job, run: Run, epoch: int, drawer: Drawer | None = None) -> None:
@@ -36,6 +41,27 @@ def draw_snapshot(job: Job, run: Run, epoch: int, drawer: Drawer | None = None) 
             keep(run, f"{name}/epoch_{epoch:04d}", evaluation(read), job.cfg.dpi, drawer, background=True)
 
 
+def draw_missing(run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int, drawer: Drawer) -> None:
+    """Draws the snapshots whose arrays a process that was killed had kept, but not their figures."""
+    for name, evaluation in evaluations.items():
+        for file in sorted((run.folder / "arrays" / name).glob("epoch_*.npz")):
+            path = run.folder / "figures" / name / f"{file.stem}.png"
+            if path.exists() or not hasattr(evaluation, "drawing"):
+                continue
+            with suppress(OSError, ValueError, LookupError, BadZipFile):  # a file that was damaged is no picture
+                epoch = int(file.stem.removeprefix("epoch_"))
+                of_epoch = replace(read, title=read.title.rpartition("epoch ")[0] + f"epoch {epoch}")
+                drawer.draw(evaluation.drawing(small_arrays(file), of_epoch), path, dpi)
+
+
+def small_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file; raises ValueError for one that is larger than a snapshot is, and as numpy does."""
+    with np.load(file, allow_pickle=False) as arrays:
+        if sum(entry.file_size for entry in arrays.zip.infolist()) > MOST_BYTES:
+            raise ValueError(f"{file} is larger than a snapshot")
+        return dict(arrays)
+
+
 def evaluate(
     run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int, drawer: Drawer | None = None
 ) -> None:
@@ -43,6 +69,8 @@ def evaluate(
     with ExitStack() as stack:
         drawer = drawer or Drawer(stack.enter_context(Workers()))
         results = measure(run, evaluations, read, dpi, drawer)
+        draw_missing(run, evaluations, read, dpi, drawer)
+        drawer.wait()
     metrics: dict[str, float] = dict(run.metrics)
     findings: dict[str, list[str]] = dict(run.info.get("findings", {}))
     for name in evaluations:
