@@ -111,10 +111,10 @@ class Workers:
                 self._released.wait()
                 try:
                     connection.send((task.call, task.background))
-                    outcome = connection.recv()
+                    error, value = connection.recv()
                 except (EOFError, OSError):
                     return self._bury(process, task)
-                self._finish(task, outcome)
+                self._finish(task, (error, None) if error else _outcome(partial(pickle.loads, value)))
         process.join()
 
     def _bury(self, process: SpawnProcess, task: Task) -> None:
@@ -195,7 +195,8 @@ def _give_way() -> None:
 
 
 def _done(pickled: bytes) -> Outcome:
-    error, value = _outcome(lambda: pickle.loads(pickled)())
+    """The outcome of a pickled call, pickled: what cannot be sent is an error too."""
+    error, value = _outcome(lambda: pickle.dumps(pickle.loads(pickled)()))
     return error and portable(error), value
 
 

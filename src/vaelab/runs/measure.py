@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -48,15 +47,18 @@ def draw_missing(run: Run, evaluations: Mapping[str, Any], read: Context, dpi: i
             path = run.folder / "figures" / name / f"{file.stem}.png"
             if path.exists() or not hasattr(evaluation, "drawing"):
                 continue
-            with suppress(OSError, ValueError, LookupError, BadZipFile):  # a file that was damaged is no picture
+            draw = None
+            with suppress(Exception):  # a file may be damaged in many ways, and is no picture then
                 epoch = int(file.stem.removeprefix("epoch_"))
                 of_epoch = replace(read, title=read.title.rpartition("epoch ")[0] + f"epoch {epoch}")
-                drawer.draw(evaluation.drawing(small_arrays(file), of_epoch), path, dpi)
+                draw = evaluation.drawing(small_arrays(file), of_epoch)
+            if draw:
+                drawer.draw(draw, path, dpi)
 
 
 def small_arrays(file: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file; raises ValueError for one that is larger than a snapshot is, and as numpy does."""
-    with np.load(file, allow_pickle=False) as arrays:
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         if sum(entry.file_size for entry in arrays.zip.infolist()) > MOST_BYTES:
             raise ValueError(f"{file} is larger than a snapshot")
         return dict(arrays)
