@@ -68,10 +68,19 @@ class Loader:
             return self._streamed(order)
         return self._gathered(self._pixels, order.to(self._device))
 
+    def at(self, places: torch.Tensor) -> Batch:
+        """The images at these places (N,) of the split, counted from 0 in index order."""
+        if self._pixels is None:
+            return self._moved(self._read(places))
+        return self._gather(self._pixels, places.to(self._device))
+
     def _gathered(self, pixels: torch.Tensor, order: torch.Tensor) -> Iterator[Batch]:
         for position in self._positions(order):
-            labels = None if self._labels is None else self._labels.index_select(0, position)
-            yield self._batch(pixels.index_select(0, position), labels, self._rows.index_select(0, position))
+            yield self._gather(pixels, position)
+
+    def _gather(self, pixels: torch.Tensor, position: torch.Tensor) -> Batch:
+        labels = None if self._labels is None else self._labels.index_select(0, position)
+        return self._batch(pixels.index_select(0, position), labels, self._rows.index_select(0, position))
 
     def _streamed(self, order: torch.Tensor) -> Iterator[Batch]:
         pool = ThreadPoolExecutor(1)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vaelab.figures import Figure
 
 
+AT_ONCE = 256  # images that are chosen from a split in one go
 MOST_KEPT = 2**24  # values of the test split's means: 128 MB with as many variances
 
 
@@ -30,6 +31,15 @@ class Batch(Protocol):
     def labels(self) -> Tensor | None: ...
     @property
     def index(self) -> Any: ...
+
+
+@runtime_checkable
+class Indexed(Protocol):
+    """Batches of a split, any of whose images can be had without the others."""
+
+    size: int
+
+    def at(self, places: Tensor) -> Batch: ...
 
 
 @dataclass(frozen=True)
@@ -139,9 +149,15 @@ def spread_images(context: Context, split: str, count: int) -> Images:
 
 
 def chosen(context: Context, split: str, places: Tensor) -> Iterator[tuple[Batch, Tensor]]:
-    """The batches of a split, each with which of its images stand at these places of the split."""
+    """Batches of a split, each with which of its images stand at these places of the split, in ascending order."""
+    batches = context.batches(split)
+    if isinstance(batches, Indexed):
+        for part in places.split(AT_ONCE):
+            batch = batches.at(part)
+            yield batch, torch.arange(len(part), device=batch.images.device)
+        return
     start = 0
-    for batch in context.batches(split):
+    for batch in batches:
         yield batch, within(places, start, batch)
         start += len(batch.images)
 
@@ -154,7 +170,8 @@ def within(places: Tensor, start: int, batch: Batch) -> Tensor:
 
 def size_of(context: Context, split: str) -> int:
     """How many images a split has; raises UsageError where it has none."""
-    total = sum(len(batch.images) for batch in context.batches(split))
+    batches = context.batches(split)
+    total = batches.size if isinstance(batches, Indexed) else sum(len(batch.images) for batch in batches)
     if total == 0:
         raise UsageError(f"evaluation: the {split} split has no image; use a data set of more images")
     return total
