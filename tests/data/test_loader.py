@@ -86,6 +86,19 @@ def test_resident_equals_streamed(images: ImageSet, device: torch.device, shuffl
             assert tensor.stride() == same.stride()
 
 
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize("resident", [True, False])
+def test_images_at_places_are_those_of_the_passes(
+    images: ImageSet, device: torch.device, resident: bool
+) -> None:
+    made = loader(images, device=device, shuffle=False, resident=resident)
+    every = [torch.cat(parts) for parts in zip(*made, strict=True)]
+    places = torch.tensor([0, 3, 16, 17, made.size - 1])
+    for found, expected in zip(made.at(places), every, strict=True):
+        assert torch.equal(found, expected[places.to(expected.device)])
+    assert len(made.at(places[:0]).images) == 0
+
+
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_every_image_once_per_epoch(images: ImageSet, split: str, shuffle: bool) -> None:

@@ -77,9 +77,10 @@ def assert_images(array: np.ndarray, shape: tuple[int, ...]) -> None:
 
 def drawn(result: Result) -> str:
     """The figure's title, after drawing it."""
-    assert result.figure is not None
-    result.figure.canvas.draw()
-    return " ".join(result.figure.get_suptitle().split())
+    assert result.draw is not None
+    figure = result.draw()
+    figure.canvas.draw()
+    return " ".join(figure.get_suptitle().split())
 
 
 @pytest.mark.parametrize("evaluation", ALL, ids=name)
@@ -126,9 +127,10 @@ def test_learning_curve_holds_what_is_plotted(make: Make) -> None:
     assert set(result.arrays) == {
         f"{s}_{n}" for s in ("train", "val") for n in ("epoch", "negative_elbo", "reconstruction", "kl")
     }
-    assert result.figure is not None
-    assert len(result.figure.axes) == 3
-    styles = {line.get_label(): line.get_linestyle() for line in result.figure.axes[0].lines}
+    assert result.draw is not None
+    figure = result.draw()
+    assert len(figure.axes) == 3
+    styles = {line.get_label(): line.get_linestyle() for line in figure.axes[0].lines}
     assert styles == {"train": "--", "val": "-"}
 
 
@@ -166,7 +168,7 @@ def test_fewer_test_images_than_asked_for(make: Make) -> None:
 
 def test_one_test_image_has_no_interpolation(make: Make) -> None:
     result = INTERPOLATIONS(make(tests=1))
-    assert (result.arrays, result.figure) == ({}, None)
+    assert (result.arrays, result.draw) == ({}, None)
     assert "fewer than two images" in result.findings[0]
     drawn(METRICS(make(tests=1)))
 
@@ -190,8 +192,8 @@ def test_prior_samples_stand_beside_the_aggregate_posterior_at_zero_weight(make:
     result = PRIOR_SAMPLES(make(kl_weight=0.0))
     assert_images(result.arrays["aggregate_image"], (9, 12, 12, 1))
     assert result.arrays["aggregate_z"].shape == (9, 6)
-    assert result.figure is not None
-    assert [ax.get_title() for ax in result.figure.axes] == [
+    assert result.draw is not None
+    assert [ax.get_title() for ax in result.draw().axes] == [
         "prior N(0, I)",
         "Gaussian fitted to the aggregate posterior",
     ]

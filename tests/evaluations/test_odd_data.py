@@ -1,6 +1,7 @@
 """Evaluations of codes of one dimension, of few, equal and large data, and of outputs that are not finite."""
 
 import dataclasses
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,11 +57,12 @@ GAN_TEST = GANTest(count=10, epochs=1, seed=0)
 
 def drawn(result: Result) -> str:
     """The figure's title, after drawing it; nothing where there is none."""
-    if result.figure is None:
+    if result.draw is None:
         assert result.findings  # what is absent is told
         return ""
-    result.figure.canvas.draw()
-    return " ".join(result.figure.get_suptitle().split())
+    figure = result.draw()
+    figure.canvas.draw()
+    return " ".join(figure.get_suptitle().split())
 
 
 def with_images(context: Context, change: Any) -> Context:
@@ -210,3 +212,50 @@ def test_an_empty_test_split_is_refused_before_training(make: Make) -> None:
     with pytest.raises(UsageError, match="none of the 6 images of few is in the test split"):
         build.evaluations(cfg, model, images)
     build.evaluations(cfg, model)
+
+
+class InMemory:
+    """Batches of a split that any image can be had of, as the real loader's."""
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self.batches = list(batches)
+        self.size = sum(len(batch.images) for batch in self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
+
+    def at(self, places: torch.Tensor) -> Batch:
+        images, labels, index = (torch.cat(parts) for parts in zip(*self.batches, strict=True))
+        return Batch(images[places], labels[places], index[places])
+
+
+@pytest.mark.parametrize("evaluation", OF_A_VAE, ids=lambda e: type(e).__name__)
+def test_images_that_are_had_one_by_one_change_nothing(make: Make, evaluation: Any) -> None:
+    context = make()
+    indexed = dataclasses.replace(context, batches=lambda split: InMemory(context.batches(split)))  # type: ignore[arg-type]
+    plain, found = evaluation(context), evaluation(indexed)
+    assert plain.arrays.keys() == found.arrays.keys()
+    for name, array in plain.arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], array, err_msg=name)
+    assert found.metrics == plain.metrics
+
+
+@pytest.mark.parametrize("most", [0, 2**24])
+def test_codes_that_are_kept_for_the_next_evaluation_change_nothing(
+    make: Make, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaelab.evaluations.base.MOST_KEPT", most)
+    shared = make()
+    for evaluation in (PCA, KLPerDimension(), TestMetrics(examples=3, seed=0), ATLAS, KLPerDimension()):
+        found, alone = evaluation(shared), evaluation(make())  # type: ignore[operator]
+        assert bool(shared.kept) == (most > 0)
+        assert found.metrics == alone.metrics
+        for name, array in alone.arrays.items():
+            np.testing.assert_array_equal(found.arrays[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("evaluation", OF_A_VAE, ids=lambda e: type(e).__name__)
+def test_what_draws_a_result_goes_to_another_process(make: Make, evaluation: Any) -> None:
+    result = evaluation(make())
+    there = pickle.loads(pickle.dumps(result.draw))
+    assert there().get_suptitle() == result.draw().get_suptitle()

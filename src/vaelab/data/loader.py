@@ -95,6 +95,12 @@ class Loader:
         """Places in the split (N,) for another epoch, drawn from the generator, or from torch's own."""
         return torch.randperm(self.size, generator=generator) if self._shuffle else torch.arange(self.size)
 
+    def at(self, places: Tensor) -> Batch:
+        """The images at these places (N,) of the split, counted from 0 in index order."""
+        if self.split is None:
+            return self.floats(*self._moved(self._read(places)))
+        return self.gather(places.to(self.device))
+
     def gather(self, places: Tensor) -> Batch:
         """The batch of these places (B,) of a split that is on the device."""
         assert self.split is not None

@@ -2,7 +2,7 @@
 
 from vaelab.evaluations.adversarial_curves import AdversarialCurves
 from vaelab.evaluations.atlas import Atlas
-from vaelab.evaluations.base import Context, Result, evaluated, measure
+from vaelab.evaluations.base import Begun, Context, Result, evaluated, measure, without_lost
 from vaelab.evaluations.class_pairs import ClassPairs
 from vaelab.evaluations.diversity import Diversity
 from vaelab.evaluations.fid import FID
@@ -51,6 +51,7 @@ __all__ = [
     "FID",
     "AdversarialCurves",
     "Atlas",
+    "Begun",
     "ClassPairs",
     "Context",
     "Diversity",
@@ -72,4 +73,5 @@ __all__ = [
     "ZInterpolations",
     "evaluated",
     "measure",
+    "without_lost",
 ]

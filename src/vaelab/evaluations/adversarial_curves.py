@@ -1,6 +1,7 @@
 """How the game of generator and discriminator went: losses, accuracies, class terms."""
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import ClassVar
 
@@ -41,8 +42,8 @@ class AdversarialCurves:
                     panels.setdefault(label, {})[line] = (step, arrays[column])
         if not panels:
             return Result({}, None)
-        figure = figures.game_curves(panels, f"Adversarial curves · {context.title}")
-        return Result(arrays, figure, findings=won(epochs))
+        draw = partial(figures.game_curves, panels, f"Adversarial curves · {context.title}")
+        return Result(arrays, draw, findings=won(epochs))
 
 
 def won(epochs: list[Row]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,11 +69,13 @@ class Atlas:
             strip = in_bytes(
                 decode(model, on_strips(code, plane, reach(found, plane, self.steps)), code.shape)
             )
-            figure = figures.image_rows([("z0", strip[0])], f"Latent strip · {context.title}")
-            return Result(arrays, figure, findings=("no latent plane: the code has one dimension",))
+            draw = partial(figures.image_rows, [("z0", strip[0])], f"Latent strip · {context.title}")
+            return Result(arrays, draw, findings=("no latent plane: the code has one dimension",))
         arrays |= slice_of(model, found, plane, code, self.steps)
         named = (arrays["slice_dimension"], arrays["slice_value"], arrays.get("slice_kl"))
-        return Result(arrays, figures.plane(arrays["slice"], *named, f"Latent plane · {context.title}"))
+        return Result(
+            arrays, partial(figures.plane, arrays["slice"], *named, f"Latent plane · {context.title}")
+        )
 
 
 def slice_of(model: Any, found: Moments, plane: Tensor, code: Tensor, steps: int) -> dict[str, np.ndarray]:

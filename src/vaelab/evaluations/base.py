@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from vaelab.figures import Figure
 
 
+AT_ONCE = 256  # images that are chosen from a split in one go
+MOST_KEPT = 2**24  # values of the test split's means: 128 MB with as many variances
+
+
 class Batch(Protocol):
     """Images (B, C, H, W) in [0, 1], labels (B,) or None, and rows (B,) of the data set."""
 
@@ -27,6 +31,15 @@ class Batch(Protocol):
     def labels(self) -> Tensor | None: ...
     @property
     def index(self) -> Any: ...
+
+
+@runtime_checkable
+class Indexed(Protocol):
+    """Batches of a split, any of whose images can be had without the others."""
+
+    size: int
+
+    def at(self, places: Tensor) -> Batch: ...
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,8 @@ class Context:
     classes: tuple[str, ...]
     history: list[dict[str, float | int | str]]  # the rows of metrics.csv
     title: str  # of the run: every figure's title says what the figure is, then this
+    # The test split's codes by batch, once an evaluation has had them all (see encoded).
+    kept: list[Any] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def noise(self, seed: int) -> torch.Generator:
         """A generator on the model's device."""
@@ -49,13 +64,27 @@ class Context:
 
 @dataclass(frozen=True)
 class Result:
-    """What an evaluation found: arrays and their figure, metrics by name, sentences."""
+    """What an evaluation found: arrays and how to draw them, metrics by name, sentences.
+
+    `draw` can be pickled: a process that has no model draws the figure, so it is a partial of a function of
+    vaelab.figures, or of a user's module, and arrays.
+    """
 
     arrays: dict[str, np.ndarray]
-    figure: Figure | None
+    draw: Callable[[], Figure] | None
     metrics: dict[str, float] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
     plain: dict[str, np.ndarray] = field(default_factory=dict)  # written one by one as .npy too
+
+
+class Begun(NamedTuple):
+    """An evaluation whose rest takes long and needs no model: what can be computed elsewhere, and the result of that.
+
+    An evaluation that can be left so has a method begin(context), which gives this, or at once a Result.
+    """
+
+    compute: Callable[[], Any]  # can be pickled, as what it gives
+    complete: Callable[[Any], Result]
 
 
 @dataclass(frozen=True)
@@ -69,7 +98,11 @@ class Images:
 
 def evaluated(evaluation: Callable[[Context], Result], context: Context) -> Result:
     """What an evaluation finds, without metrics that are no finite numbers, which a finding names."""
-    result = evaluation(context)
+    return without_lost(evaluation(context))
+
+
+def without_lost(result: Result) -> Result:
+    """The result without metrics that are no finite numbers, which a finding names."""
     finite = {name: value for name, value in result.metrics.items() if math.isfinite(value)}
     lost = [name for name in result.metrics if name not in finite]
     if not lost:
@@ -90,6 +123,23 @@ def reconstruct(model: Any, images: Tensor) -> Tensor:
     return model.decode(model.encode(images).mean)
 
 
+def encoded(context: Context) -> Iterator[tuple[Batch, Any]]:
+    """Each batch of the test split with its codes, computed once where all of them are small enough to keep."""
+    if context.kept:
+        yield from zip(context.batches("test"), context.kept, strict=True)
+        return
+    codes, values = [], 0
+    for batch in context.batches("test"):
+        code = context.model.encode(batch.images)  # type: ignore[operator]
+        values += code.mean.numel()
+        if values <= MOST_KEPT:
+            codes.append(code)
+        else:
+            codes.clear()
+        yield batch, code
+    context.kept[:] = codes
+
+
 def spread_images(context: Context, split: str, count: int) -> Images:
     """Images spread evenly over a split, for many are sorted by class; raises UsageError as size_of."""
     wanted = spread(size_of(context, split), count)
@@ -102,17 +152,29 @@ def spread_images(context: Context, split: str, count: int) -> Images:
 
 
 def chosen(context: Context, split: str, places: Tensor) -> Iterator[tuple[Batch, Tensor]]:
-    """The batches of a split, each with which of its images stand at these places of the split."""
+    """Batches of a split, each with which of its images stand at these places of the split, in ascending order."""
+    batches = context.batches(split)
+    if isinstance(batches, Indexed):
+        for part in places.split(AT_ONCE):
+            batch = batches.at(part)
+            yield batch, torch.arange(len(part), device=batch.images.device)
+        return
     start = 0
-    for batch in context.batches(split):
-        inside = places[(places >= start) & (places < start + len(batch.images))] - start
-        yield batch, inside.to(batch.images.device)
+    for batch in batches:
+        yield batch, within(places, start, batch)
         start += len(batch.images)
+
+
+def within(places: Tensor, start: int, batch: Batch) -> Tensor:
+    """Which images of a batch, whose first has the place `start` in its split, stand at these places."""
+    inside = places[(places >= start) & (places < start + len(batch.images))] - start
+    return inside.to(batch.images.device)
 
 
 def size_of(context: Context, split: str) -> int:
     """How many images a split has; raises UsageError where it has none."""
-    total = sum(len(batch.images) for batch in context.batches(split))
+    batches = context.batches(split)
+    total = batches.size if isinstance(batches, Indexed) else sum(len(batch.images) for batch in batches)
     if total == 0:
         raise UsageError(f"evaluation: the {split} split has no image; use a data set of more images")
     return total

@@ -1,6 +1,7 @@
 """The same noise decoded as each class."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -29,5 +30,5 @@ class ClassPairs:
         named = list(zip(classes, image, strict=True))
         return Result(
             {"z": z.cpu().numpy(), "label": label.cpu().numpy(), "image": image},
-            figures.image_rows(named, f"The same noise as each class · {context.title}{told}"),
+            partial(figures.image_rows, named, f"The same noise as each class · {context.title}{told}"),
         )

@@ -1,13 +1,12 @@
 """How the codes of the test images are spread: the moments that several evaluations read."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaelab import metrics
-from vaelab.evaluations.base import Context
+from vaelab.evaluations.base import Context, encoded
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,10 @@ class Moments:
 
 def moments(context: Context) -> Moments:
     """The moments of the test split's codes, in one pass, for codes of any size."""
-    model: Any = context.model
     images = 0
     total = squares = variance = kl = torch.zeros((), dtype=torch.float64)
     has_posterior = False
-    for batch in context.batches("test"):
-        posterior = model.encode(batch.images)
+    for _, posterior in encoded(context):
         mean = posterior.mean.flatten(1).double()
         images += len(mean)
         total, squares = total.to(mean.device) + mean.sum(0), squares.to(mean.device) + mean.square().sum(0)

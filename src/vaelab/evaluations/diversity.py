@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -37,13 +38,14 @@ class Diversity:
             arrays["class_ms_ssim"] = self.within_classes(samples.images, samples.label, every)
             arrays["class_ms_ssim_data"] = self.within_classes(real.images, real.labels, every)
         mean, mean_data = float(of_samples.mean()), float(of_data.mean())
-        figure = figures.histograms(
+        draw = partial(
+            figures.histograms,
             {"samples": of_samples, "training images": of_data},
             "MS-SSIM of a pair: 1 is the same image",
             f"Diversity: mean MS-SSIM {mean:.3f}, of the data {mean_data:.3f} · {context.title}",
         )
         found = {"diversity_ms_ssim": mean, "diversity_ms_ssim_data": mean_data}
-        return Result(arrays, figure, found, all_alike(mean, mean_data))
+        return Result(arrays, draw, found, all_alike(mean, mean_data))
 
     def similarity(self, images: Tensor) -> np.ndarray:
         """MS-SSIM (P,) of random pairs of images (N, C, H, W), no image in two of them."""

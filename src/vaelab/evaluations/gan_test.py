@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,12 +45,13 @@ class GANTest:
         }
         accuracy, own = map(share, arrays.values())
         classes_drawn, told = figures.class_names(context.classes)
-        figure = figures.confusions(
+        draw = partial(
+            figures.confusions,
             {"generated images": arrays["confusion"], "test images": arrays["confusion_data"]},
             classes_drawn,
             f"GAN-test {accuracy:.1%}, classifier on test images {own:.1%} · {context.title}{told}",
         )
-        return Result(arrays, figure, {"gan_test_accuracy": accuracy, "classifier_accuracy": own})
+        return Result(arrays, draw, {"gan_test_accuracy": accuracy, "classifier_accuracy": own})
 
 
 def network(image_shape: torch.Size, classes: int) -> nn.Module:

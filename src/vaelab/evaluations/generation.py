@@ -14,12 +14,11 @@ AT_ONCE = 128  # images that are decoded in one go
 
 @dataclass(frozen=True)
 class Generated:
-    """Images (N, C, H, W) in [0, 1] on the model's device, what they were made of, and where that came from."""
+    """Images (N, C, H, W) in [0, 1] on the model's device, and what they were made of."""
 
     images: Tensor
     z: Tensor
     label: Tensor | None  # (N,) int64, of a class-conditional model
-    source: str
 
 
 def generated(context: Context, count: int, seed: int) -> Generated:
@@ -32,13 +31,20 @@ def generated(context: Context, count: int, seed: int) -> Generated:
     if "generator" in model.offers:
         z = model.draw(count, torch.Generator().manual_seed(seed))
         label = torch.arange(count, device=z.device) % model.classes if "classes" in model.offers else None
-        return Generated(in_pieces(model.generate, z, label), z, label, "generator")
+        return Generated(in_pieces(model.generate, z, label), z, label)
     if not prior_is_meant(context):
         z = aggregate_posterior_samples(context, count, seed)
-        return Generated(in_pieces(model.decode, z), z, None, "Gaussian fitted to the codes")
+        return Generated(in_pieces(model.decode, z), z, None)
     mean = model.encode(spread_images(context, "test", 1).images).mean
     z = noise((count, *mean.shape[1:]), seed, mean)
-    return Generated(in_pieces(model.decode, z), z, None, "prior N(0, I)")
+    return Generated(in_pieces(model.decode, z), z, None)
+
+
+def source(context: Context) -> str:
+    """Where generated() takes the codes of its images from."""
+    if "generator" in context.model.offers:  # type: ignore[operator]
+        return "generator"
+    return "prior N(0, I)" if prior_is_meant(context) else "Gaussian fitted to the codes"
 
 
 def prior_is_meant(context: Context) -> bool:

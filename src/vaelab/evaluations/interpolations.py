@@ -1,6 +1,7 @@
 """Images decoded along the way between the codes of two test images."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -38,7 +39,7 @@ class Interpolations:
         name = {"lerp": "Interpolations", "slerp": "Spherical interpolations"}[self.method]
         return Result(
             {"z": z.cpu().numpy(), "image": image, "index": some.index.cpu()[chosen].numpy()},
-            figures.interpolations(real[:, 0], image, real[:, 1], f"{name} · {context.title}"),
+            partial(figures.interpolations, real[:, 0], image, real[:, 1], f"{name} · {context.title}"),
         )
 
 

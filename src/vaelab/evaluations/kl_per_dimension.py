@@ -1,6 +1,7 @@
 """How many nats each latent dimension carries, and which are active."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -31,7 +32,12 @@ class KLPerDimension:
         count = f"{active.sum():,} of {len(active):,} units active"
         return Result(
             numbers | {"active": active},
-            figures.kl_per_dimension(numbers["kl"], active, f"KL per dimension · {count} · {context.title}"),
+            partial(
+                figures.kl_per_dimension,
+                numbers["kl"],
+                active,
+                f"KL per dimension · {count} · {context.title}",
+            ),
             {"active_units": float(active.sum())},
             () if active.any() else (f"collapsed: {count}",),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -70,10 +71,16 @@ class LatentEdit:
             "z": codes.flatten(2).cpu().numpy(),
         }
         names = [in_words(edit) for edit in self.edits]
-        figure = figures.latent_edits(
-            original, reconstruction, edits, differences, names, f"Edited codes · {context.title}"
+        draw = partial(
+            figures.latent_edits,
+            original,
+            reconstruction,
+            edits,
+            differences,
+            names,
+            f"Edited codes · {context.title}",
         )
-        return Result(arrays, figure)
+        return Result(arrays, draw)
 
 
 def edited(code: Tensor, edit: Edit) -> Tensor:

@@ -1,6 +1,7 @@
 """The terms of the loss over the epochs, of the training and the validation split."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class LearningCurve:
                 value = np.array([row[name] for row in own], np.float64)
                 panels.setdefault(TERMS[name], {})[split] = (epoch, value)
                 arrays |= {f"{split}_epoch": epoch, f"{split}_{name}": value}
-        return Result(arrays, figures.learning_curve(panels, f"Learning curve · {context.title}"))
+        return Result(arrays, partial(figures.learning_curve, panels, f"Learning curve · {context.title}"))
 
 
 def place(row: Row, per_epoch: float) -> float | int:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -47,7 +48,8 @@ class NearestNeighbours:
             "distance": distance.numpy(),
             "distance_data": of_data,
         }
-        figure = figures.neighbours(
+        draw = partial(
+            figures.neighbours,
             arrays["image"],
             arrays["neighbour"],
             arrays["distance"],
@@ -57,7 +59,7 @@ class NearestNeighbours:
             "nearest_distance": float(np.median(of_samples)),
             "nearest_distance_data": float(np.median(of_data)),
         }
-        return Result(arrays, figure, found, copies(of_samples, of_data))
+        return Result(arrays, draw, found, copies(of_samples, of_data))
 
 
 def nearest(context: Context, images: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -63,7 +64,7 @@ class NoisePerturbation:
         title = f"Code + {self.sigma:g} · noise · {context.title}"
         return Result(
             arrays | {name: values.cpu().numpy() for name, values in measured.items()},
-            figures.perturbed(real, image, names, title),
+            partial(figures.perturbed, real, image, names, title),
             {f"perturbed_{name}": float(values.mean()) for name, values in measured.items()},
             plain=plain,
         )

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -43,4 +44,4 @@ class PriorSamples:
             grids["test images"] = images_array(real.images)
             arrays |= {"original": grids["test images"], "index": real.index.cpu().numpy()}
         title = f"Prior samples · {context.title}"
-        return Result(arrays, figures.samples(grids, title, math.ceil(math.sqrt(self.count))))
+        return Result(arrays, partial(figures.samples, grids, title, math.ceil(math.sqrt(self.count))))

@@ -1,8 +1,13 @@
 """Test images above their reconstructions."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
 import torch
 
 from vaelab import figures
@@ -14,6 +19,9 @@ from vaelab.evaluations.base import (
     reconstruct,
     spread_images,
 )
+
+if TYPE_CHECKING:
+    from vaelab.figures import Figure
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,14 @@ class Reconstructions:
         shown = spread_images(context, "test", self.count)
         original = images_array(shown.images)
         reconstruction = images_array(reconstruct(context.model, shown.images))
-        return Result(
-            {"original": original, "reconstruction": reconstruction, "index": shown.index.cpu().numpy()},
-            figures.reconstructions(original, reconstruction, f"Reconstructions · {context.title}"),
-        )
+        arrays = {
+            "original": original,
+            "reconstruction": reconstruction,
+            "index": shown.index.cpu().numpy(),
+        }
+        return Result(arrays, self.drawing(arrays, context))
+
+    def drawing(self, arrays: Mapping[str, np.ndarray], context: Context) -> Callable[[], Figure]:
+        """How the arrays are drawn."""
+        title = f"Reconstructions · {context.title}"
+        return partial(figures.reconstructions, arrays["original"], arrays["reconstruction"], title)

@@ -1,14 +1,23 @@
 """New images from any model, the same noise at every epoch."""
 
-import math
-from dataclasses import dataclass
+from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
 import torch
 
 from vaelab import figures
 from vaelab.bounds import Many, Seed
 from vaelab.evaluations.base import Context, Result, images_array
-from vaelab.evaluations.generation import generated
+from vaelab.evaluations.generation import generated, source
+
+if TYPE_CHECKING:
+    from vaelab.figures import Figure
 
 
 @dataclass(frozen=True)
@@ -25,13 +34,17 @@ class Samples:
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:
         made = generated(context, self.count, self.seed)
-        image = images_array(made.images)
-        arrays = {"z": made.z.cpu().numpy(), "image": image}
-        title = f"Samples ({made.source}) · {context.title}"
+        arrays = {"z": made.z.cpu().numpy(), "image": images_array(made.images)}
+        if made.label is not None:
+            arrays["label"] = made.label.cpu().numpy()
+        return Result(arrays, self.drawing(arrays, context))
+
+    def drawing(self, arrays: Mapping[str, np.ndarray], context: Context) -> Callable[[], Figure]:
+        """How the arrays are drawn."""
+        title = f"Samples ({source(context)}) · {context.title}"
         columns = 2 ** math.ceil(math.log2(self.count) / 2)
-        if made.label is None:
-            return Result(arrays, figures.samples({"": image}, title, columns))
-        label = made.label.cpu().numpy()
+        if "label" not in arrays:
+            return partial(figures.samples, {"": arrays["image"]}, title, columns)
         classes, told = figures.class_names(context.classes)
-        names = [classes[number] for number in label]
-        return Result(arrays | {"label": label}, figures.contact_sheet(image, title + told, names, columns))
+        names = [classes[number] for number in arrays["label"]]
+        return partial(figures.contact_sheet, arrays["image"], title + told, names, columns)

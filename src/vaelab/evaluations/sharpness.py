@@ -1,6 +1,7 @@
 """How sharp generated images are, beside real ones."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -22,11 +23,12 @@ class Sharpness:
         samples = metrics.sharpness(generated(context, self.count, self.seed).images).cpu().numpy()
         real = metrics.sharpness(spread_images(context, "train", self.count).images).cpu().numpy()
         mean, mean_data = float(samples.mean()), float(real.mean())
-        figure = figures.histograms(
+        draw = partial(
+            figures.histograms,
             {"samples": samples, "training images": real},
             "variance of the Laplacian of an image",
             f"Sharpness: mean {mean:.2g}, of the data {mean_data:.2g} · {context.title}",
             log=True,
         )
         arrays = {"sharpness": samples, "sharpness_data": real}
-        return Result(arrays, figure, {"sharpness": mean, "sharpness_data": mean_data})
+        return Result(arrays, draw, {"sharpness": mean, "sharpness_data": mean_data})

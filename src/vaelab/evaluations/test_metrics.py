@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from vaelab.bounds import Few, Seed
 from vaelab.evaluations.base import (
     Context,
     Result,
+    encoded,
     images_array,
     reconstruct,
 )
@@ -41,8 +44,8 @@ class TestMetrics:
         totals: dict[str, Tensor] = {}
         images = 0
         noise = context.noise(self.seed)
-        for batch in context.batches("test"):
-            measured = {"index": torch.as_tensor(batch.index)} | _measure(context, batch.images)
+        for batch, code in encoded(context):
+            measured = {"index": torch.as_tensor(batch.index)} | _measure(context, batch.images, code)
             for name, values in measured.items():
                 per_image.setdefault(name, []).append(values)
             for _, terms in context.loss(context.model, batch, noise):
@@ -54,15 +57,16 @@ class TestMetrics:
         means |= {name: float(values.mean()) for name, values in arrays.items() if name != "index"}
         if getattr(context.loss, "reduction", None) == "mean_signed":
             means["mse_signed"] = 4 * means["mse"]  # of the same images scaled to [-1, 1], as the loss has it
-        return Result(arrays, self._figure(context, arrays), means)
+        return Result(arrays, self._draw(context, arrays), means)
 
-    def _figure(self, context: Context, arrays: dict[str, np.ndarray]) -> Figure:
+    def _draw(self, context: Context, arrays: dict[str, np.ndarray]) -> Callable[[], Figure]:
         order = np.argsort(-arrays["psnr"], kind="stable")
         count = min(self.examples, len(order) // 2) or len(order)
         chosen = np.concatenate((order[:count], order[count:][-count:]))
         shown = _pick(context, chosen)
         captions = [_caption(arrays, int(place)) for place in chosen]
-        return figures.best_and_worst(
+        return partial(
+            figures.best_and_worst,
             images_array(shown),
             images_array(reconstruct(context.model, shown)),
             captions,
@@ -72,9 +76,9 @@ class TestMetrics:
         )
 
 
-def _measure(context: Context, images: Tensor) -> dict[str, Tensor]:
+def _measure(context: Context, images: Tensor, code: Any) -> dict[str, Tensor]:
     """Each image's mse, psnr and, where the images are large enough for it, ssim."""
-    reconstruction = reconstruct(context.model, images)
+    reconstruction = context.model.decode(code.mean)  # type: ignore[operator]
     measured = {"mse": metrics.mse(images, reconstruction), "psnr": metrics.psnr(images, reconstruction)}
     if min(images.shape[-2:]) >= metrics.WINDOW:
         measured["ssim"] = metrics.ssim(images, reconstruction)

@@ -1,6 +1,7 @@
 """Images decoded while one dimension of the code moves and the others stay."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -40,11 +41,12 @@ class Traversals:
         image = images_array(model.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2]))
         arrays = {"dimension": dimension, "kl": kl[dimension].float(), "value": value, "z": z}
         numbers = {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
-        figure = figures.traversals(
+        draw = partial(
+            figures.traversals,
             image,
             numbers["dimension"],
             numbers["kl"],
             numbers["value"],
             f"Latent traversals · {context.title}",
         )
-        return Result(numbers | {"image": image}, figure)
+        return Result(numbers | {"image": image}, draw)

@@ -1,6 +1,7 @@
 """Images generated between two noise vectors."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -39,5 +40,6 @@ class ZInterpolations:
             label = label.repeat_interleave(self.steps)
         image = images_array(in_pieces(model.generate, z.flatten(0, 1), label).unflatten(0, z.shape[:2]))
         return Result(
-            arrays | {"image": image}, figures.noise_paths(image, f"Interpolations of z · {context.title}")
+            arrays | {"image": image},
+            partial(figures.noise_paths, image, f"Interpolations of z · {context.title}"),
         )

@@ -16,6 +16,9 @@ def class_names(classes: Sequence[str]) -> tuple[list[str], str]:
 
     Where no installed font has their letters, they are numbers.
     """
+    plain = "".join(classes)
+    if plain.isascii() and plain.isprintable():  # known without the fonts, which take long to be read
+        return list(classes), ""
     if not any(fallback(letters(list(classes)))[1]):
         return list(classes), ""
     told = " · classes by number, in the order of their names: no installed font has their letters"

@@ -183,18 +183,17 @@ def image_rows(rows: Sequence[tuple[str, Array]], title: str) -> Figure:
 
 @drawn
 def neighbours(images: Array, nearest: Array, distance: Array, title: str, blocks: int = 2) -> Figure:
-    """Images (N, H, W, C), each with its nearest ones (N, k, H, W, C) and the distance (N, k) under each."""
+    """Images (N, H, W, C), each with its nearest ones (N, k, H, W, C) at its right, the distance (N, k) under each."""
     grid = np.concatenate((images[:, None], nearest), axis=1)
     height = -(-len(grid) // blocks)
-    columns = grid.shape[1]
-    figure = blank(WIDTH, 0.4 + height * (WIDTH / blocks / columns + 0.1), title)
-    axes = figure.subplots(height, blocks * columns, squeeze=False)
-    for ax in axes.flat:
-        ax.axis("off")
-    for number, row in enumerate(grid):
-        for place, image in enumerate(row):
-            ax = axes[number % height, number // height * columns + place]
-            pixels = image[..., 0] if image.shape[-1] == 1 else image
-            ax.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            ax.set_title(f"{distance[number, place - 1]:.3f}" if place else "sample", fontsize=SMALL, pad=2)
+    inches = (WIDTH / blocks - 0.2) / grid.shape[1] * grid.shape[2] / grid.shape[3]
+    figure = blank(WIDTH, 0.2 + height * (inches + 0.25), title)
+    figure.set_layout_engine("constrained", wspace=0.06)
+    axes = figure.subplots(height, blocks, squeeze=False)
+    for number, ax in enumerate(axes.T.flat):
+        if number >= len(grid):
+            ax.axis("off")
+            continue
+        _, columns = draw_grid(ax, grid[number][None], wide_columns=(1,))
+        label_columns(ax, columns, ["sample", *(f"{value:.3f}" for value in distance[number])])
     return figure

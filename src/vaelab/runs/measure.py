@@ -1,53 +1,143 @@
 """What is measured and drawn of a trained run, and kept in its folder."""
 
 from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import nn
+from tqdm import tqdm
 
-from vaelab import build, figures
+from vaelab import build
 from vaelab.data import ImageSet
-from vaelab.evaluations import Context, evaluated
+from vaelab.evaluations import Begun, Context, Result, without_lost
 from vaelab.losses import Loss
+from vaelab.runs.drawing import Drawer, Workers
 from vaelab.runs.folder import Run
 from vaelab.runs.history import Row
 from vaelab.runs.job import Job
 
+MOST_BYTES = 1 << 28  # of a snapshot's arrays: 1,000 images of 128×128×3 twice
 
-def draw_snapshot(job: Job, run: Run, epoch: int) -> None:
-    """Keeps what some evaluations show of this epoch, as figures/<name>/epoch_0010.png and its arrays."""
+
+def draw_snapshot(job: Job, run: Run, epoch: int, drawer: Drawer | None = None) -> None:
+    """Keeps what some evaluations show of this epoch, as figures/<name>/epoch_0010.png and its arrays.
+
+    The arrays are on the disk on return; without a drawer the figures are too.
+    """
     if epoch not in (*job.cfg.snapshot_epochs, job.cfg.epochs):
         return
     read = context(job.cfg, job.network, job.criterion, job.images, [], job.device, epoch)
+    drawer = drawer or Drawer(Workers(0))
     for name, evaluation in job.evaluations.items():
         if getattr(evaluation, "at_snapshots", False):
-            keep(run, f"{name}/epoch_{epoch:04d}", evaluation(read), job.cfg.dpi)
+            keep(run, f"{name}/epoch_{epoch:04d}", evaluation(read), job.cfg.dpi, drawer, background=True)
 
 
-def evaluate(run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int) -> None:
+def draw_missing(run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int, drawer: Drawer) -> None:
+    """Draws the snapshots whose arrays a process that was killed had kept, but not their figures."""
+    for name, evaluation in evaluations.items():
+        for file in sorted((run.folder / "arrays" / name).glob("epoch_*.npz")):
+            path = run.folder / "figures" / name / f"{file.stem}.png"
+            if path.exists() or not hasattr(evaluation, "drawing"):
+                continue
+            draw = None
+            with suppress(Exception):  # a file may be damaged in many ways, and is no picture then
+                epoch = int(file.stem.removeprefix("epoch_"))
+                of_epoch = replace(read, title=read.title.rpartition("epoch ")[0] + f"epoch {epoch}")
+                draw = evaluation.drawing(small_arrays(file), of_epoch)
+            if draw:
+                drawer.draw(draw, path, dpi)
+
+
+def small_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file; raises ValueError for one that is larger than a snapshot is, and as numpy does."""
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        if sum(entry.file_size for entry in arrays.zip.infolist()) > MOST_BYTES:
+            raise ValueError(f"{file} is larger than a snapshot")
+        return dict(arrays)
+
+
+def evaluate(
+    run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int, drawer: Drawer | None = None
+) -> None:
     """Writes each evaluation's arrays and figure, then all metrics, findings and checksums."""
+    with ExitStack() as stack:
+        drawer = drawer or Drawer(stack.enter_context(Workers()))
+        results = measure(run, evaluations, read, dpi, drawer)
+        draw_missing(run, evaluations, read, dpi, drawer)
+        drawer.wait()
     metrics: dict[str, float] = dict(run.metrics)
     findings: dict[str, list[str]] = dict(run.info.get("findings", {}))
-    for name, evaluation in evaluations.items():
-        result = evaluated(evaluation, read)
-        keep(run, name, result, dpi)
-        metrics |= result.metrics
-        findings[name] = list(result.findings)
+    for name in evaluations:
+        metrics |= results[name].metrics
+        findings[name] = list(results[name].findings)
     run.write_json("evaluation/metrics.json", metrics)
     run.update(findings={name: found for name, found in findings.items() if found})
     run.seal()
 
 
-def keep(run: Run, name: str, result: Any, dpi: int) -> None:
-    """Writes arrays/<name>.npz, what is asked for as .npy beside it, and figures/<name>.png."""
+def measure(
+    run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int, drawer: Drawer
+) -> dict[str, Result]:
+    """Measures and draws all; returns the results without their arrays, which are on the disk, as the figures are."""
+    results: dict[str, Result] = {}
+    begun: list[tuple[str, Begun, Future[Any]]] = []
+    with progress(len(evaluations)) as bar:
+
+        def put(name: str, result: Result) -> None:
+            results[name] = replace(without_lost(result), arrays={}, draw=None, plain={})
+            drawing = keep(run, name, result, dpi, drawer)
+            if drawing:
+                drawing.add_done_callback(lambda _: advance(bar))
+            else:
+                advance(bar)
+
+        # What takes long elsewhere begins first; on a CPU it would hold up what is measured here, and so waits for it.
+        order = sorted(evaluations, key=lambda name: not hasattr(evaluations[name], "begin"))
+        with drawer.workers.held(next(read.model.parameters()).device.type == "cpu"):
+            for place, name in enumerate(order, 1):
+                bar.set_description(f"measuring {place} of {len(order)}")
+                evaluation = evaluations[name]
+                found = getattr(evaluation, "begin", evaluation)(read)
+                if isinstance(found, Begun):
+                    begun.append((name, found, drawer.workers.submit(found.compute)))
+                else:
+                    put(name, found)
+        for name, half, computed in begun:
+            put(name, half.complete(drawer.workers.result(computed)))
+        drawer.wait()
+    return results
+
+
+def progress(count: int) -> tqdm:
+    """A bar over so many evaluations, each of which has ended once its figure is on the disk."""
+    return tqdm(total=count, unit="figure", dynamic_ncols=True)
+
+
+def advance(bar: tqdm) -> None:
+    """Another figure is drawn, by whichever thread."""
+    with bar.get_lock():
+        bar.update()
+        bar.set_description(f"drawing {min(bar.n + 1, bar.total)} of {bar.total}")
+
+
+def keep(
+    run: Run, name: str, result: Result, dpi: int, drawer: Drawer, background: bool = False
+) -> Future[Any] | None:
+    """Writes arrays/<name>.npz, what is asked for as .npy beside it, and has figures/<name>.png drawn, if any."""
     run.write_arrays(name, result.arrays)
     for other, array in result.plain.items():
         run.write_array(other, array)
-    if result.figure is not None:
-        figures.save(result.figure, run.folder / "figures" / f"{name}.png", dpi)
+    if result.draw is None:
+        return None
+    return drawer.draw(result.draw, run.folder / "figures" / f"{name}.png", dpi, background)
 
 
 def context(

@@ -1,18 +1,13 @@
 """Runs in worker processes: a worker does several runs, and one that dies loses only its own."""
 
-import multiprocessing
-import os
-import pickle
-import signal
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from threading import Thread
 
 from vaelab import Failure
 from vaelab.commands import signals
+from vaelab.commands.workers import follow_parent, portable, start
 from vaelab.runs.request import Request
 
 
@@ -66,31 +61,9 @@ def _perform(
 
 
 def _start(workers: dict[Connection, SpawnProcess], threads: int) -> Connection:
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, threads), daemon=True)
-    with _environment_of_workers(threads):
-        process.start()
-    there.close()  # so that the end of the worker is the end of the pipe
-    workers[here] = process
-    return here
-
-
-@contextmanager
-def _environment_of_workers(threads: int) -> Iterator[None]:
-    """Pins threads before libraries load, keeps bars from overwriting each other, leaves Ctrl-C to the parent."""
-    wanted = {"OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"}
-    before = {name: os.environ.get(name) for name in wanted}
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    process, connection = start(_serve, threads, threads)
+    workers[connection] = process
+    return connection
 
 
 def _outcome(
@@ -112,8 +85,7 @@ def _outcome(
 
 
 def _serve(connection: Connection, threads: int) -> None:
-    signals.answer("SIGTERM", "SIGHUP")
-    Thread(target=_follow_parent, daemon=True).start()
+    follow_parent()
     import torch
 
     from vaelab.runs import perform as job
@@ -129,21 +101,3 @@ def _serve(connection: Connection, threads: int) -> None:
             connection.send(None)
         except Exception as error:
             connection.send(portable(error))
-
-
-def _follow_parent() -> None:
-    """Ends this process when its parent has, even by SIGKILL, which nobody can handle."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
-
-
-def portable(error: Exception) -> Exception:
-    """The error without the frames that it holds, or its words where it cannot travel between processes."""
-    error.__traceback__ = error.__cause__ = error.__context__ = None
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return Failure(f"{type(error).__name__}: {error}")
-    return error

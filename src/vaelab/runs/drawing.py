@@ -1,0 +1,215 @@
+"""Figures drawn, and what needs no model computed, by processes beside the one that trains and measures."""
+
+import multiprocessing
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vaelab import Failure, figures, machine
+from vaelab.commands.workers import follow_parent, portable, start
+
+if TYPE_CHECKING:
+    from vaelab.figures import Figure
+
+MOST_PROCESSES = 4  # more of them take longer to start than a run's figures to be drawn
+MOST_SENT = 64 << 20  # bytes; what is larger would be in memory thrice, and is done here
+
+
+class Task(NamedTuple):
+    """A call, pickled, and where its result goes; in the background it leaves the cores to whoever wants them."""
+
+    call: bytes
+    background: bool
+    future: Future[Any]
+
+
+class Workers:
+    """Processes that do what needs no model, one call after another; they end with this process, however it ends.
+
+    They start when there is something to do. On one core, in a process that may start none, and with `processes` 0,
+    calls are done here and at once.
+    """
+
+    def __init__(self, processes: int | None = None) -> None:
+        self._most = most_processes() if processes is None else processes
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._drivers: list[threading.Thread] = []  # one for each process, which hands it its calls
+        self._processes: list[SpawnProcess] = []
+        self._unfinished = 0
+        self._alive = 0
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._released.set()
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Waits for what is left to do; after an exception nothing of it is done."""
+        if kind is not None:
+            for process in self._processes:
+                process.terminate()
+        for _driver in self._drivers:
+            self._tasks.put(None)
+        for driver in self._drivers:
+            driver.join()
+
+    def submit(self, call: Callable[[], Any], background: bool = False) -> Future[Any]:
+        """Has a call done that can be pickled; one that cannot, or is large, is done here."""
+        future: Future[Any] = Future()
+        try:
+            pickled = pickle.dumps(call) if self._most else b""
+        except Exception:  # of a user's own; pickles fail in many ways
+            pickled = b""
+        if not 0 < len(pickled) <= MOST_SENT:
+            _settle(future, _outcome(call))
+            return future
+        with self._lock:
+            self._unfinished += 1
+            if self._alive < min(self._most, self._unfinished):
+                self._start()
+            self._tasks.put(Task(pickled, background, future))
+        return future
+
+    def result(self, future: Future[Any]) -> Any:
+        """What a call gave, or its exception; meanwhile this process does what no other has begun."""
+        while not future.done() and (task := self._untouched()):
+            self._finish(task, _outcome(pickle.loads(task.call)))
+        return future.result()
+
+    @contextmanager
+    def held(self, hold: bool) -> Iterator[None]:
+        """While within, no further call is begun: on a CPU a busy neighbour holds up each step of a network."""
+        if hold:
+            self._released.clear()
+        try:
+            yield
+        finally:
+            self._released.set()
+
+    def _start(self) -> None:
+        process, connection = start(_serve, 1)
+        driver = threading.Thread(target=self._drive, args=(process, connection), daemon=True)
+        self._processes.append(process)
+        self._drivers.append(driver)
+        self._alive += 1
+        driver.start()
+
+    def _drive(self, process: SpawnProcess, connection: Connection) -> None:
+        with connection:
+            while task := self._tasks.get():
+                self._released.wait()
+                try:
+                    connection.send((task.call, task.background))
+                    error, value = connection.recv()
+                except (EOFError, OSError):
+                    return self._bury(process, task)
+                self._finish(task, (error, None) if error else _outcome(partial(pickle.loads, value)))
+        process.join()
+
+    def _bury(self, process: SpawnProcess, task: Task) -> None:
+        """Fails the call that a process died of, and all that are left where it was the last one."""
+        process.join()
+        died = Failure(f"a process that draws figures died (exit status {process.exitcode}); out of memory?")
+        self._finish(task, (died, None))
+        with self._lock:
+            self._alive -= 1
+            last = not self._alive
+        while last and (task_left := self._untouched()):
+            self._finish(task_left, (died, None))
+
+    def _untouched(self) -> Task | None:
+        with suppress(Empty):
+            return self._tasks.get_nowait()
+        return None
+
+    def _finish(self, task: Task, outcome: "Outcome") -> None:
+        with self._lock:
+            self._unfinished -= 1
+        _settle(task.future, outcome)
+
+
+Outcome = tuple[Exception | None, Any]
+
+
+class Drawer:
+    """Draws the figures of one run; raises in words what kept a figure from the disk, at the next one or at the end."""
+
+    def __init__(self, workers: Workers) -> None:
+        self.workers = workers
+        self._pending: list[Future[Any]] = []
+
+    def draw(
+        self, draw: "Callable[[], Figure]", path: Path, dpi: int, background: bool = False
+    ) -> Future[Any]:
+        """Has a figure drawn into a PNG, whole or not at all; in the background while a run is trained."""
+        for future in self._pending:
+            if future.done():
+                future.result()
+        future = self.workers.submit(partial(_save, draw, path, dpi), background)
+        self._pending.append(future)
+        return future
+
+    def wait(self) -> None:
+        """Returns when all figures are on the disk; raises the first failure."""
+        while self._pending:
+            self.workers.result(self._pending.pop(0))
+
+
+def _save(draw: "Callable[[], Figure]", path: Path, dpi: int) -> None:
+    figures.save(draw(), path, dpi)
+
+
+def most_processes() -> int:
+    """How many processes may draw beside this one: none beside a worker, nor a thread that starts no processes."""
+    if multiprocessing.current_process().daemon or threading.current_thread() is not threading.main_thread():
+        return 0
+    return min(MOST_PROCESSES, machine.cores() - 1)
+
+
+def _serve(connection: Connection) -> None:
+    follow_parent()
+    background = ThreadPoolExecutor(1, initializer=_give_way)
+    while True:
+        try:
+            call, in_background = connection.recv()
+        except EOFError:
+            return
+        connection.send(background.submit(_done, call).result() if in_background else _done(call))
+
+
+def _give_way() -> None:
+    """Lets other threads have the cores when they want them, where the system ranks threads one by one."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+
+
+def _done(pickled: bytes) -> Outcome:
+    """The outcome of a pickled call, pickled: what cannot be sent is an error too."""
+    error, value = _outcome(lambda: pickle.dumps(pickle.loads(pickled)()))
+    return error and portable(error), value
+
+
+def _outcome(call: Callable[[], Any]) -> Outcome:
+    try:
+        return None, call()
+    except Exception as error:
+        return error, None
+
+
+def _settle(future: Future[Any], outcome: Outcome) -> None:
+    error, value = outcome
+    if error:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
