@@ -13,6 +13,7 @@ import torch
 
 from benches import commands, training
 from benches.images import ANIME, DIGITS, EYES
+from vaelab import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = Path(os.environ.get("VAELAB_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -42,7 +43,7 @@ def heading() -> str:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     bf16 = [name for name in ("avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(name)]
     machine = [processor(), f"{os.cpu_count()} cores", *bf16, f"{torch.get_num_threads()} threads", gpu]
-    packages = [f"{name} {version(name)}" for name in ("vaelab", "torch", "torchvision", "scikit-image")]
+    packages = [f"vaelab {__version__}", *(f"{name} {version(name)}" for name in ("torch", "torchvision"))]
     return f"{', '.join(machine)}\nPython {platform.python_version()}, {', '.join(packages)}"
 
 

@@ -146,7 +146,9 @@ def interleaved(
             torch.compiler.reset()
             runs = [Training(*overrides, *extra, f"kl_weight={weight}") for weight in weights]
             alone = Training(*overrides, *extra)
-            seconds = side_by_side({"alone": alone, "in turn": InTurn(runs), "after": After(runs)}, rounds)
+            with compiler_cache(folder / "compiled" / label):
+                turns, after = InTurn(runs), After(runs)
+                seconds = side_by_side({"alone": alone, "in turn": turns, "after": after}, rounds)
             images = runs[0].images
             each = rate(images / seconds["in turn"], target(IN_TURN, label, compiled=bool(extra)))
             yield (
