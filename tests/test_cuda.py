@@ -12,6 +12,7 @@ from tests.test_interleaved import prepared as prepared  # the fixture
 from vaelab import config
 from vaelab.data import loader
 from vaelab.runs import perform as jobs
+from vaelab.runs.drawing import Workers
 from vaelab.runs.folder import Run
 from vaelab.runs.request import Request
 from vaelab.sweep import interleaved
@@ -66,7 +67,7 @@ def test_members_equal_their_runs_alone_bit_for_bit(prepared: Path, tmp_path: Pa
 def test_a_run_that_was_stopped_goes_on_bit_for_bit(prepared: Path, tmp_path: Path) -> None:
     whole, parts = (asked(tmp_path / name, prepared, RUNS[:1])[0] for name in ("whole", "parts"))
     jobs.perform(whole)
-    steps = jobs.steps(parts)
+    steps = jobs.steps(parts, Workers(0))
     for _ in range(1438 // 64 + 5):
         next(steps)
     steps.close()
@@ -86,7 +87,7 @@ def test_streamed_data_give_what_resident_data_give(
 
 def test_nothing_waits_for_the_device_inside_an_epoch(prepared: Path, tmp_path: Path) -> None:
     (one,) = asked(tmp_path, prepared, [["model=conv_vae", "loss.kl_schedule=linear"]])
-    steps = jobs.steps(one)
+    steps = jobs.steps(one, Workers(0))
     per_epoch = 1438 // 64
     for _ in range(per_epoch + 1):  # the second epoch has begun
         next(steps)

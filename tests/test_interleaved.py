@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from tests.tape import TapeLane
 from vaelab import UsageError, config
 from vaelab.runs import perform as jobs
+from vaelab.runs.drawing import Workers
 from vaelab.runs.folder import Run
 from vaelab.runs.perform import OutOfMemory
 from vaelab.runs.request import Request
@@ -113,7 +114,7 @@ def test_members_at_different_epochs_end_as_if_undisturbed(
     """As after a kill: each goes on from its own epoch."""
     requests = asked(tmp_path, prepared, RUNS, "epochs=4")
     for number, one in enumerate(requests):
-        steps = jobs.steps(one)
+        steps = jobs.steps(one, Workers(0))
         for _ in range((1438 // one.cfg.batch_size) * (number % 4) + 1):  # into the epoch after that one
             next(steps)
         steps.close()
@@ -156,9 +157,9 @@ def test_a_run_without_memory_beside_others_is_done_alone(
     members = asked(tmp_path, prepared, RUNS[:2], "epochs=4")
     train, tries = jobs.train, list[str]()
 
-    def crowded(job: Any, run: Run) -> Any:
+    def crowded(job: Any, run: Run, drawer: Any) -> Any:
         tries.append(run.folder.name)
-        steps = train(job, run)
+        steps = train(job, run, drawer)
         for number, images in enumerate(steps):
             if tries.count("1") == 1 and run.folder.name == "1" and number == 7:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -175,7 +176,7 @@ def test_out_of_memory_is_one_line_with_a_remedy(
 ) -> None:
     (one,) = asked(tmp_path, prepared, RUNS[:1], "epochs=1")
 
-    def full(job: Any, run: Run) -> Any:
+    def full(job: Any, run: Run, drawer: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB.")
         yield
 

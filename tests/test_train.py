@@ -14,6 +14,7 @@ from vaelab import build, config, hardware, losses
 from vaelab.data import ImageSet, Loader
 from vaelab.evaluations import measure
 from vaelab.runs import perform as jobs
+from vaelab.runs.drawing import Drawer, Workers
 from vaelab.runs.folder import Run
 from vaelab.runs.job import Job
 from vaelab.training.capture import Lane, Plain
@@ -57,7 +58,7 @@ def trained(
     with pytest.MonkeyPatch.context() as patch:
         if lane is not None:
             patch.setattr(jobs, "lane_of", lambda device, noise: lane(noise))
-        steps = jobs.train(job, run)
+        steps = jobs.train(job, run, Drawer(Workers(0)))
         per_epoch = len(loaders[0])
         # An epoch is written down when the step after it is asked for.
         for _ in steps if max_epochs is None else islice(steps, max_epochs * per_epoch + 1):

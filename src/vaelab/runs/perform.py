@@ -14,6 +14,7 @@ from vaelab import Failure, build, hardware, machine
 from vaelab.data import SPLITS, Feed
 from vaelab.evaluations import measure
 from vaelab.runs import job as jobs
+from vaelab.runs.drawing import Drawer, Workers
 from vaelab.runs.folder import Run
 from vaelab.runs.identity import refuse_change
 from vaelab.runs.job import Job
@@ -31,26 +32,27 @@ from vaelab.training.validation import Validation
 
 def perform(asked: Request) -> None:
     """Does what is left of a run; raises UsageError for a mistake and NotFinite for a loss that is lost."""
-    for _ in steps(asked):
-        pass
+    with Workers() as workers:
+        for _ in steps(asked, workers):
+            pass
 
 
-def steps(asked: Request) -> Generator[int, None, None]:
+def steps(asked: Request, workers: Workers) -> Generator[int, None, None]:
     """Does what is left of a run, and yields after each step of its training the number of its images.
 
-    Several runs share a device when their steps are taken in turn. Raises as perform() does.
+    Several runs share a device when their steps are taken in turn. The workers draw. Raises as perform() does.
     """
-    job, run = jobs.prepare(asked.cfg), asked.run
+    job, run, drawer = jobs.prepare(asked.cfg), asked.run, Drawer(workers)
     with run.locked():
         if run.is_done():  # by another process, since the command began
             return
         begin(job, asked)
         with run.recorded(), _told_of_the_device(job):
             try:
-                yield from train(job, run)
+                yield from train(job, run, drawer)
             except OutOfTime as pause:
                 return run.pause(str(pause))
-            finish(job, run)
+            finish(job, run, drawer)
 
 
 class OutOfMemory(Failure):
@@ -81,7 +83,7 @@ def begin(job: Job, asked: Request) -> None:
     asked.run.start(job.cfg, asked.command, facts(job) | {"sweep": None, **asked.facts})
 
 
-def train(job: Job, run: Run) -> Iterator[int]:
+def train(job: Job, run: Run, drawer: Drawer) -> Iterator[int]:
     """Trains, or continues, and saves the weights; raises NotFinite and OutOfTime."""
     if job.cfg.trainer.compile is True and not job.hardware.compile:
         run.log(f"not compiled: {job.hardware.reasons['compile']}")
@@ -89,7 +91,7 @@ def train(job: Job, run: Run) -> Iterator[int]:
     hardware.allow_tf32(job.hardware)
     model = hardware.Placed(job.network, job.hardware)
     training = assemble(job, model)
-    for _ in fit(run, training, plan(job, run, training, model)):
+    for _ in fit(run, training, plan(job, run, training, model, drawer)):
         yield job.cfg.batch_size
     run.save_weights(training.finish())
     run.update(training=told(job, run, training))
@@ -120,14 +122,14 @@ def lane_of(device: torch.device, noise: torch.Generator) -> Lane:
     return Stream(device, noise) if device.type == "cuda" else Plain("on a CPU a step is called")
 
 
-def plan(job: Job, run: Run, training: Training, model: Any) -> Plan:
+def plan(job: Job, run: Run, training: Training, model: Any, drawer: Drawer) -> Plan:
     """How fit() trains this configuration."""
     cfg = job.cfg
     return Plan(
         epochs=cfg.epochs,
         max_seconds=cfg.trainer.max_seconds,
         log_every=cfg.log_every,
-        draw=partial(draw_snapshot, job, run),
+        draw=partial(draw_snapshot, job, run, drawer=drawer),
         keeps_best=cfg.trainer.keep == "best",
         patience=cfg.trainer.patience,
         after_epoch=Compilation(job, run, training, model),
@@ -169,11 +171,11 @@ def told(job: Job, run: Run, training: Training) -> dict[str, Any]:
     }
 
 
-def finish(job: Job, run: Run) -> None:
+def finish(job: Job, run: Run, drawer: Drawer) -> None:
     """Measures and draws a trained run, and marks it as done."""
     epoch = run.info["training"]["weights_of_epoch"]
     read = context(job.cfg, job.network, job.criterion, job.images, run.history, job.device, epoch)
-    evaluate(run, job.evaluations, read, job.cfg.dpi)
+    evaluate(run, job.evaluations, read, job.cfg.dpi, drawer)
     run.update(status="done", **measured(job, run))
 
 

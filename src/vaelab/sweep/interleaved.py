@@ -9,10 +9,11 @@ import torch
 from tqdm import tqdm
 
 from vaelab import machine
+from vaelab.commands.workers import portable
 from vaelab.runs import perform as jobs
+from vaelab.runs.drawing import Workers
 from vaelab.runs.perform import OutOfMemory
 from vaelab.runs.request import Failures, Request
-from vaelab.sweep.processes import portable
 
 WINDOW = 0.5  # seconds over which images per second are measured
 SETTLING = 8  # steps of each run before that, in which steps are captured and libraries choose their kernels
@@ -25,22 +26,25 @@ def perform(asked: Sequence[Request], device: torch.device, at_once: int | None)
 
     A run for which there was no memory beside the others is done alone in the end.
     """
-    failures, crowded = _perform(asked, Admission(Meter(device), at_once))
-    for one in crowded:
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-        failures |= _perform([one], Admission(Meter(device), 1))[0]
+    with Workers() as workers:
+        failures, crowded = _perform(asked, Admission(Meter(device), at_once), workers)
+        for one in crowded:
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+            failures |= _perform([one], Admission(Meter(device), 1), workers)[0]
     return failures
 
 
-def _perform(asked: Sequence[Request], admission: "Admission") -> tuple[Failures, list[Request]]:
+def _perform(
+    asked: Sequence[Request], admission: "Admission", workers: Workers
+) -> tuple[Failures, list[Request]]:
     waiting, present = deque(asked), list[Member]()
     failures: Failures = {}
     crowded: list[Request] = []
     try:
         while waiting or present:
             while waiting and len(present) < admission.at_once:
-                present.append(Member(waiting.popleft(), admission.meter.device))
+                present.append(Member(waiting.popleft(), workers, admission.meter.device))
             for member in list(present):
                 try:
                     admission.stepped(member.step(), len(present))
@@ -66,9 +70,9 @@ def _perform(asked: Sequence[Request], admission: "Admission") -> tuple[Failures
 class Member:
     """A run among others: while it steps, torch's own random numbers are those that it has alone."""
 
-    def __init__(self, request: Request, device: torch.device) -> None:
+    def __init__(self, request: Request, workers: Workers, device: torch.device) -> None:
         self.request = request
-        self.steps = jobs.steps(request)
+        self.steps = jobs.steps(request, workers)
         generators = torch.cuda if device.type == "cuda" else torch
         self._get, self._set = generators.get_rng_state, generators.set_rng_state
         self._state = self._get()

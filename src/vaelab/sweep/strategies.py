@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from vaelab import hardware
+from vaelab.commands.workers import portable
 from vaelab.runs import job
 from vaelab.runs import perform as jobs
+from vaelab.runs.drawing import Workers
 from vaelab.runs.request import Failures, Request
 from vaelab.sweep import interleaved, processes
 from vaelab.sweep.progress import Watch
@@ -74,11 +76,13 @@ def alike(asked: Sequence[Request]) -> list[list[Request]]:
 
 def _serially(asked: Sequence[Request]) -> Failures:
     failures: Failures = {}
-    for one in asked:
-        try:
-            jobs.perform(one)
-        except Exception as error:
-            failures[one.name] = processes.portable(error)
+    with Workers() as workers:
+        for one in asked:
+            try:
+                for _ in jobs.steps(one, workers):
+                    pass
+            except Exception as error:
+                failures[one.name] = portable(error)
     return failures
 
 
