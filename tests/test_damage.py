@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from vaelab import Failure, UsageError, cli, config, files, open_run
 from vaelab.runs import checkpoint, history
 from vaelab.runs import perform as jobs
+from vaelab.runs.drawing import Drawer
 from vaelab.runs.folder import LAST, PREVIOUS, Run
 from vaelab.runs.job import Job
 from vaelab.runs.request import Request, ask
@@ -408,12 +409,12 @@ def test_a_folder_that_is_gone_while_it_is_trained_is_a_failure_in_words(
 ) -> None:
     real = jobs.draw_snapshot
 
-    def disturbed(job: Job, run: Run, epoch: int) -> None:
+    def disturbed(job: Job, run: Run, epoch: int, drawer: Drawer) -> None:
         if epoch == 2:
             os.rename(run.folder, tmp_path / "elsewhere")
             if kept:  # and another process has begun anew there
                 run.folder.mkdir()
-        real(job, run, epoch)
+        real(job, run, epoch, drawer)
 
     monkeypatch.setattr(jobs, "draw_snapshot", disturbed)
     one = asked(tmp_path, data_dir)

@@ -283,9 +283,7 @@ def test_all_figures_are_there_when_a_run_is_done(done: Run) -> None:
 def evaluated_again(run: Run, prepared: Path, workers: Workers) -> None:
     job = prepare(composed(prepared, CHOSEN))
     job.network.load_state_dict(run.load_weights(), strict=False)
-    read = measure.context(
-        job.cfg, job.network, job.criterion, job.images, run.history, job.device, LAST
-    )
+    read = measure.context(job.cfg, job.network, job.criterion, job.images, run.history, job.device, LAST)
     measure.evaluate(run, job.evaluations, read, job.cfg.dpi, Drawer(workers))
 
 

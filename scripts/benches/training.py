@@ -94,7 +94,7 @@ def compiled(
     for label, overrides in networks(samples, folder, counts).items():
         overrides.append(f"batch_size={batch_size}")
         plain = Training(*overrides)
-        with compiler_cache(folder / "compiled" / label):
+        with compiler_cache(folder / "compiled"):
             quick, cold = first_epoch(*overrides)
             if not quick.job.hardware.compile:
                 yield f"{label}: {quick.job.hardware.reasons['compile']}"
@@ -146,7 +146,7 @@ def interleaved(
             torch.compiler.reset()
             runs = [Training(*overrides, *extra, f"kl_weight={weight}") for weight in weights]
             alone = Training(*overrides, *extra)
-            with compiler_cache(folder / "compiled" / label):
+            with compiler_cache(folder / "compiled"):
                 turns, after = InTurn(runs), After(runs)
                 seconds = side_by_side({"alone": alone, "in turn": turns, "after": after}, rounds)
             images = runs[0].images
