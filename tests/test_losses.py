@@ -82,7 +82,13 @@ def test_kl_is_that_of_torch() -> None:
     torch.manual_seed(0)
     mean, log_variance = torch.randn(6, 4), torch.randn(6, 4)
     expected = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0))
-    torch.testing.assert_close(losses.gaussian_kl(mean, log_variance), expected)
+    code = models.Gaussian(mean, log_variance)
+    torch.testing.assert_close(code.kl(), expected)
+    torch.testing.assert_close(code.variance, (0.5 * log_variance).exp().square())
+    assert models.Gaussian(torch.zeros(1, 3), torch.zeros(1, 3)).kl().tolist() == [[0, 0, 0]]
+    point = models.Point(mean)
+    assert (point.kl(), point.variance) == (None, None)
+    assert point.sample() is mean
 
 
 def test_a_leading_axis_passes_through_every_term(pictures: tuple[Tensor, Tensor]) -> None:
@@ -104,8 +110,8 @@ def test_elbo_is_a_bound_of_the_likelihood_of_a_linear_gaussian_model() -> None:
     """For x = z + noise, z and noise standard normal, log p(x) is known, and the true posterior reaches it."""
 
     class TruePosterior(torch.nn.Module):
-        def encode(self, x: Tensor) -> models.Posterior:
-            return models.Posterior(x.flatten(1) / 2, torch.full((len(x), 3), math.log(0.5)))
+        def encode(self, x: Tensor) -> models.Gaussian:
+            return models.Gaussian(x.flatten(1) / 2, torch.full((len(x), 3), math.log(0.5)))
 
         def decode(self, z: Tensor) -> Tensor:
             return z.unflatten(1, (3, 1, 1))

@@ -96,7 +96,7 @@ def test_spatial_code_is_64_48_48_for_images_of_50() -> None:
 
 def test_posterior_samples_have_its_mean_and_variance() -> None:
     torch.manual_seed(0)
-    posterior = models.Posterior(torch.full((50_000, 2), 3.0), torch.tensor([0.0, -2.0]).expand(50_000, 2))
+    posterior = models.Gaussian(torch.full((50_000, 2), 3.0), torch.tensor([0.0, -2.0]).expand(50_000, 2))
     z = posterior.sample(torch.default_generator)
     torch.testing.assert_close(z.mean(0), torch.tensor([3.0, 3.0]), rtol=0, atol=0.02)
     torch.testing.assert_close(z.var(0).log(), torch.tensor([0.0, -2.0]), rtol=0, atol=0.03)

@@ -129,8 +129,3 @@ def _window_means(maps: Tensor) -> Tensor:
         means = F.conv2d(maps.permute(0, 3, 1, 2), column, groups=maps.shape[-1])
         means = F.conv2d(means, column.transpose(-2, -1), groups=maps.shape[-1])
     return means.permute(0, 2, 3, 1)
-
-
-def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) ‖ N(0, 1)) of each dimension in nats (Kingma & Welling 2014, appendix B)."""
-    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)

@@ -32,20 +32,20 @@ class Moments:
 def moments(context: Context) -> Moments:
     """The moments of the test split's codes, in one pass, for codes of any size."""
     images = 0
-    total = squares = variance = kl = torch.zeros((), dtype=torch.float64)
-    has_posterior = False
-    for _, posterior in encoded(context):
-        mean = posterior.mean.flatten(1).double()
+    total = squares = variance = torch.zeros((), dtype=torch.float64)
+    kl: Tensor | None = None
+    for _, code in encoded(context):
+        mean = code.mean.flatten(1).double()
         images += len(mean)
         total, squares = total.to(mean.device) + mean.sum(0), squares.to(mean.device) + mean.square().sum(0)
-        has_posterior = hasattr(posterior, "log_variance")
-        if has_posterior:
-            log_variance = posterior.log_variance.flatten(1).double()
-            variance = variance.to(mean.device) + log_variance.exp().sum(0)
-            kl = kl.to(mean.device) + metrics.gaussian_kl(mean, log_variance).sum(0)
+        if code.variance is not None:
+            variance = variance.to(mean.device) + code.variance.flatten(1).double().sum(0)
+        nats = code.kl()
+        if nats is not None:
+            kl = nats.double().sum(0) + (0 if kl is None else kl)
     mean = total / images
     # In float64 the difference of squares loses nothing that float32 codes have.
     mean_variance = (squares / images - mean.square()).clamp_min(0)
     return Moments(
-        mean, mean_variance, mean_variance + variance / images, kl / images if has_posterior else None
+        mean, mean_variance, mean_variance + variance / images, None if kl is None else kl / images
     )

@@ -71,14 +71,14 @@ def aggregate_posterior_samples(context: Context, count: int, seed: int) -> Tens
     images = 0
     weighted = weight = total = variance = torch.zeros(())
     for batch in context.batches("train"):
-        posterior = context.model.encode(batch.images)  # type: ignore[operator]
-        mean = posterior.mean.double()
+        code = context.model.encode(batch.images)  # type: ignore[operator]
+        mean = code.mean.double()
         draws = torch.randn(count, len(mean), generator=generator).to(mean)
         weighted = weighted.to(mean) + torch.tensordot(draws, mean, dims=1)
         weight = weight.to(mean) + draws.sum(1)
         total = total.to(mean) + mean.sum(0)
-        if hasattr(posterior, "log_variance"):
-            variance = variance.to(mean) + posterior.log_variance.double().exp().sum(0)
+        if code.variance is not None:
+            variance = variance.to(mean) + code.variance.double().sum(0)
         images += len(mean)
     centre = total / images
     spread = weighted - weight.view(-1, *[1] * centre.ndim) * centre

@@ -61,15 +61,16 @@ def _codes(context: Context, total: int, points: int) -> dict[str, np.ndarray]:
     size = int(context.model.encode(first.images[:1]).mean.numel())  # type: ignore[operator]
     places = _places(total, min(points, max(1, MOST_VALUES // size)))
     start = 0
-    for batch, posterior in encoded(context):
+    for batch, code in encoded(context):
         inside = within(places, start, batch)
         start += len(batch.images)
         if not len(inside):
             continue
-        found = {"mean": posterior.mean, "log_variance": getattr(posterior, "log_variance", None)}
-        for name, code in found.items():
-            if code is not None:
-                parts.setdefault(name, []).append(code[inside].float().flatten(1).cpu().numpy())
+        found = {"mean": code.mean}
+        if code.variance is not None:
+            found["log_variance"] = code.variance.log()
+        for name, values in found.items():
+            parts.setdefault(name, []).append(values[inside].float().flatten(1).cpu().numpy())
         parts.setdefault("index", []).append(torch.as_tensor(batch.index)[inside].cpu().numpy())
         if batch.labels is not None:
             parts.setdefault("label", []).append(batch.labels[inside].cpu().numpy())

@@ -7,7 +7,6 @@ from vaelab.losses.elbo import (
     Reconstruction,
     Reduction,
     bernoulli_nll,
-    gaussian_kl,
     gaussian_nll,
 )
 
@@ -23,6 +22,5 @@ __all__ = [
     "Terms",
     "Turn",
     "bernoulli_nll",
-    "gaussian_kl",
     "gaussian_nll",
 ]

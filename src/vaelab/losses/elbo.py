@@ -42,11 +42,6 @@ def gaussian_nll(images: Tensor, reconstruction: Tensor, sigma: Tensor | float) 
     return 0.5 * squared / sigma**2 + pixels * (log_sigma + 0.5 * math.log(2 * math.pi))
 
 
-def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, exp(log_variance)) ‖ N(0, 1)) of each dimension, in nats (Kingma & Welling 2014, appendix B)."""
-    return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)
-
-
 class Bernoulli(nn.Module):
     """Independent Bernoulli pixels whose means are the reconstruction."""
 
@@ -195,10 +190,10 @@ class ELBO(Reconstruction):
 
     def forward(self, model: Any, batch: ImageBatch, noise: torch.Generator) -> Iterator[Turn]:
         """One turn of the player "model": loss (weighted), elbo (λ = 1), reconstruction and kl, batch averages."""
-        posterior = model.encode(batch.images)
-        reconstruction = model.decode(posterior.sample(noise))
+        code = model.encode(batch.images)
+        reconstruction = model.decode(code.sample(noise))
         nll = self.likelihood.nll(batch.images, reconstruction)
-        kl = gaussian_kl(posterior.mean, posterior.log_variance).flatten(start_dim=1).sum(1)
+        kl = code.kl().sum(1)
         kl_weight = self.kl_weight * self.kl_schedule(self.epoch, self.kl_schedule_epochs)
         terms = mean_terms(
             loss=self.optimised(nll, batch.images, reconstruction) + kl_weight * kl,

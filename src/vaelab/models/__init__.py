@@ -1,7 +1,8 @@
 """The networks: each offers encode and decode, or generate and discriminate, and names its players."""
 
 from vaelab.models.autoencoder import Autoencoder, conv_ae, fc_ae, spatial_ae
-from vaelab.models.blocks import Code, EncoderDecoder, ImageShape, Posterior
+from vaelab.models.blocks import EncoderDecoder, ImageShape
+from vaelab.models.codes import Code, Gaussian, Point
 from vaelab.models.gan import ACGAN, GAN, acgan, dcgan
 from vaelab.models.vae import VAE, conv_vae, fc_vae, spatial_vae
 
@@ -16,8 +17,9 @@ __all__ = [
     "Autoencoder",
     "Code",
     "EncoderDecoder",
+    "Gaussian",
     "ImageShape",
-    "Posterior",
+    "Point",
     "acgan",
     "conv_ae",
     "conv_vae",

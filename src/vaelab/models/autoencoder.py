@@ -8,15 +8,16 @@ from torch import Tensor, nn
 
 from vaelab.bounds import Between, Maps, Width
 from vaelab.models import blocks
-from vaelab.models.blocks import Code, EncoderDecoder, ImageShape
+from vaelab.models.blocks import EncoderDecoder, ImageShape
+from vaelab.models.codes import Point
 
 
 class Autoencoder(EncoderDecoder):
     """An encoder to codes and a decoder."""
 
-    def encode(self, images: Tensor) -> Code:
+    def encode(self, images: Tensor) -> Point:
         """Images (B, C, H, W) in [0, 1] to their codes (B, ...)."""
-        return Code(self.encoder(images))
+        return Point(self.encoder(images))
 
 
 class TanhAutoencoder(Autoencoder):

@@ -1,42 +1,19 @@
-"""Parts that the models share: posteriors, encoders and decoders."""
+"""Parts that the models share: encoders and decoders."""
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from vaelab.models.codes import Code
 
 ImageShape = tuple[int, int, int]  # (channels, height, width)
 
 SMALLEST, LARGEST = 8, 256  # sides of the images that the convolutional networks are made and tested for
 WIDEST = 256  # channels after which halving the resolution no longer doubles the width
-
-
-class Code(NamedTuple):
-    """What an autoencoder knows of a batch: one point (B, ...) for each image."""
-
-    mean: Tensor
-
-    def sample(self, noise: torch.Generator | None = None) -> Tensor:
-        """The point itself, for an autoencoder has no noise."""
-        return self.mean
-
-
-class Posterior(NamedTuple):
-    """A diagonal Gaussian q(z|x) for each image: mean and log variance, both (B, ...)."""
-
-    mean: Tensor
-    log_variance: Tensor
-
-    def sample(self, noise: torch.Generator) -> Tensor:
-        """One draw z = mean + sigma * epsilon for each image (Kingma & Welling 2014, equation 10)."""
-        # Not randn_like, whose numbers follow the order of the memory on a GPU.
-        epsilon = torch.randn(
-            self.mean.shape, generator=noise, dtype=self.mean.dtype, device=self.mean.device
-        )
-        return self.mean + torch.exp(0.5 * self.log_variance) * epsilon
 
 
 class EncoderDecoder(nn.Module):
@@ -54,7 +31,7 @@ class EncoderDecoder(nn.Module):
         """Who takes turns, with the parameters of each: all of them are one player's."""
         return {"model": [*self.parameters()]}
 
-    def encode(self, images: Tensor) -> Code | Posterior:
+    def encode(self, images: Tensor) -> Code:
         """Images (B, C, H, W) in [0, 1] to what is known of their codes (B, ...)."""
         raise NotImplementedError
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from vaelab.bounds import Between, Maps, Width
 from vaelab.models import blocks
-from vaelab.models.blocks import EncoderDecoder, ImageShape, Posterior
+from vaelab.models.blocks import EncoderDecoder, ImageShape
+from vaelab.models.codes import Gaussian
 
 # exp(log variance) stays finite in float32 far beyond any useful noise; without bounds one bad step is fatal.
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
@@ -18,11 +19,11 @@ class VAE(EncoderDecoder):
 
     offers: ClassVar[frozenset[str]] = frozenset({"encoder", "posterior"})
 
-    def encode(self, images: Tensor) -> Posterior:
+    def encode(self, images: Tensor) -> Gaussian:
         """Images (B, C, H, W) in [0, 1] to q(z|x), in float32 (Kingma & Welling 2014, appendix C.2)."""
         output = self.encoder(images).float()
         mean, log_variance = output.chunk(2, dim=1)
-        return Posterior(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
+        return Gaussian(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
 
 def fc_vae(image_shape: ImageShape, latent_dim: Width, hidden: Sequence[Width]) -> VAE:
