@@ -14,7 +14,14 @@ from vaelab import evaluations as measures
 from vaelab.data import ImageSet, Loader
 from vaelab.losses import Loss
 
-PACKAGES = {"dataset": data, "model": models, "loss": losses, "evaluation": measures}
+PACKAGES = {
+    "dataset": data,
+    "model": models,
+    "likelihood": losses.likelihoods,
+    "regulariser": losses.regularisers,
+    "loss": losses,
+    "evaluation": measures,
+}
 # All that a configuration may build, by group and by its _target_.
 BUILDABLE: dict[str, dict[str, Callable[..., Any]]] = {
     **{
@@ -30,8 +37,14 @@ BUILDABLE: dict[str, dict[str, Callable[..., Any]]] = {
 EVALUATION_BATCH = 256  # images at least: small training batches would make evaluations slow
 
 # What the program itself passes to each group's target.
-GIVEN = {"model": ("image_shape", "classes"), "optimizer": ("params",)}
-GROUPS = ("dataset", "model", "loss", "optimizer")
+PARTS = ("likelihood", "regulariser")  # of a loss
+GIVEN = {
+    "model": ("image_shape", "classes"),
+    "regulariser": ("data_size",),
+    "loss": PARTS,
+    "optimizer": ("params",),
+}
+GROUPS = ("dataset", "model", *PARTS, "loss", "optimizer")
 
 # What losses and evaluations may need of a model, in words.
 NEEDED = {
@@ -48,7 +61,7 @@ def check(cfg: DictConfig) -> None:
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
     for group in GROUPS:
-        if group in values:
+        if values.get(group):
             _check_group(values[group], group)
     for name, evaluation in (values.get("evaluation") or {}).items():
         if not re.fullmatch(r"\w[\w-]*", str(name)):  # it becomes the name of files
@@ -87,7 +100,7 @@ def rehearse(cfg: DictConfig) -> None:
     """Builds all but the data, without memory, for images of a common size: refuses what fits no data at all."""
     with torch.device("meta"):
         network = model(cfg, (1, 32, 32), classes=2)
-    loss(cfg, network)
+    loss(cfg, network, data_size=1024)
     evaluations(cfg, network)
     _refuse_optimizer(cfg)
     _refuse_unfit_trainer(cfg, network)
@@ -134,11 +147,24 @@ def model(cfg: DictConfig, image_shape: tuple[int, int, int], classes: int = 0) 
     return network
 
 
-def loss(cfg: DictConfig, network: Network) -> Loss:
-    """The loss; raises UsageError where it does not fit the network."""
-    built = _build(cfg.loss, "loss")
+def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
+    """The loss for so many images to learn from; raises UsageError where it does not fit the network or its parts."""
+    wanted = inspect.signature(_target(cfg.loss, "loss")).parameters
+    name = str(cfg.loss._target_).rpartition(".")[2].lower()
+    _refuse_misfit(f"loss={name}", _target(cfg.loss, "loss"), network)
+    given = {}
+    for part in PARTS:
+        chosen = cfg.get(part)
+        if chosen and part not in wanted:
+            raise UsageError(f"loss={name} takes no {part}: leave {part}=... out")
+        if part in wanted and not chosen:
+            raise UsageError(f"loss={name} needs a {part}: give {part}=... from --help")
+        if chosen:
+            facts = {"data_size": data_size}
+            target = inspect.signature(_target(chosen, part)).parameters
+            given[part] = _build(chosen, part, **{k: v for k, v in facts.items() if k in target})
+    built = _build(cfg.loss, "loss", **given)
     assert isinstance(built, Loss)
-    _refuse_misfit(f"loss={type(built).__name__.lower()}", built, network)
     if "posterior" in network.offers and built.needs != "posterior":
         raise UsageError(
             "loss=reconstruction leaves the posterior of a VAE without a meaning: use kl_weight=0"

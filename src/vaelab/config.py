@@ -77,6 +77,8 @@ class Train:
     data_dir: Path
     output_dir: Path
     rerun: bool
+    likelihood: Group | None = None  # of losses that have one
+    regulariser: Group | None = None
 
 
 @dataclass
@@ -158,7 +160,7 @@ def check_arguments(
 def refuse_unused_kl_weight(configs: Iterable[DictConfig], overrides: Iterable[str]) -> None:
     """Raises UsageError where overrides give a kl_weight to losses of which none has a KL term."""
     given = [override for override in overrides if override.lstrip("+").startswith("kl_weight=")]
-    if given and not any("kl_weight" in cfg.loss for cfg in configs):
+    if given and not any(cfg.get("regulariser") for cfg in configs):
         raise UsageError(f"{given[0]} weights nothing, for the chosen loss has no KL term: leave it out")
 
 
@@ -235,7 +237,9 @@ def check_value(value: Any, hint: Any, path: str) -> None:
     """Raises UsageError where the value of one key does not fit its type hint."""
     if value == "???":
         raise _missing(path, hint)
-    if hint == Group:
+    if hint == Group | None and value is None:
+        return
+    if hint in (Group, Group | None):
         if not isinstance(value, Mapping) or "_target_" not in value:
             raise UsageError(f"{path}={shown(value)} names nothing to build: choose {path}=... from --help")
         return

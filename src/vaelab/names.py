@@ -1,6 +1,7 @@
 """What conf/ calls things: its groups, their choices and keys, and the name nearest to a misspelt one."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,22 @@ def keys_of(group: str, choice: str) -> list[str]:
     """The keys that a choice of a group has."""
     values = _load(CONF / group / f"{choice}.yaml")
     return [key for key in values.get(group) or values if key not in ("_target_", "defaults")]
+
+
+# Keys that have other names by now.
+RENAMED = {
+    "loss.likelihood": "likelihood",
+    "loss.sigma": "likelihood.sigma",
+    "loss.kl_weight": "regulariser.kl_weight",
+    "loss.kl_schedule": "regulariser.schedule",
+    "loss.kl_schedule_epochs": "regulariser.schedule_epochs",
+}
+
+
+def renamed(override: str) -> str:
+    """An override key=value with the key's name of now."""
+    signs, key = re.fullmatch(r"([+~]*)([^=]*).*", override, re.DOTALL).groups()  # type: ignore[union-attr]
+    return signs + RENAMED.get(key, key) + override[len(signs) + len(key) :]
 
 
 def known_keys(config_name: str) -> list[str]:

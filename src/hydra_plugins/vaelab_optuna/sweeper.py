@@ -105,7 +105,7 @@ class OptunaSweeper(Sweeper):
         for end in ("low", "high"):
             params = {key: getattr(among, end, None) for key, among in space.items()}
             _, one = self._job({key: value for key, value in params.items() if value is not None}, fixed)
-        if space.keys() == {"kl_weight"} and "kl_weight" not in one.cfg.loss:
+        if space.keys() == {"kl_weight"} and not one.cfg.get("regulariser"):
             raise UsageError("there is nothing to search: the chosen loss has no KL term: give another range")
 
     def _list(self, name: str, fixed: Sequence[str]) -> None:

@@ -61,7 +61,7 @@ def jobs_of(composer: Composer, grid: Sequence[Sequence[str]]) -> list[Job]:
     jobs: dict[tuple[Path, str], Job] = {}
     for overrides in grid:
         one = composer.asked(overrides)
-        if "kl_weight" not in one.cfg.loss:
+        if not one.cfg.get("regulariser"):
             overrides = [o for o in overrides if not o.startswith("kl_weight=")]
             one = composer.asked(overrides)
         key = one.run.folder.parent, with_plain_numbers(run_name(overrides))

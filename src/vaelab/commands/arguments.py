@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeS
 from hydra.errors import HydraException
 
 from vaelab import UsageError
-from vaelab.names import choices, groups, known_keys, nearest, shown
+from vaelab.names import choices, groups, known_keys, nearest, renamed, shown
 
 # Keys whose value is a path, which stays the text that it is.
 PATHS = (
@@ -87,7 +87,8 @@ def read(command: str, words: Sequence[str]) -> Arguments:
         return arguments
     if "resolve" in arguments.options and not arguments.only_show:
         raise UsageError("--resolve goes with --cfg: --cfg job --resolve")
-    arguments.overrides = _readable(arguments.overrides, command, arguments.only_show)
+    overrides = [renamed(word) for word in arguments.overrides]
+    arguments.overrides = _readable(overrides, command, arguments.only_show)
     return arguments
 
 

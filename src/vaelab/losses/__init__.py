@@ -1,14 +1,11 @@
 """What is minimised: a loss yields the turns of its players, as named terms in nats per image."""
 
+from vaelab.losses import likelihoods, regularisers
 from vaelab.losses.adversarial import Adversarial
 from vaelab.losses.base import Loss, Terms, Turn
-from vaelab.losses.elbo import (
-    ELBO,
-    Reconstruction,
-    Reduction,
-    bernoulli_nll,
-    gaussian_nll,
-)
+from vaelab.losses.elbo import ELBO, Reconstruction
+from vaelab.losses.likelihoods import Likelihood, Reduction
+from vaelab.losses.regularisers import Regulariser
 
 BUILDABLE = (ELBO, Adversarial, Reconstruction)  # what a configuration may name as _target_
 
@@ -16,11 +13,13 @@ __all__ = [
     "BUILDABLE",
     "ELBO",
     "Adversarial",
+    "Likelihood",
     "Loss",
     "Reconstruction",
     "Reduction",
+    "Regulariser",
     "Terms",
     "Turn",
-    "bernoulli_nll",
-    "gaussian_nll",
+    "likelihoods",
+    "regularisers",
 ]

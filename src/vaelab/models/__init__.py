@@ -4,10 +4,12 @@ from vaelab.models.autoencoder import Autoencoder, conv_ae, fc_ae, spatial_ae
 from vaelab.models.blocks import EncoderDecoder, ImageShape
 from vaelab.models.codes import Code, Gaussian, Point
 from vaelab.models.gan import ACGAN, GAN, acgan, dcgan
+from vaelab.models.linear import LinearVAE, linear_vae
+from vaelab.models.resnet import resnet_vae
 from vaelab.models.vae import VAE, conv_vae, fc_vae, spatial_vae
 
 # What a configuration may name as _target_.
-BUILDABLE = (acgan, conv_ae, conv_vae, dcgan, fc_ae, fc_vae, spatial_ae, spatial_vae)
+BUILDABLE = (acgan, conv_ae, conv_vae, dcgan, fc_ae, fc_vae, linear_vae, resnet_vae, spatial_ae, spatial_vae)
 
 __all__ = [
     "ACGAN",
@@ -19,6 +21,7 @@ __all__ = [
     "EncoderDecoder",
     "Gaussian",
     "ImageShape",
+    "LinearVAE",
     "Point",
     "acgan",
     "conv_ae",
@@ -26,6 +29,8 @@ __all__ = [
     "dcgan",
     "fc_ae",
     "fc_vae",
+    "linear_vae",
+    "resnet_vae",
     "spatial_ae",
     "spatial_vae",
 ]

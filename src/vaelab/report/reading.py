@@ -161,7 +161,13 @@ def _check(folder: Path, config: Mapping[str, Any], info: Mapping[str, Any]) -> 
     for group in ("model", "loss"):
         if not isinstance(config.get(group), dict) or "_target_" not in config[group]:
             raise UsageError(f"{folder / 'config.yaml'} is damaged{version}: {group}._target_ is missing")
-    if config["loss"].get("kl_weight") is not None and number(config["loss"]["kl_weight"]) is None:
-        raise UsageError(f"{folder / 'config.yaml'} is damaged{version}: loss.kl_weight is no number")
+    for group in ("likelihood", "regulariser"):
+        if not isinstance(config.get(group) or {}, dict):
+            raise UsageError(
+                f"{folder / 'config.yaml'} is damaged{version}: {group} holds no keys and values"
+            )
+    weight = (config.get("regulariser") or {}).get("kl_weight")
+    if weight is not None and number(weight) is None:
+        raise UsageError(f"{folder / 'config.yaml'} is damaged{version}: kl_weight is no number")
     if len(flatten(config)) > MOST_KEYS:
         raise UsageError(f"{folder / 'config.yaml'} is refused: no run has more than {MOST_KEYS:,} keys")

@@ -97,7 +97,7 @@ class Record:
     @property
     def kl_weight(self) -> float | None:
         """λ; None for a model without a KL term."""
-        return number(self.config["loss"].get("kl_weight"))
+        return number((self.config.get("regulariser") or {}).get("kl_weight"))
 
     @property
     def beta_eff(self) -> float | None:
@@ -111,14 +111,14 @@ class Record:
 
     @property
     def convention(self) -> tuple[Any, ...]:
-        """What decides which numbers in nats compare: the likelihood, and its sigma where it has one."""
-        likelihood, sigma = (
-            str(self.config["loss"].get("likelihood", "none")),
-            self.config["loss"].get("sigma"),
-        )
-        if likelihood != "gaussian":
-            return (likelihood,)
-        return likelihood, str(sigma) if number(sigma) is None else sigma
+        """What decides which numbers in nats compare: the likelihood, and its sigma or scale where it has one."""
+        likelihood = self.config.get("likelihood")
+        if not isinstance(likelihood, dict):
+            return ("none",)
+        name = str(likelihood.get("_target_", "none")).rpartition(".")[2]
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+        scales = [likelihood[key] for key in ("sigma", "scale") if key in likelihood]
+        return words, *(str(scale) if number(scale) is None else scale for scale in scales)
 
     @property
     def reduction(self) -> str:
@@ -147,7 +147,7 @@ class Record:
         """The configuration, flat, without what runs of one line along λ may differ in."""
         kept = {key: value for key, value in self.config.items() if key not in ALONG_A_LINE}
         flat = flatten(kept)
-        hidden = ("loss.kl_weight", "output_dir", "rerun", "dataset.data_dir", "dataset.path")
+        hidden = ("regulariser.kl_weight", "output_dir", "rerun", "dataset.data_dir", "dataset.path")
         return {key: value for key, value in flat.items() if key not in hidden}
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab import UsageError
+from vaelab.names import RENAMED, renamed
 from vaelab.runs import older
 from vaelab.runs.folder import FOR_REPORTS, Run
 
@@ -83,8 +84,13 @@ def find(parent: Path, name: str, config: Mapping[str, Any], rerun: bool) -> Run
 
 @cache
 def with_plain_numbers(name: str) -> str:
-    """The name of a run with each number in one spelling, for lr=1e-3 is lr=0.001 and kl_weight=1.0 is kl_weight=1."""
-    return re.sub(NUMBER, _plain, name)
+    """The name of a run with numbers and keys in one spelling: lr=1e-3 is lr=0.001, and keys have been renamed."""
+    plain = re.sub(NUMBER, _plain, name)
+    if not any(key in plain for key in RENAMED):
+        return plain
+    number = re.search(r"-\d+$", plain)  # of a run made again
+    parts = re.split(r",(?=[^,\[\]]*=)", plain.removesuffix(number[0] if number else ""))
+    return ",".join(sorted(map(renamed, parts))) + (number[0] if number else "")
 
 
 def _plain(number: re.Match[str]) -> str:

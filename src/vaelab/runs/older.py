@@ -12,6 +12,8 @@ THEN: dict[str, Any] = {
     "lr_step_factor": 0.1,
     "trainer": {"keep": "last"},
 }
+# Likelihoods as a loss named them when they were keys of its own.
+LIKELIHOODS = {"bernoulli": "Bernoulli", "gaussian": "Gaussian", "gaussian_learned": "GaussianLearned"}
 
 
 def config(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,7 +22,31 @@ def config(values: Mapping[str, Any]) -> dict[str, Any]:
     for group, keys in GONE.items():
         if isinstance(adapted.get(group), Mapping):
             adapted[group] = {key: value for key, value in adapted[group].items() if key not in keys}
+    if isinstance(adapted.get("loss"), Mapping) and isinstance(adapted["loss"].get("likelihood"), str):
+        adapted |= _parts(adapted["loss"])
     return _filled(THEN, adapted)
+
+
+def _parts(loss: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a loss that held them all."""
+    name = str(loss["likelihood"])
+    likelihood = {"_target_": f"vaelab.losses.likelihoods.{LIKELIHOODS.get(name, name)}"}
+    if name == "gaussian":
+        likelihood["sigma"] = loss.get("sigma", 1.0)
+    own = {key: value for key, value in loss.items() if key in ("_target_", "reduction")}
+    if "kl_weight" not in loss:
+        return {"likelihood": likelihood, "loss": own}
+    regulariser = {
+        "_target_": "vaelab.losses.regularisers.KL",
+        "kl_weight": loss["kl_weight"],
+        "schedule": loss.get("kl_schedule", "constant"),
+        "schedule_epochs": loss.get("kl_schedule_epochs", 10),
+        "free_bits": None,
+        "capacity": None,
+        "capacity_epochs": 10,
+        "target": None,
+    }
+    return {"likelihood": likelihood, "regulariser": regulariser, "loss": own}
 
 
 def _filled(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

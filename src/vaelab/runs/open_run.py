@@ -62,15 +62,19 @@ class OpenedRun:
         build.check(self.config)
         with torch.device("meta"):  # first without memory, for a stranger's files may ask for any size
             network = self._network()
-            expected = weights(network, build.loss(self.config, network))
+            expected = weights(network, build.loss(self.config, network, self._data_size()))
         tensors = self.run.load_weights(expected)
         network = self._network()
-        loss = build.loss(self.config, network)
+        loss = build.loss(self.config, network, self._data_size())
         loss.load_state_dict(below(tensors, "loss."))
         network.load_state_dict({n: tensor for n, tensor in tensors.items() if not n.startswith("loss.")})
         for module in (network, loss):
             refuse_not_finite(self.run.folder / "model.safetensors", module)
         return network.to(device).eval(), loss.to(device).eval()
+
+    def _data_size(self) -> int:
+        """How many images the run has learned from."""
+        return int(self.info["dataset"]["sizes"]["train"])
 
     def image_set(self) -> ImageSet:
         """The images that the run was trained on, wherever they are prepared, or else those of `path`.

@@ -16,7 +16,7 @@ from vaelab.runs.lock import refuse_unwritable
 Failures = dict[str, Exception]  # by the name of the run
 
 # Numbers that fit all networks and data or none, as paths of the configuration.
-NUMBERS = (("kl_weight",), ("loss", "kl_weight"), ("seed",), ("lr",), ("optimizer", "lr"))
+NUMBERS = (("kl_weight",), ("regulariser", "kl_weight"), ("seed",), ("lr",), ("optimizer", "lr"))
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Request:
         for *path, key in NUMBERS:
             node = values
             for step in path:
-                node = node[step]
+                node = node.get(step) or {}
             node.pop(key, None)
         return {str(key): value for key, value in values.items()}
 

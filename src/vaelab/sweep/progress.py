@@ -78,7 +78,7 @@ def table(asked: Sequence[Request]) -> str:
 
 def _numbers(one: Request) -> dict[str, Any]:
     """What the columns show of a run: of one that is not done λ and its status."""
-    weight, info = {"kl_weight": one.cfg.loss.get("kl_weight")}, one.run.info
+    weight, info = {"kl_weight": (one.cfg.get("regulariser") or {}).get("kl_weight")}, one.run.info
     if info.get("status") != "done":
         return weight | {"status": str(info.get("status", "not begun"))}
     found: dict[str, Any] = {**one.run.metrics, "seconds": info.get("seconds")}

@@ -1,0 +1,297 @@
+"""Likelihoods: -log p(x|z) of independent pixels around a decoded image, in nats per image."""
+
+import math
+from typing import Annotated, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaelab.bounds import Above
+
+Reduction = Literal["sum", "mean", "mean_signed"]
+
+# Squared errors of images in [-1, 1] are four times those in [0, 1].
+SQUARED_RANGE = {"mean": 1.0, "mean_signed": 4.0}
+LEVELS = 256  # values of an 8-bit pixel: 0, 1/255, ..., 1
+
+
+def per_image(values: Tensor) -> Tensor:
+    """Sums over the pixels and channels: (..., B, C, H, W) to (..., B)."""
+    return values.sum(dim=(-3, -2, -1))
+
+
+def pixels_of(images: Tensor) -> int:
+    """Values of one image (..., C, H, W)."""
+    return math.prod(images.shape[-3:])
+
+
+def bits_per_dim(nats: float, pixels: int) -> float:
+    """Nats per image as bits per value of a pixel; they mean something where the pixels are discrete."""
+    return nats / (math.log(2) * pixels)
+
+
+def bernoulli_nll(images: Tensor, mean: Tensor) -> Tensor:
+    """-log p(x|z) in nats per image (..., B), for real-valued targets too (Kingma & Welling 2014, appendix C.1).
+
+    Means are kept inside (0, 1), so that a pixel costs at most 69 nats; what is not a number stays so.
+    """
+    mean = inside(mean)
+    return per_image(-(images * torch.log(mean) + (1 - images) * torch.log1p(-mean)))
+
+
+def inside(mean: Tensor) -> Tensor:
+    """Means of pixels, kept where both logarithms are finite in float32."""
+    return mean.clamp(1e-30, 1 - 2**-24)
+
+
+def gaussian_nll(images: Tensor, mean: Tensor, sigma: Tensor | float) -> Tensor:
+    """-log N(x; mean, sigma² I) in nats per image (..., B), with its constant (appendix C.2 of the same)."""
+    log_sigma = torch.log(sigma) if isinstance(sigma, Tensor) else math.log(sigma)
+    squared = per_image((images - mean) ** 2)
+    return 0.5 * squared / sigma**2 + pixels_of(mean) * (log_sigma + 0.5 * math.log(2 * math.pi))
+
+
+def log_normaliser(parameter: Tensor) -> Tensor:
+    """log C of a continuous Bernoulli, pixel by pixel (Loaiza-Ganem & Cunningham 2019).
+
+    C is 2 atanh(y) / y with y = 1 - 2 · parameter, near y = 0 by the series of atanh, whose rest is below 1e-8 there.
+    """
+    y = 1 - 2 * parameter
+    near = y.abs() < 0.25
+    series, square = torch.full_like(y, 1 / 11), y.square()
+    for power in (9, 7, 5, 3, 1):
+        series = series * square + 1 / power
+    # Neither branch may meet a value at which its slope is infinite, not even where the other one is taken.
+    far = torch.where(near, 0.25, parameter)
+    quotient = (torch.log1p(-far) - torch.log(far)) / (1 - 2 * far)
+    return torch.log(torch.where(near, 2 * series, quotient))
+
+
+class Likelihood(nn.Module):
+    """A density of images (..., B, C, H, W) in [0, 1], given the decoded ones."""
+
+    words: ClassVar[str]  # in a report
+    discrete: ClassVar[bool] = (
+        False  # of 8-bit pixels: a probability, so that bits per dimension mean something
+    )
+
+    def nll(self, images: Tensor, mean: Tensor) -> Tensor:
+        """-log p(x|z) in nats per image (..., B), with all constants."""
+        raise NotImplementedError
+
+    def mean_error(self, images: Tensor, mean: Tensor) -> Tensor:
+        """What reduction=mean averages over the pixels, (..., B); raises ValueError where there is no such error."""
+        raise self._no_error("mean")
+
+    def variance(self, reduction: Reduction, pixels: int) -> float:
+        """The factor that turns the weighted loss of this likelihood into nats of a unit-variance Gaussian.
+
+        Raises ValueError for a reduction that this likelihood has not.
+        """
+        raise NotImplementedError
+
+    def _no_error(self, reduction: str) -> ValueError:
+        return ValueError(
+            f"reduction={reduction}: a {self.words} likelihood has no error to average: use reduction=sum"
+        )
+
+
+class Bernoulli(Likelihood):
+    """Independent Bernoulli pixels with the decoded means."""
+
+    words: ClassVar[str] = "Bernoulli"
+
+    def nll(self, images: Tensor, mean: Tensor) -> Tensor:
+        """-log p(x|z) in nats per image (..., B)."""
+        return bernoulli_nll(images, mean)
+
+    def mean_error(self, images: Tensor, mean: Tensor) -> Tensor:
+        """Binary cross-entropy averaged over pixels, (..., B)."""
+        return self.nll(images, mean) / pixels_of(images)
+
+    def variance(self, reduction: Reduction, pixels: int) -> float:
+        """The factor that makes the weighted loss one of this likelihood's own nats."""
+        _refuse_signed(reduction)
+        return 1.0 if reduction == "sum" else float(pixels)
+
+
+class ContinuousBernoulli(Bernoulli):
+    """Independent pixels in [0, 1] of the density C μ^x (1 - μ)^(1 - x) (Loaiza-Ganem & Cunningham 2019).
+
+    The decoded image is the parameter μ, which lies further from 1/2 than the mean of the density does.
+    """
+
+    words: ClassVar[str] = "continuous Bernoulli"
+
+    def nll(self, images: Tensor, mean: Tensor) -> Tensor:
+        """-log p(x|z) in nats per image (..., B), which may be negative, as it is one of a density."""
+        return bernoulli_nll(images, mean) - per_image(log_normaliser(inside(mean)))
+
+
+class Gaussian(Likelihood):
+    """Independent Gaussian pixels around the decoded ones, all with the same given sigma."""
+
+    words: ClassVar[str] = "Gaussian"
+
+    def __init__(self, sigma: Annotated[float, Above(0)]) -> None:
+        super().__init__()
+        if not sigma > 0:
+            raise ValueError(f"sigma={sigma} is not above 0")
+        self.sigma = sigma
+
+    def nll(self, images: Tensor, mean: Tensor) -> Tensor:
+        """-log p(x|z) in nats per image (..., B)."""
+        return gaussian_nll(images, mean, self.sigma)
+
+    def mean_error(self, images: Tensor, mean: Tensor) -> Tensor:
+        """Squared error averaged over pixels, (..., B)."""
+        return ((images - mean) ** 2).mean(dim=(-3, -2, -1))
+
+    def variance(self, reduction: Reduction, pixels: int) -> float:
+        """The factor that makes the weighted loss one of unit-variance nats."""
+        return self.sigma**2 if reduction == "sum" else pixels / 2 / SQUARED_RANGE[reduction]
+
+
+class GaussianLearned(Likelihood):
+    """Independent Gaussian pixels with one sigma, the optimal one (Rybkin et al. 2021, equation 6).
+
+    In training sigma² is the batch's mean squared error; held-out images are measured with the running
+    average of the training batches (as in batch normalisation), so that their ELBO is a bound.
+    """
+
+    words: ClassVar[str] = "Gaussian of learned σ"
+    momentum = 0.1
+    running_variance: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("running_variance", torch.tensor(float("nan")))
+
+    def nll(self, images: Tensor, mean: Tensor) -> Tensor:
+        """-log p(x|z) in nats per image (..., B)."""
+        sigma = self._variance(images, mean).sqrt()
+        return gaussian_nll(images, mean, sigma.unsqueeze(-1))
+
+    def mean_error(self, images: Tensor, mean: Tensor) -> Tensor:
+        """Raises ValueError: an error without a sigma leaves nothing to learn."""
+        raise _no_learned_sigma("mean")
+
+    def variance(self, reduction: Reduction, pixels: int) -> float:
+        """The factor that makes the weighted loss one of unit-variance nats, with the sigma learned so far."""
+        if reduction != "sum":
+            raise _no_learned_sigma(reduction)
+        return float(self.running_variance)
+
+    def _variance(self, images: Tensor, mean: Tensor) -> Tensor:
+        if not self.training:
+            return self.running_variance
+        # At the optimum the loss has no slope in sigma, so nothing is lost by detaching.
+        variance = ((images - mean.detach()) ** 2).mean(dim=(-4, -3, -2, -1)).clamp(min=1e-8)
+        old = torch.where(self.running_variance.isnan(), variance, self.running_variance)
+        self.running_variance.copy_(torch.lerp(old, variance, self.momentum))
+        return variance
+
+
+class Laplace(Likelihood):
+    """Independent Laplace pixels around the decoded ones, all with the same given scale."""
+
+    words: ClassVar[str] = "Laplace"
+
+    def __init__(self, scale: Annotated[float, Above(0)]) -> None:
+        super().__init__()
+        if not scale > 0:
+            raise ValueError(f"scale={scale} is not above 0")
+        self.scale = scale
+
+    def nll(self, images: Tensor, mean: Tensor) -> Tensor:
+        """-log p(x|z) in nats per image (..., B)."""
+        absolute = per_image((images - mean).abs())
+        return absolute / self.scale + pixels_of(mean) * math.log(2 * self.scale)
+
+    def mean_error(self, images: Tensor, mean: Tensor) -> Tensor:
+        """Absolute error averaged over pixels, (..., B)."""
+        return (images - mean).abs().mean(dim=(-3, -2, -1))
+
+    def variance(self, reduction: Reduction, pixels: int) -> float:
+        """The variance 2 · scale² of a pixel; the mean absolute error is one of scale 1."""
+        _refuse_signed(reduction)
+        return 2 * self.scale**2 if reduction == "sum" else 2.0 * pixels
+
+
+class DiscretizedLogistic(Likelihood):
+    """Independent 8-bit pixels: what a logistic density around the decoded one has in each level's bin.
+
+    The lowest and the highest bin reach to infinity, so that the levels' probabilities sum to 1 (Salimans et al. 2017,
+    equation 2, with one component). All pixels share one scale, the optimal one, which needs no optimizer: it begins
+    with the spread of the first batch's errors, and each training batch moves its logarithm a tenth of a step of
+    Fisher scoring. Held-out images are measured with the scale that training has come to.
+    """
+
+    words: ClassVar[str] = "discretized logistic"
+    discrete: ClassVar[bool] = True
+    rate = 0.1
+    log_scale: Tensor
+    information = (math.pi**2 + 3) / 9  # of the logarithm of a logistic's scale, in one observation
+    log_scale_range = (
+        math.log(1e-4),
+        math.log(100),
+    )  # from a fortieth of a bin to where all levels are in the edges
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("log_scale", torch.tensor(float("nan")))
+
+    def nll(self, images: Tensor, mean: Tensor) -> Tensor:
+        """-log p(x|z) in nats per image (..., B), at least 0."""
+        if not self.training:
+            return logistic_nll(images, mean, self.log_scale)
+        with torch.enable_grad():
+            log_scale = self._begun(images, mean.detach()).requires_grad_()
+            nll = logistic_nll(images, mean, log_scale)
+            (slope,) = torch.autograd.grad(nll.mean(), log_scale, retain_graph=True)
+        # The slope is 1 at most where the scale is too large, but without bound where it is too small.
+        step = self.rate * (slope / pixels_of(images)).clamp(min=-10) / self.information
+        self.log_scale.copy_((log_scale.detach() - step).clamp(*self.log_scale_range))
+        return nll
+
+    def variance(self, reduction: Reduction, pixels: int) -> float:
+        """The variance π² scale² / 3 of a pixel, with the scale learned so far."""
+        if reduction != "sum":
+            raise self._no_error(reduction)
+        return math.pi**2 / 3 * math.exp(2 * float(self.log_scale))
+
+    def _begun(self, images: Tensor, mean: Tensor) -> Tensor:
+        """A copy of the log scale, or that of a logistic with the errors' variance where there is none yet."""
+        variance = ((images - mean) ** 2).mean().clamp(min=1e-8)
+        first = 0.5 * torch.log(3 * variance) - math.log(math.pi)
+        return torch.where(self.log_scale.isnan(), first, self.log_scale)
+
+
+def logistic_nll(images: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """-log of the probabilities of 8-bit pixels in [0, 1] under discretized logistics, in nats per image (..., B).
+
+    A bin from a to b has σ(b) - σ(a) = σ(b) σ(-a) (1 - exp(a - b)), of which every logarithm is exact in both tails.
+    """
+    level = (images * (LEVELS - 1)).round()
+    error, inverse = level / (LEVELS - 1) - mean, torch.exp(-log_scale)
+    half = 0.5 / (LEVELS - 1)
+    below_upper = F.softplus(-(error + half) * inverse).masked_fill(level == LEVELS - 1, 0)
+    above_lower = F.softplus((error - half) * inverse).masked_fill(level == 0, 0)
+    bounded = (level > 0) & (level < LEVELS - 1)
+    width = torch.log(-torch.expm1(-2 * half * inverse))
+    return per_image(below_upper + above_lower - width * bounded)
+
+
+def _refuse_signed(reduction: Reduction) -> None:
+    if reduction == "mean_signed":
+        raise ValueError("reduction=mean_signed is a squared error: take likelihood=gaussian")
+
+
+def _no_learned_sigma(reduction: str) -> ValueError:
+    return ValueError(
+        f"reduction={reduction} has no learned sigma: take likelihood=gaussian or reduction=sum"
+    )
+
+
+BUILDABLE = (Bernoulli, ContinuousBernoulli, Gaussian, GaussianLearned, Laplace, DiscretizedLogistic)

@@ -1,0 +1,82 @@
+"""The distance of the aggregate posterior from the prior by kernels: InfoVAE and WAE."""
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from vaelab.bounds import Above, AtLeast
+from vaelab.losses.base import Terms
+from vaelab.losses.regularisers.base import Code, refuse
+from vaelab.losses.regularisers.kl import KL
+from vaelab.losses.regularisers.schedules import ScheduleName
+
+KernelName = Literal["rbf", "imq"]
+Kernel = Callable[[Tensor, int], Tensor]
+
+
+def rbf(squared: Tensor, units: int) -> Tensor:
+    """exp(-d² / 2h²) of squared distances, with the bandwidth h² = units."""
+    return torch.exp(-squared / (2 * units))
+
+
+def imq(squared: Tensor, units: int) -> Tensor:
+    """C / (C + d²), with C = 2 · units, the mean d² of draws from the prior (Tolstikhin et al. 2018, section 4)."""
+    return 2 * units / (2 * units + squared)
+
+
+KERNELS = {"rbf": rbf, "imq": imq}
+
+
+class MMD(KL):
+    """λ · (kl_share · KL + weight · MMD²(q(z), N(0, I))), with the KL as `KL` counts it.
+
+    With kl_share = 1 - α it is InfoVAE (Zhao et al. 2019), and with kl_share = 0 the WAE of Tolstikhin et al. 2018,
+    algorithm 2.
+    """
+
+    def __init__(
+        self,
+        kl_weight: Annotated[float, AtLeast(0)],
+        schedule: ScheduleName,
+        schedule_epochs: Annotated[float, Above(0)],
+        free_bits: Annotated[float, AtLeast(0)] | None,
+        capacity: Annotated[float, AtLeast(0)] | None,
+        capacity_epochs: Annotated[float, Above(0)],
+        target: Annotated[float, Above(0)] | None,
+        weight: Annotated[float, AtLeast(0)],
+        kernel: KernelName,
+        kl_share: Annotated[float, AtLeast(0)],
+    ) -> None:
+        super().__init__(kl_weight, schedule, schedule_epochs, free_bits, capacity, capacity_epochs, target)
+        refuse(AtLeast(0), weight=weight, kl_share=kl_share)
+        if not kl_share and (free_bits, capacity, target) != (None, None, None):
+            raise ValueError("kl_share=0 leaves no KL to hold: leave out free_bits, capacity and target")
+        self.mmd_weight, self.kernel, self.kl_share = weight, KERNELS[kernel], kl_share
+
+    def measure(self, code: Code, kl: Tensor, epoch: Tensor, noise: torch.Generator) -> tuple[Tensor, Terms]:
+        """The share of the KL and the weighted "mmd", which is squared and may be negative, being unbiased."""
+        z = code.sample(noise).flatten(1)
+        prior = torch.randn(z.shape, generator=noise, dtype=z.dtype, device=z.device)
+        mmd = squared_mmd(z, prior, self.kernel)
+        return self.kl_share * self.counted(kl, epoch) + self.mmd_weight * mmd, {"mmd": mmd}
+
+
+def squared_mmd(a: Tensor, b: Tensor, kernel: Kernel) -> Tensor:
+    """The unbiased estimate of MMD² from two samples of one size, (N, units) each (Gretton et al. 2012, equation 3).
+
+    Of one draw each it is 0, for nothing is known of either sample's own distances.
+    """
+    count, units = a.shape
+    if count < 2:
+        return (a * 0).sum()
+    of_a, of_b, between = (kernel(squared_distances(x, y), units) for x, y in ((a, a), (b, b), (a, b)))
+    own = (of_a + of_b).sum() - of_a.trace() - of_b.trace()
+    return own / (count * (count - 1)) - 2 * between.mean()
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Of each row of the one from each row of the other, (N, M)."""
+    squared = a.square().sum(1, keepdim=True) + b.square().sum(1) - 2 * a @ b.T
+    return squared.clamp(min=0)
