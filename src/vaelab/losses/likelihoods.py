@@ -72,9 +72,7 @@ class Likelihood(nn.Module):
     """A density of images (..., B, C, H, W) in [0, 1], given the decoded ones."""
 
     words: ClassVar[str]  # in a report
-    discrete: ClassVar[bool] = (
-        False  # of 8-bit pixels: a probability, so that bits per dimension mean something
-    )
+    discrete: ClassVar[bool] = False  # of 8-bit pixels, so that bits per dimension mean something
 
     def nll(self, images: Tensor, mean: Tensor) -> Tensor:
         """-log p(x|z) in nats per image (..., B), with all constants."""

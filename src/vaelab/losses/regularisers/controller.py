@@ -17,7 +17,8 @@ class Controller(nn.Module):
     training alone and is part of the state, so that a continued training is the same.
     """
 
-    integral, proportional = 0.05, 3.0  # gains
+    # Gains: λ can rise or fall a thousandfold in 140 steps, and hardly swings in training with rates from 1e-4 to 1e-2.
+    integral, proportional = 0.05, 3.0
     log_weight: Tensor  # what the errors have summed up to, without the noise of the last batch
 
     def __init__(self, target: float, first: float) -> None:
