@@ -180,7 +180,7 @@ def test_a_controller_brings_the_kl_of_a_linear_vae_to_its_target(first: float, 
 
 
 def test_a_capacity_holds_the_kl_of_a_linear_vae_where_lambda_is_large_enough() -> None:
-    """Left to itself λ = 5 leaves 0.63 nats; the λ at which 2.5 nats are the best is 1.26, and 1 would not hold them."""
+    """At λ = 5 alone 0.63 nats would be best. 2.5 nats are at λ = 1.26, below which they could not be held."""
     training, kls = Training(made(kl_weight=5.0, capacity=2.5, capacity_epochs=1.5)), []
     for _ in range(350):
         training.step()
