@@ -19,7 +19,7 @@ SIZES: list[ImageShape] = [
 
 def build(image_shape: ImageShape, channels: int = 8, blocks: int = 1) -> VAE:
     torch.manual_seed(0)
-    return models.resnet_vae(image_shape, latent_dim=6, channels=channels, blocks=blocks)
+    return models.resnet_vae(image_shape, latent_dim=6, channels=channels, blocks=blocks, hidden=16)
 
 
 def loss(model: VAE, images: torch.Tensor) -> torch.Tensor:
@@ -74,7 +74,7 @@ def test_it_sees_brightness_and_contrast() -> None:
 )
 def test_channels_double_up_to_256(channels: int, widths: list[int]) -> None:
     with torch.device("meta"):
-        model = models.resnet_vae((3, 64, 64), latent_dim=6, channels=channels, blocks=1)
+        model = models.resnet_vae((3, 64, 64), latent_dim=6, channels=channels, blocks=1, hidden=16)
     found = [
         m.out_channels for m in model.encoder.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)
     ]
@@ -103,6 +103,6 @@ def test_the_same_seed_gives_the_same_network_and_weights_come_back_from_a_file(
         torch.optim.SGD(model.parameters(), 1e-2).step()
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
     torch.manual_seed(1)
-    read = models.resnet_vae((3, 20, 20), latent_dim=6, channels=8, blocks=1)
+    read = models.resnet_vae((3, 20, 20), latent_dim=6, channels=8, blocks=1, hidden=16)
     read.load_state_dict(load(save(one.state_dict())))
     assert torch.equal(read.decode(read.encode(image).mean), one.decode(one.encode(image).mean))

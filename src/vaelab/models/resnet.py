@@ -7,12 +7,12 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from vaelab.bounds import Between, Maps, Width
-from vaelab.models.blocks import ImageShape, Reshape, doubling, stage_sizes, stage_widths
+from vaelab.models.blocks import Expand, ImageShape, Reshape, doubling, stage_sizes, stage_widths
 from vaelab.models.vae import VAE
 
 
 def activated(layer: nn.Module, channels: int) -> nn.Sequential:
-    """GroupNorm with groups of 8 or more channels and the activation, before a layer."""
+    """GroupNorm in up to 8 groups and the activation, before a layer."""
     return nn.Sequential(nn.GroupNorm(math.gcd(8, channels), channels), nn.SiLU(), layer)
 
 
@@ -55,7 +55,9 @@ def residual_encoder(image_shape: ImageShape, channels: int, blocks: int, out: i
     return nn.Sequential(*stages, nn.SiLU(), nn.Flatten(), end)
 
 
-def residual_decoder(image_shape: ImageShape, channels: int, blocks: int, latent_dim: int) -> nn.Module:
+def residual_decoder(
+    image_shape: ImageShape, channels: int, blocks: int, hidden: int, latent_dim: int
+) -> nn.Module:
     """Codes (B, latent_dim) to logits (B, C, H, W): the residual encoder run backwards."""
     sizes = stage_sizes(image_shape)
     widths = stage_widths(channels, len(sizes) - 1)
@@ -64,7 +66,7 @@ def residual_decoder(image_shape: ImageShape, channels: int, blocks: int, latent
         for (a, b), size in zip(pairwise(widths), sizes[1:-1], strict=True)
     ]
     return nn.Sequential(
-        nn.Linear(latent_dim, widths[-1] * math.prod(sizes[-1])),
+        Expand(latent_dim, hidden, widths[-1] * math.prod(sizes[-1])),
         Reshape((widths[-1], *sizes[-1])),
         *reversed(stages),
         *residuals(widths[0], blocks),
@@ -73,10 +75,14 @@ def residual_decoder(image_shape: ImageShape, channels: int, blocks: int, latent
 
 
 def resnet_vae(
-    image_shape: ImageShape, latent_dim: Width, channels: Maps, blocks: Annotated[int, Between(1, 64)]
+    image_shape: ImageShape,
+    latent_dim: Width,
+    channels: Maps,
+    blocks: Annotated[int, Between(1, 64)],
+    hidden: Width,
 ) -> VAE:
     """Residual blocks at each resolution but the image's own; latents (B, latent_dim)."""
     return VAE(
         residual_encoder(image_shape, channels, blocks, 2 * latent_dim),
-        residual_decoder(image_shape, channels, blocks, latent_dim),
+        residual_decoder(image_shape, channels, blocks, hidden, latent_dim),
     )
