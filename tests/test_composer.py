@@ -61,9 +61,9 @@ def grid(context: HydraContext, words: Sequence[str]) -> list[list[str]]:
             "snapshot_epochs=[1,2]",
             *ONE,
         ],
-        ["+loss.extra=1,2", "~model.hidden", "++trainer.max_seconds=5", "loss={sigma:2}", *ONE],
+        ["+loss.extra=1,2", "~model.hidden", "++trainer.max_seconds=5", "regulariser={target:2}", *ONE],
         ["evaluation=[vae],[test_metrics,learning_curve]", "evaluation.learning_curve._target_=x", *ONE],
-        ["loss=reconstruction,elbo", "loss.likelihood=gaussian", "~optimizer", "output_dir='a b'", *ONE],
+        ["loss=reconstruction,elbo", "likelihood=gaussian", "~optimizer", "output_dir='a b'", *ONE],
         ["kl_weight=${lr},${latent_dim}", "model.latent_dim=3", "dataset.path='x=1','y,2'", "dpi=72"],
     ],
 )
@@ -109,14 +109,14 @@ def test_a_number_is_one_run_however_it_is_written(context: HydraContext, tmp_pa
 
 def test_a_run_is_found_under_another_spelling_of_its_numbers(context: HydraContext, tmp_path: Path) -> None:
     composer = Composer(context, composed(context, []))
-    first = composer.asked(["kl_weight=5.0", "lr=1e-3", "loss.likelihood=gaussian"])
+    first = composer.asked(["kl_weight=5.0", "lr=1e-3", "likelihood=gaussian"])
     with first.run.locked():
         first.run.start(first.cfg, ["vae-sweep"], {})
         first.run.update(status="done")
-    again = composer.asked(["kl_weight=5", "lr=.001", "loss.likelihood=gaussian"])
+    again = composer.asked(["kl_weight=5", "lr=.001", "likelihood=gaussian"])
     assert (again.run.folder, again.state) == (first.run.folder, "done")
-    other = composer.asked(["kl_weight=5", "lr=.001", "loss.likelihood=gaussian", "rerun=true"])
-    assert other.run.folder.name == "kl_weight=5,loss.likelihood=gaussian,lr=.001"
+    other = composer.asked(["kl_weight=5", "lr=.001", "likelihood=gaussian", "rerun=true"])
+    assert other.run.folder.name == "kl_weight=5,likelihood=gaussian,lr=.001"
     parent = first.run.folder.parent
     assert find(parent, "kl_weight=6", first.cfg, rerun=False).folder == Run(parent / "kl_weight=6").folder
 

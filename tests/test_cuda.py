@@ -40,7 +40,7 @@ def asked(folder: Path, prepared: Path, lists: Sequence[Sequence[str]], *shared:
     return requests
 
 
-@pytest.mark.parametrize("own", [*RUNS, ["loss.kl_schedule=linear", "trainer.gradient_clip=50"]], ids=str)
+@pytest.mark.parametrize("own", [*RUNS, ["regulariser.schedule=linear", "trainer.gradient_clip=50"]], ids=str)
 def test_captured_steps_equal_called_ones(
     own: list[str], prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +86,7 @@ def test_streamed_data_give_what_resident_data_give(
 
 
 def test_nothing_waits_for_the_device_inside_an_epoch(prepared: Path, tmp_path: Path) -> None:
-    (one,) = asked(tmp_path, prepared, [["model=conv_vae", "loss.kl_schedule=linear"]])
+    (one,) = asked(tmp_path, prepared, [["model=conv_vae", "regulariser.schedule=linear"]])
     steps = jobs.steps(one, Workers(0))
     per_epoch = 1438 // 64
     for _ in range(per_epoch + 1):  # the second epoch has begun

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 RUNS = [
     ["model=fc_vae", "model.hidden=[16]"],
     ["model=fc_vae", "model.hidden=[16]", "seed=1", "kl_weight=5"],
-    ["model=fc_vae", "model.hidden=[16]", "loss.likelihood=gaussian_learned", "batch_size=512", "lr=1e-2"],
+    ["model=fc_vae", "model.hidden=[16]", "likelihood=gaussian_learned", "batch_size=512", "lr=1e-2"],
     ["model=conv_ae", "dataset.size=12", "model.channels=4", "trainer.ema=0.9"],
     ["model=dcgan", "dataset.size=12", "model.generator_maps=2", "model.discriminator_maps=2"],
 ]
@@ -99,7 +99,7 @@ def test_dropout_of_a_users_network_is_that_of_its_run_alone(
 def test_a_member_that_is_lost_does_not_stop_the_others(
     alone: list[Run], prepared: Path, tmp_path: Path
 ) -> None:
-    lost = ["model=fc_vae", "model.hidden=[16]", "loss.likelihood=gaussian", "lr=1e30"]
+    lost = ["model=fc_vae", "model.hidden=[16]", "likelihood=gaussian", "lr=1e30"]
     good, bad = asked(tmp_path, prepared, [RUNS[0], lost], "epochs=4")
     failures = interleaved.perform([bad, good], CPU, 2)
     assert list(failures) == [bad.name]

@@ -54,7 +54,7 @@ def test_runs_are_alike_that_differ_in_numbers_only(tmp_path: Path) -> None:
             ["kl_weight=5", "seed=3", "lr=1e-4"],
             ["latent_dim=8"],
             ["latent_dim=8", "kl_weight=2"],
-            ["loss.kl_schedule=linear"],
+            ["regulariser.schedule=linear"],
         )
     ]
     groups = [[runs.index(one) for one in group] for group in launch.alike(runs)]

@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from vaelab import build, config, hardware, losses
 from vaelab.data import ImageSet, Loader
 from vaelab.evaluations import measure
+from vaelab.losses.likelihoods import Bernoulli, bernoulli_nll
 from vaelab.runs import perform as jobs
 from vaelab.runs.drawing import Drawer, Workers
 from vaelab.runs.folder import Run
@@ -52,7 +53,7 @@ def trained(
     chosen = hardware.choose(cfg.trainer)
     network = build.model(cfg, images.image_shape, len(images.classes))
     loaders = build.loaders(cfg, images, CPU)
-    job = Job(cfg, chosen, images, loaders, network, build.loss(cfg, network), {})
+    job = Job(cfg, chosen, images, loaders, network, build.loss(cfg, network, images.sizes()["train"]), {})
     run = Run(folder)
     folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
@@ -67,7 +68,7 @@ def trained(
 
 
 def test_an_autoencoder_overfits_one_batch(images: ImageSet, tmp_path: Path) -> None:
-    settings = {"model": "conv_ae", "batch_size": 64, "lr": 2e-3, "loss.likelihood": "gaussian_learned"}
+    settings = {"model": "conv_ae", "batch_size": 64, "lr": 2e-3, "likelihood": "gaussian_learned"}
     run = trained(tmp_path, images, 400, **settings)
     first, last = run.history[0], run.history[-2]
     assert first["split"] == last["split"] == "train"
@@ -106,7 +107,7 @@ def test_validation_averages_over_images_not_over_batches(images: ImageSet) -> N
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         cfg = compose("train", ["model=conv_ae", "trainer.device=cpu"])
     network = build.model(cfg, images.image_shape, len(images.classes))
-    noise, loss = torch.Generator(), losses.Reconstruction("bernoulli", 1.0, "sum")
+    noise, loss = torch.Generator(), losses.Reconstruction(Bernoulli(), "sum")
     for resident in (True, False):  # whole batches that can be captured and the rest, or as they come
         uneven = Loader(
             images, "val", batch_size=16, device=CPU, shuffle=False, drop_last=False, resident=resident
@@ -117,7 +118,7 @@ def test_validation_averages_over_images_not_over_batches(images: ImageSet) -> N
         mse = (pixels - decoded).square().mean(dim=(1, 2, 3))
         assert found["mse"] == pytest.approx(float(mse.mean()), rel=1e-5)
     assert found["psnr"] == pytest.approx(float((-10 * mse.log10()).mean()), rel=1e-5)
-    assert found["loss"] == pytest.approx(float(losses.bernoulli_nll(pixels, decoded).mean()), rel=1e-5)
+    assert found["loss"] == pytest.approx(float(bernoulli_nll(pixels, decoded).mean()), rel=1e-5)
 
 
 def test_weights_lost_at_an_epochs_last_step_are_not_kept(images: ImageSet, tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_weights_lost_at_an_epochs_last_step_are_not_kept(images: ImageSet, tmp_
 
 
 def test_the_schedule_reaches_the_history(images: ImageSet, tmp_path: Path) -> None:
-    schedule = {"loss.kl_schedule": "linear", "loss.kl_schedule_epochs": 4, "kl_weight": 2.0}
+    schedule = {"regulariser.schedule": "linear", "regulariser.schedule_epochs": 4, "kl_weight": 2.0}
     run = trained(tmp_path, images, 5, batch_size=32, **schedule)
     weights = [row["kl_weight"] for row in run.history if row["split"] == "train"]
     # Two steps an epoch, the mean of the weights at their starts.

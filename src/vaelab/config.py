@@ -147,7 +147,11 @@ def check_arguments(
 
     `given` names the parameters that the program itself passes, which a configuration must not hold.
     """
-    parameters = dict(inspect.signature(function).parameters)
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)  # of torch's own modules
+    }
     for name in given:
         parameters.pop(name, None)
     described = function.__init__ if inspect.isclass(function) else function

@@ -12,10 +12,10 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from vaelab.names import choices, keys_of, known_keys, nearest, shown
+from vaelab.names import RENAMED, choices, keys_of, known_keys, nearest, shown
 
-# Keys that have other names by now.
-MOVED = {"trainer.max_members": "hydra.launcher.at_once"}
+# Keys that have other names by now, in files too.
+MOVED = {"trainer.max_members": "hydra.launcher.at_once", **RENAMED}
 
 
 def describe(error: Exception, config_name: str) -> str:
@@ -31,7 +31,10 @@ def describe(error: Exception, config_name: str) -> str:
         return "interval(...) is a range to search in, with hydra/sweeper=optuna; a grid takes a list: 0,1,5"
     if found := re.search(r"In '(.+?)': \w+ raised while composing config:", text):
         key = re.search(r"full_key: (\S+)", text)
-        wrong = f"sets {key[1]}, which is no key" if key else "does not hold keys and values: `key: value`"
+        moved = f" (it is now {MOVED[key[1]]})" if key and key[1] in MOVED else ""
+        wrong = (
+            f"sets {key[1]}, which is no key{moved}" if key else "does not hold keys and values: `key: value`"
+        )
         return f"{found[1]}.yaml {wrong}"
     if found := re.search(r"Multiple values for (\S+?)\. To override", text):
         return f"an experiment chooses another {found[1]} by `override /{found[1]}: NAME` in its defaults"

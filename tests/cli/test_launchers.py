@@ -12,7 +12,7 @@ from vaelab.runs.folder import Run
 
 SETTINGS = [
     *(*QUICK, "evaluation=[test_metrics]", "trainer.precision=fp32", "trainer.device=cpu"),
-    *("loss.likelihood=gaussian", "kl_weight=1"),
+    *("likelihood=gaussian", "kl_weight=1"),
 ]
 
 

@@ -84,7 +84,7 @@ def test_a_killed_search_ends_as_an_undisturbed_one(vae: Command, data_dir: Path
 
 def test_a_failed_trial_does_not_stop_the_search(vae: Command, tmp_path: Path) -> None:
     asked = [
-        *(*SEARCH, "kl_weight=1", "lr=choice(1e-3,1e30)", "loss.likelihood=gaussian"),
+        *(*SEARCH, "kl_weight=1", "lr=choice(1e-3,1e30)", "likelihood=gaussian"),
         *("hydra.sweeper.trials=4", "hydra.sweeper.seed=1"),
     ]
     done = vae("sweep", *asked, cwd=tmp_path)

@@ -90,7 +90,7 @@ def test_the_list_says_how_far_each_run_is(vae: Command, tmp_path: Path) -> None
 def test_a_failure_is_said_at_once_and_listed_and_does_not_stop_the_others(
     strategy: str, vae: Command, tmp_path: Path
 ) -> None:
-    settings = [*FEW, "loss.likelihood=gaussian", "lr=1e30,1e-3", "kl_weight=1"]
+    settings = [*FEW, "likelihood=gaussian", "lr=1e30,1e-3", "kl_weight=1"]
     done = vae("sweep", *settings, f"hydra.launcher.strategy={strategy}", cwd=tmp_path)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

@@ -114,7 +114,12 @@ def test_evaluate_from_the_folder_alone_gives_the_same_numbers(
 
 
 def test_evaluate_weighs_the_kl_as_the_run_did_at_its_end(vae: Command, tmp_path: Path) -> None:
-    settings = [*QUICK, "loss.kl_schedule=linear", "loss.kl_schedule_epochs=4", "evaluation=[test_metrics]"]
+    settings = [
+        *QUICK,
+        "regulariser.schedule=linear",
+        "regulariser.schedule_epochs=4",
+        "evaluation=[test_metrics]",
+    ]
     assert vae("train", *settings, cwd=tmp_path).returncode == 0
     (run,) = (Run(p.parent) for p in tmp_path.rglob("run.json"))
     before = run.metrics
@@ -182,7 +187,7 @@ def test_a_killed_run_continues_to_the_same_weights(
         "model=conv_vae",
         "model.channels=8",
         "epochs=4",
-        "loss.likelihood=gaussian_learned",
+        "likelihood=gaussian_learned",
         "evaluation=[]",
     ]
     moments = [partial(wait_for_epoch, seen)]
@@ -249,7 +254,7 @@ def test_rerun_and_changed_configurations_take_new_folders(vae: Command, tmp_pat
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(vae: Command, tmp_path: Path) -> None:
-    done = vae("train", *QUICK, "lr=1e30", "loss.likelihood=gaussian", cwd=tmp_path)
+    done = vae("train", *QUICK, "lr=1e30", "likelihood=gaussian", cwd=tmp_path)
     assert done.returncode == 1
     assert "the loss is not finite at step" in done.stderr
     assert "Traceback" not in done.stderr
@@ -274,7 +279,7 @@ def test_kl_weight_reaches_the_sum(vae: Command, tmp_path: Path) -> None:
     assert metrics["loss"] == pytest.approx(metrics["reconstruction"] + 5 * metrics["kl"], rel=1e-5)
     assert metrics["elbo"] == pytest.approx(-(metrics["reconstruction"] + metrics["kl"]), rel=1e-5)
     assert run.info["beta_eff"] == 5
-    assert OmegaConf.load(run.folder / "config.yaml").loss.kl_weight == 5
+    assert OmegaConf.load(run.folder / "config.yaml").regulariser.kl_weight == 5
 
 
 def test_an_acgan_is_trained_evaluated_opened_and_continued(

@@ -39,7 +39,8 @@ def network(kind: str, shape: tuple[int, int, int]) -> nn.Module:
 
 
 def elbo(kl_weight: float, reduction: losses.Reduction = "sum") -> losses.ELBO:
-    return losses.ELBO(kl_weight, "bernoulli", 1.0, reduction, "constant", 1.0)
+    regulariser = losses.regularisers.KL(kl_weight, "constant", 1.0, None, None, 1.0, None)
+    return losses.ELBO(losses.likelihoods.Bernoulli(), regulariser, reduction)
 
 
 def history(loss: nn.Module, epochs: int = 3) -> list[dict[str, float | int | str]]:
@@ -85,7 +86,9 @@ def make() -> Make:
                 if len(index):
                     yield Batch(images[index], labels[index] if labelled else None, index)
 
-        loss = losses.Reconstruction("bernoulli", 1.0, "sum") if kind == "ae" else elbo(kl_weight)
+        loss = (
+            losses.Reconstruction(losses.likelihoods.Bernoulli(), "sum") if kind == "ae" else elbo(kl_weight)
+        )
         model = network(kind, (channels, side, side))
         return Context(model.eval(), loss.eval(), batches, names, history(loss), f"digits · {kind} · epoch 3")
 

@@ -103,7 +103,10 @@ def test_images_too_small_for_ssim_have_no_sentence_on_it(run: Make, tmp_path: P
             {"dataset": {"sizes": {"train": 1, "test": 2}}},
             "Runs of different split sizes (train 80, val 10, test 1234:",
         ),
-        ({"loss__likelihood": "gaussian"}, "(bernoulli: conv_vae loss.likelihood=bernoulli"),
+        (
+            {"loss__likelihood": "gaussian"},
+            "(bernoulli: conv_vae likelihood._target_=",
+        ),
         ({"loss__reduction": "mean"}, "Because of these conventions β_eff is plotted instead of λ"),
         ({"epochs": 7}, "did not train for the same time"),
         ({"info": {"versions": {"vaelab": "9"}}}, "Runs of different vaelab version (0.1.0: "),
