@@ -65,6 +65,12 @@ def test_bernoulli_nll_at_the_ends_is_finite_with_a_finite_slope() -> None:
         (slope,) = torch.autograd.grad(nll.sum(), logits)
         assert nll.isfinite().all()
         assert slope.isfinite().all()
+    moderate = torch.linspace(-8, 8, 50).view(50, 1, 1, 1).requires_grad_()
+    for target in (0.0, 0.3, 1.0):
+        images = torch.full_like(moderate, target)
+        nll = losses.bernoulli_nll(images, torch.sigmoid(moderate)).sum()
+        (slope,) = torch.autograd.grad(nll, moderate)
+        torch.testing.assert_close(slope, torch.sigmoid(moderate) - images, rtol=1e-4, atol=1e-5)
     assert losses.bernoulli_nll(torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), torch.nan)).isnan()
 
 

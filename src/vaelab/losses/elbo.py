@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from vaelab.bounds import Above, AtLeast
 from vaelab.losses.base import ImageBatch, Loss, Turn, mean_terms
@@ -30,8 +31,26 @@ def bernoulli_nll(images: Tensor, reconstruction: Tensor) -> Tensor:
 
     Means are kept inside (0, 1), so that a pixel costs at most 69 nats; what is not a number stays so.
     """
-    means = reconstruction.clamp(1e-30, 1 - 2**-24)
-    return per_image(-(images * torch.log(means) + (1 - images) * torch.log1p(-means)))
+    return CrossEntropy.apply(reconstruction, images)
+
+
+class CrossEntropy(torch.autograd.Function):
+    """-log p of Bernoulli pixels, with its slope in one formula: half the time of what autograd keeps."""
+
+    @staticmethod
+    def forward(ctx: Any, reconstruction: Tensor, images: Tensor) -> Tensor:
+        """Nats per image (..., B)."""
+        means = reconstruction.clamp(1e-30, 1 - 2**-24)
+        ctx.save_for_backward(means, images)
+        return per_image(-torch.lerp(torch.log1p(-means), torch.log(means), images))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
+        """(mean - x) / (mean (1 - mean)) for each pixel."""
+        means, images = ctx.saved_tensors
+        variance = means.addcmul(means, means, value=-1)
+        return (means - images).div_(variance).mul_(slope[..., None, None, None]), None
 
 
 def gaussian_nll(images: Tensor, reconstruction: Tensor, sigma: Tensor | float) -> Tensor:

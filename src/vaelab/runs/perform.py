@@ -38,7 +38,7 @@ def perform(asked: Request) -> None:
 
 
 def steps(asked: Request, workers: Workers) -> Generator[int, None, None]:
-    """Does what is left of a run, and yields the number of images of each step of its training, then 0 while workers draw.
+    """Does what is left of a run; yields the number of images of each step of its training, then 0 while workers draw.
 
     Several runs share a device when their steps are taken in turn. The workers draw. Raises as perform() does.
     """
@@ -84,12 +84,15 @@ def train(job: Job, run: Run, drawer: Drawer) -> Iterator[int]:
         run.log(f"not compiled: {job.hardware.reasons['compile']}")
     reset_peak_memory(job)
     hardware.allow_tf32(job.hardware)
-    model = hardware.Placed(job.network, job.hardware)
+    model = hardware.Placed(job.network, job.hardware, run.log)
     training = assemble(job, model)
     for _ in fit(run, training, plan(job, run, training, model, drawer)):
         yield job.cfg.batch_size
     run.save_weights(training.finish())
     run.update(training=told(job, run, training))
+    if model.not_compiled_because:
+        reasons = {**job.hardware.reasons, "compile": model.not_compiled_because}
+        run.update(compile=False, chosen_because=reasons)
 
 
 def assemble(job: Job, model: Any) -> Training:
