@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from vaelab import __version__, machine
+
+if __name__ == "__main__":
+    machine.share_cores()  # as the commands do, before torch loads
+
 import torch
 
 from benches import commands, training
 from benches.images import ANIME, DIGITS, EYES
-from vaelab import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = Path(os.environ.get("VAELAB_SHARED_DATA", ROOT.parent / "shared" / "data"))

@@ -72,3 +72,25 @@ def test_both_networks_of_a_gan_run_in_the_chosen_precision_and_compiled(
     assert set(seen) == {torch.bfloat16}
     assert {images.dtype, verdict.real.dtype, verdict.classes.dtype} == {torch.float32}
     torch.testing.assert_close(network.train().generate(z, label), images, rtol=0, atol=0.02)
+
+
+def test_a_network_that_cannot_be_compiled_goes_on_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("g++: fatal error")
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda call: compile_(call, backend=broken))
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        cfg = compose("train", ["trainer.precision=fp32", "trainer.device=cpu"])
+    network = build.model(cfg, (1, 16, 16))
+    told: list[str] = []
+    model = Placed(network, replace(hardware.choose(cfg.trainer), compile=True), told.append)
+    images = torch.rand(2, 1, 16, 16)
+    for _ in range(2):
+        mean = model.encode(images).mean
+        torch.testing.assert_close(mean, network.encode(images).mean)
+        torch.testing.assert_close(model.decode(mean), network.decode(mean))
+    (line,) = told
+    assert "g++: fatal error" in line
+    assert line.endswith("goes on uncompiled")
+    assert model.not_compiled_because

@@ -1,6 +1,7 @@
 """Figures drawn beside the training: the same bytes, told failures, no orphans, and nothing of it in the weights."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,11 +20,12 @@ from omegaconf import DictConfig
 
 from vaelab import Failure, UsageError, config, figures, machine
 from vaelab.embeddings import embed
+from vaelab.evaluations import Context
 from vaelab.runs import drawing, measure
 from vaelab.runs import perform as jobs
 from vaelab.runs.drawing import Drawer, Workers
 from vaelab.runs.folder import Run
-from vaelab.runs.job import prepare
+from vaelab.runs.job import Job, prepare
 from vaelab.runs.request import Request
 
 SHEET = partial(figures.samples, {"": np.random.default_rng(0).random((6, 8, 8, 1))}, "Samples · λ = 1", 3)
@@ -280,11 +282,35 @@ def test_all_figures_are_there_when_a_run_is_done(done: Run) -> None:
     assert set(pictures(done)) == {f"figures/{name}.png" for name in names}
 
 
-def evaluated_again(run: Run, prepared: Path, workers: Workers) -> None:
+def again(run: Run, prepared: Path) -> tuple[Job, Context]:
+    """What evaluates a finished run once more."""
     job = prepare(composed(prepared, CHOSEN))
     job.network.load_state_dict(run.load_weights(), strict=False)
-    read = measure.context(job.cfg, job.network, job.criterion, job.images, run.history, job.device, LAST)
+    parts = (job.network, job.criterion, job.images, run.history, job.device, LAST)
+    return job, measure.context(job.cfg, *parts)
+
+
+def evaluated_again(run: Run, prepared: Path, workers: Workers) -> None:
+    job, read = again(run, prepared)
     measure.evaluate(run, job.evaluations, read, job.cfg.dpi, Drawer(workers))
+
+
+def test_two_runs_are_evaluated_in_turns(done: Run, prepared: Path, tmp_path: Path, workers: Workers) -> None:
+    """After its first turn a run needs neither its model nor the loop's time, and other runs can have theirs."""
+    before, metrics = pictures(done), done.metrics
+    runs = [Run(shutil.copytree(done.folder, tmp_path / name)) for name in "ab"]
+    turns = []
+    for run in runs:
+        for path in run.folder.glob("figures/*.png"):
+            path.unlink()
+        job, read = again(run, prepared)
+        turns.append(measure.evaluating(run, job.evaluations, read, job.cfg.dpi, Drawer(workers)))
+    for turn in turns:
+        next(turn)
+    for turn in turns:
+        assert list(turn) == []
+    assert [pictures(run) for run in runs] == [before, before]
+    assert [run.metrics for run in runs] == [metrics, metrics]
 
 
 def test_figures_and_numbers_are_the_same_drawn_here(done: Run, prepared: Path) -> None:

@@ -11,7 +11,7 @@ from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 from torch.distributions import Laplace as TorchLaplace
 
 from tests.tape import TapeLane
-from vaelab.losses import likelihoods
+from vaelab.losses import densities, likelihoods
 from vaelab.losses.likelihoods import DiscretizedLogistic, Likelihood
 from vaelab.training.capture import Repeated
 
@@ -75,7 +75,7 @@ def test_a_continuous_bernoulli_integrates_to_one(parameter: float) -> None:
 def test_the_normaliser_of_a_continuous_bernoulli_and_its_slope_are_smooth_at_one_half() -> None:
     y = torch.tensor([-0.9, -0.2501, -0.2499, -1e-3, 1e-12, 0.0, 1e-5, 0.2499, 0.2501, 0.9]).double()
     parameter = ((1 - y) / 2).requires_grad_()
-    log_c = likelihoods.log_normaliser(parameter)
+    log_c = densities.log_normaliser(parameter)
     (slope,) = torch.autograd.grad(log_c.sum(), parameter)
     y = (1 - 2 * parameter).detach()
     small = y.abs() < 1e-2
@@ -84,7 +84,7 @@ def test_the_normaliser_of_a_continuous_bernoulli_and_its_slope_are_smooth_at_on
     torch.testing.assert_close(log_c.detach(), expected, rtol=1e-8, atol=1e-8)
     of_y = torch.where(small, 2 * y / 3 + 26 * y**3 / 45, 1 / ((1 - safe**2) * torch.atanh(safe)) - 1 / safe)
     torch.testing.assert_close(slope, -2 * of_y, rtol=1e-6, atol=1e-6)
-    in_float32 = likelihoods.log_normaliser(parameter.detach().float())
+    in_float32 = densities.log_normaliser(parameter.detach().float())
     torch.testing.assert_close(in_float32.double(), expected, rtol=1e-6, atol=1e-6)
 
 
@@ -115,12 +115,10 @@ def test_far_out_a_discretized_logistic_falls_by_the_distance_over_the_scale() -
 
 
 def test_a_uniform_pixel_has_eight_bits_and_no_logistic_codes_it_in_fewer() -> None:
-    assert likelihoods.bits_per_dim(PIXELS * math.log(256), PIXELS) == pytest.approx(8)
+    assert densities.bits_per_dim(PIXELS * math.log(256), PIXELS) == pytest.approx(8)
     levels = (torch.arange(256) / 255).view(-1, 1, 1, 1)
     bits = [
-        likelihoods.bits_per_dim(
-            float(with_scale(scale).nll(levels, torch.full((1, 1, 1, 1), mean)).mean()), 1
-        )
+        densities.bits_per_dim(float(with_scale(scale).nll(levels, torch.full((1, 1, 1, 1), mean)).mean()), 1)
         for mean in (0.2, 0.5, 0.8)
         for scale in (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
     ]

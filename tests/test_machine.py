@@ -1,11 +1,13 @@
 """Memory and cores, and a system without the modules that only Unix has."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import psutil
+import pytest
 
 from vaelab import machine
 
@@ -43,4 +45,40 @@ def test_memory_and_cores_are_those_of_this_machine() -> None:
 
 def test_a_run_is_trained_without_the_modules_of_unix(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({}, (None, machine.SPINS)),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, ("ACTIVE", None)),
+        ({"GOMP_SPINCOUNT": "7"}, (None, "7")),
+    ],
+)
+def test_threads_give_their_core_away_unless_the_user_says_otherwise(
+    said: dict[str, str], found: tuple[str | None, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    machine.share_cores()
+    assert (os.environ.get("OMP_WAIT_POLICY"), os.environ.get("GOMP_SPINCOUNT")) == found
+
+
+def test_a_command_says_it_before_torch_is_there() -> None:
+    code = """
+import os, sys
+from vaelab import cli
+try:
+    sys.argv = ["vae-train", "--version"]
+    cli.train()
+except SystemExit:
+    pass
+assert os.environ["GOMP_SPINCOUNT"], os.environ
+assert "torch" not in sys.modules
+"""
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,8 @@ from hydra import compose, initialize_config_dir
 from vaelab import build, config, hardware, losses
 from vaelab.data import ImageSet, Loader
 from vaelab.evaluations import measure
-from vaelab.losses.likelihoods import Bernoulli, bernoulli_nll
+from vaelab.losses.densities import bernoulli_nll
+from vaelab.losses.likelihoods import Bernoulli
 from vaelab.runs import perform as jobs
 from vaelab.runs.drawing import Drawer, Workers
 from vaelab.runs.folder import Run

@@ -149,27 +149,26 @@ def model(cfg: DictConfig, image_shape: tuple[int, int, int], classes: int = 0) 
 
 def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
     """The loss for so many images to learn from; raises UsageError where it does not fit the network or its parts."""
-    wanted = inspect.signature(_target(cfg.loss, "loss")).parameters
-    name = str(cfg.loss._target_).rpartition(".")[2].lower()
-    _refuse_misfit(f"loss={name}", _target(cfg.loss, "loss"), network)
-    given = {}
+    target = _target(cfg.loss, "loss")
+    wanted, name = inspect.signature(target).parameters, f"loss={target.__name__.lower()}"
+    _refuse_misfit(name, target, network)
+    if "posterior" in network.offers and "regulariser" not in wanted:
+        raise UsageError(f"{name} leaves the posterior of a VAE without a meaning: use kl_weight=0")
     for part in PARTS:
-        chosen = cfg.get(part)
-        if chosen and part not in wanted:
-            raise UsageError(f"loss={name} takes no {part}: leave {part}=... out")
-        if part in wanted and not chosen:
-            raise UsageError(f"loss={name} needs a {part}: give {part}=... from --help")
-        if chosen:
-            facts = {"data_size": data_size}
-            target = inspect.signature(_target(chosen, part)).parameters
-            given[part] = _build(chosen, part, **{k: v for k, v in facts.items() if k in target})
-    built = _build(cfg.loss, "loss", **given)
+        if cfg.get(part) and part not in wanted:
+            raise UsageError(f"{name} takes no {part}: leave {part}=... out")
+        if part in wanted and not cfg.get(part):
+            raise UsageError(f"{name} needs a {part}: give one of those that --help lists")
+    built = _build(
+        cfg.loss, "loss", **{part: _part(cfg[part], part, data_size) for part in PARTS if part in wanted}
+    )
     assert isinstance(built, Loss)
-    if "posterior" in network.offers and built.needs != "posterior":
-        raise UsageError(
-            "loss=reconstruction leaves the posterior of a VAE without a meaning: use kl_weight=0"
-        )
     return built
+
+
+def _part(node: DictConfig, part: str, data_size: int) -> Any:
+    wanted = inspect.signature(_target(node, part)).parameters
+    return _build(node, part, **({"data_size": data_size} if "data_size" in wanted else {}))
 
 
 def evaluations(cfg: DictConfig, network: Network, images: ImageSet | None = None) -> dict[str, Any]:

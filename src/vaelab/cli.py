@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab import Failure, UsageError, config, mistakes
+from vaelab import Failure, UsageError, config, machine, mistakes
 from vaelab.commands import compose, streams
 from vaelab.names import CONF
 from vaelab.runs.folder import Run
@@ -160,6 +160,7 @@ def _data(cfg: DictConfig) -> None:
 
 def command(name: str, verb: Callable[[DictConfig], Any]) -> NoReturn:
     """Runs a verb on the configuration that conf/<name>.yaml and the command line make, then exits."""
+    machine.share_cores()
     # Hydra prints tracebacks of its own unless it is told to raise.
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"

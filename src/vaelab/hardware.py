@@ -97,11 +97,14 @@ class Placed:
     Evaluations use the network itself, in float32.
     """
 
-    def __init__(self, network: Any, chosen: Hardware) -> None:
+    def __init__(
+        self, network: Any, chosen: Hardware, tell: Callable[[str], object] = lambda line: None
+    ) -> None:
         network.to(chosen.device)
         if chosen.device.type == "cuda":  # the layout of the loader's batches there
             network.to(memory_format=torch.channels_last)
-        self._network, self._chosen = network, chosen
+        self._network, self._chosen, self._tell = network, chosen, tell
+        self.not_compiled_because: str | None = None  # where it was asked for
         self._make(chosen.compile)
 
     def __getattr__(self, name: str) -> Any:
@@ -114,7 +117,26 @@ class Placed:
     def _make(self, compiled: bool) -> None:
         for name in self._network.methods:
             method = getattr(self._network, name)
-            setattr(self, name, self._in_precision(torch.compile(method) if compiled else method))
+            setattr(self, name, self._in_precision(self._compiled(method) if compiled else method))
+
+    def _compiled(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """The method compiled when it is first called, or as it is from the first failure on."""
+        from torch._dynamo.exc import TorchDynamoException
+
+        call = torch.compile(method)
+
+        def compiled(*arguments: Any) -> Any:
+            if self.not_compiled_because is None:
+                try:
+                    return call(*arguments)
+                except TorchDynamoException as error:
+                    reason = getattr(error, "inner_exception", error)
+                    lines = str(reason).splitlines() or [type(reason).__name__]
+                    self.not_compiled_because = f"compiling failed: {lines[0]}"
+                    self._tell(f"{self.not_compiled_because}; goes on uncompiled")
+            return method(*arguments)
+
+        return compiled
 
     def _in_precision(self, method: Callable[..., Any]) -> Callable[..., Any]:
         if self._chosen.precision != "bf16":

@@ -1,9 +1,22 @@
 """What this machine has, on every system: memory, cores, and the processes that this one started."""
 
+import os
 import sys
 from contextlib import suppress
 
 import psutil
+
+SPINS = "1000"  # of GNU's OpenMP, in scripts/benchmarks.md
+
+
+def share_cores() -> None:
+    """Has threads that wait for each other give their core away soon, unless the user has said how they wait.
+
+    Before the libraries load that start them. A thread that spins while another process has the core of the one that it
+    waits for makes a training step up to 100 times slower.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 def free_memory() -> int:

@@ -1,6 +1,6 @@
 """What is measured and drawn of a trained run, and kept in its folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -70,30 +70,22 @@ def evaluate(
     """Writes each evaluation's arrays and figure, then all metrics, findings and checksums."""
     with ExitStack() as stack:
         drawer = drawer or Drawer(stack.enter_context(Workers()))
-        results = measure(run, evaluations, read, dpi, drawer)
-        draw_missing(run, evaluations, read, dpi, drawer)
-        drawer.wait()
-    metrics: dict[str, float] = dict(run.metrics)
-    findings: dict[str, list[str]] = dict(run.info.get("findings", {}))
-    for name in evaluations:
-        metrics |= results[name].metrics
-        findings[name] = list(results[name].findings)
-    run.write_json("evaluation/metrics.json", metrics)
-    run.update(findings={name: found for name, found in findings.items() if found})
-    run.seal()
+        for _ in evaluating(run, evaluations, read, dpi, drawer):
+            pass
 
 
-def measure(
+def evaluating(
     run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int, drawer: Drawer
-) -> dict[str, Result]:
-    """Measures and draws all; returns the results without their arrays, which are on the disk, as the figures are."""
+) -> Iterator[None]:
+    """As evaluate(), in two turns: after the first all that needs the model is measured, and workers have the rest."""
     results: dict[str, Result] = {}
     begun: list[tuple[str, Begun, Future[Any]]] = []
     with progress(len(evaluations)) as bar:
 
         def put(name: str, result: Result) -> None:
-            results[name] = replace(without_lost(result), arrays={}, draw=None, plain={})
+            result = without_lost(result)
             drawing = keep(run, name, result, dpi, drawer)
+            results[name] = replace(result, arrays={}, draw=None, plain={})  # which are large
             if drawing:
                 drawing.add_done_callback(lambda _: advance(bar))
             else:
@@ -106,14 +98,33 @@ def measure(
                 bar.set_description(f"measuring {place} of {len(order)}")
                 evaluation = evaluations[name]
                 found = getattr(evaluation, "begin", evaluation)(read)
-                if isinstance(found, Begun):
-                    begun.append((name, found, drawer.workers.submit(found.compute)))
-                else:
+                if isinstance(found, Result):
                     put(name, found)
+                    continue
+                computed = drawer.workers.submit(found.compute)
+                if computed.done():  # here, and so its codes need not be kept any longer
+                    put(name, found.complete(computed.result()))
+                else:
+                    begun.append((name, found, computed))
+        yield
         for name, half, computed in begun:
             put(name, half.complete(drawer.workers.result(computed)))
         drawer.wait()
-    return results
+        draw_missing(run, evaluations, read, dpi, drawer)
+        drawer.wait()
+    write_results(run, {name: results[name] for name in evaluations})
+
+
+def write_results(run: Run, results: Mapping[str, Result]) -> None:
+    """Adds the metrics and findings to those of earlier evaluations, and seals the folder."""
+    metrics: dict[str, float] = dict(run.metrics)
+    findings: dict[str, list[str]] = dict(run.info.get("findings", {}))
+    for name, result in results.items():
+        metrics |= result.metrics
+        findings[name] = list(result.findings)
+    run.write_json("evaluation/metrics.json", metrics)
+    run.update(findings={name: found for name, found in findings.items() if found})
+    run.seal()
 
 
 def progress(count: int) -> tqdm:

@@ -18,7 +18,7 @@ from vaelab.runs.drawing import Drawer, Workers
 from vaelab.runs.folder import Run
 from vaelab.runs.identity import refuse_change
 from vaelab.runs.job import Job
-from vaelab.runs.measure import context, draw_snapshot, evaluate
+from vaelab.runs.measure import context, draw_snapshot, evaluating
 from vaelab.runs.repair import restore_checkpoint
 from vaelab.runs.request import Request
 from vaelab.training.average import Average
@@ -38,7 +38,7 @@ def perform(asked: Request) -> None:
 
 
 def steps(asked: Request, workers: Workers) -> Generator[int, None, None]:
-    """Does what is left of a run, and yields after each step of its training the number of its images.
+    """Does what is left of a run; yields the number of images of each step of its training, then 0 while workers draw.
 
     Several runs share a device when their steps are taken in turn. The workers draw. Raises as perform() does.
     """
@@ -46,13 +46,15 @@ def steps(asked: Request, workers: Workers) -> Generator[int, None, None]:
     with run.locked():
         if run.is_done():  # by another process, since the command began
             return
-        begin(job, asked)
+        refuse_change(run, job.cfg, job.images.fingerprint)
+        restore_checkpoint(run)
         with run.recorded(), _told_of_the_device(job):
+            run.start(job.cfg, asked.command, facts(job) | {"sweep": None, **asked.facts})
             try:
                 yield from train(job, run, drawer)
             except OutOfTime as pause:
                 return run.pause(str(pause))
-            finish(job, run, drawer)
+            yield from finish(job, run, drawer)
 
 
 class OutOfMemory(Failure):
@@ -76,25 +78,21 @@ def _told_of_the_device(job: Job) -> Iterator[None]:
         raise Failure(f"the device failed ({words}): the same command goes on from the last epoch") from error
 
 
-def begin(job: Job, asked: Request) -> None:
-    """Writes the run's configuration and its first facts; raises UsageError where the folder is another run's."""
-    refuse_change(asked.run, job.cfg, job.images.fingerprint)
-    restore_checkpoint(asked.run)
-    asked.run.start(job.cfg, asked.command, facts(job) | {"sweep": None, **asked.facts})
-
-
 def train(job: Job, run: Run, drawer: Drawer) -> Iterator[int]:
     """Trains, or continues, and saves the weights; raises NotFinite and OutOfTime."""
     if job.cfg.trainer.compile is True and not job.hardware.compile:
         run.log(f"not compiled: {job.hardware.reasons['compile']}")
     reset_peak_memory(job)
     hardware.allow_tf32(job.hardware)
-    model = hardware.Placed(job.network, job.hardware)
+    model = hardware.Placed(job.network, job.hardware, run.log)
     training = assemble(job, model)
     for _ in fit(run, training, plan(job, run, training, model, drawer)):
         yield job.cfg.batch_size
     run.save_weights(training.finish())
     run.update(training=told(job, run, training))
+    if model.not_compiled_because:
+        reasons = {**job.hardware.reasons, "compile": model.not_compiled_because}
+        run.update(compile=False, chosen_because=reasons)
 
 
 def assemble(job: Job, model: Any) -> Training:
@@ -171,11 +169,12 @@ def told(job: Job, run: Run, training: Training) -> dict[str, Any]:
     }
 
 
-def finish(job: Job, run: Run, drawer: Drawer) -> None:
-    """Measures and draws a trained run, and marks it as done."""
+def finish(job: Job, run: Run, drawer: Drawer) -> Iterator[int]:
+    """Measures and draws a trained run, and marks it as done; yields 0 when only the workers have work left."""
     epoch = run.info["training"]["weights_of_epoch"]
     read = context(job.cfg, job.network, job.criterion, job.images, run.history, job.device, epoch)
-    evaluate(run, job.evaluations, read, job.cfg.dpi, drawer)
+    for _ in evaluating(run, job.evaluations, read, job.cfg.dpi, drawer):
+        yield 0
     run.update(status="done", **measured(job, run))
 
 
