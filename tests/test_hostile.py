@@ -90,7 +90,9 @@ BUILDING = {
     "a module": (lambda c: c["loss"].update(_target_="os.system"), "loss._target_=os.system is refused"),
     "a loss for a model": (lambda c: c["model"].update(_target_="vaelab.losses.ELBO"), "is refused"),
     "a loader": (lambda c: c["evaluation"].update(x={"_target_": "vaelab.data.load"}), "is refused"),
-    "inside": (lambda c: c["regulariser"].update(target={"_target_": "os.system"}), "regulariser.target"),
+    "inside": (
+        lambda c: c["loss"].update(likelihood="gaussian", sigma={"_target_": "os.system"}), "likelihood.sigma"
+    ),
     "a name that climbs": (
         lambda c: c["evaluation"].update({"../../home/x": dict(c["evaluation"]["test_metrics"])}),
         "evaluation.../../home/x is not a name",

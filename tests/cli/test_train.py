@@ -165,7 +165,9 @@ def test_the_docstring_of_the_python_door_is_true(finished: Path) -> None:
     assert results.failed == 0
 
 
-@pytest.mark.parametrize("model", ["conv_ae", "fc_ae", "spatial_ae", "spatial_vae"])
+@pytest.mark.parametrize(
+    "model", ["conv_ae", "fc_ae", "linear_vae", "resnet_vae", "spatial_ae", "spatial_vae"]
+)
 def test_every_model_goes_all_the_way(model: str, vae: Command, tmp_path: Path) -> None:
     small = ["model.channels=2", "model.code_channels=2"] if "spatial" in model else []
     done = vae("train", f"model={model}", "epochs=1", "dataset.size=12", *small, cwd=tmp_path)

@@ -22,14 +22,14 @@ def config(values: Mapping[str, Any]) -> dict[str, Any]:
     for group, keys in GONE.items():
         if isinstance(adapted.get(group), Mapping):
             adapted[group] = {key: value for key, value in adapted[group].items() if key not in keys}
-    if isinstance(adapted.get("loss"), Mapping) and isinstance(adapted["loss"].get("likelihood"), str):
+    if isinstance(adapted.get("loss"), Mapping) and {"likelihood", "kl_weight"} & adapted["loss"].keys():
         adapted |= _parts(adapted["loss"])
     return _filled(THEN, adapted)
 
 
 def _parts(loss: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of a loss that held them all."""
-    name = str(loss["likelihood"])
+    name = str(loss.get("likelihood"))
     likelihood = {"_target_": f"vaelab.losses.likelihoods.{LIKELIHOODS.get(name, name)}"}
     if name == "gaussian":
         likelihood["sigma"] = loss.get("sigma", 1.0)
