@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vaelab import UsageError, config, open_run
+from vaelab.names import renamed
 from vaelab.report.reading import collect
 from vaelab.runs.identity import find, identity, run_name
 
@@ -108,3 +109,40 @@ def test_images_given_by_path_are_those_of_the_run(project: Path, shared_data: P
     other = shared_data / "eyes" / "data.npy"
     with pytest.raises(UsageError, match=r"are not those that .* was trained on"):
         open_run(folder, data_dir="elsewhere", path=str(other)).image_set()
+
+
+def test_a_run_of_a_loss_that_held_its_parts_is_found_by_both_spellings(project: Path) -> None:
+    parent = project / "outputs" / "digits" / "conv_vae"
+    folder = (
+        parent / "batch_size=64,kl_weight=5,loss.kl_schedule=linear,loss.likelihood=gaussian,loss.sigma=0.5"
+    )
+    folder.mkdir(parents=True)
+    now = [
+        "batch_size=64",
+        "kl_weight=5",
+        "likelihood=gaussian",
+        "likelihood.sigma=0.5",
+        "regulariser.schedule=linear",
+    ]
+    values = OmegaConf.to_container(composed(now), resolve=True)
+    assert isinstance(values, dict)
+    then = {
+        key: value for key, value in values.items() if key not in ("likelihood", "regulariser", "lr_schedule")
+    }
+    then["loss"] = {
+        "_target_": "vaelab.losses.ELBO", "kl_weight": 5, "likelihood": "gaussian", "sigma": 0.5, "reduction": "sum",
+        "kl_schedule": "linear", "kl_schedule_epochs": 10,
+    }  # fmt: skip
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(then)))
+    before = [
+        "batch_size=64",
+        "kl_weight=5",
+        "loss.likelihood=gaussian",
+        "loss.sigma=0.5",
+        "loss.kl_schedule=linear",
+    ]
+    assert [renamed(override) for override in before] == [*now[:4], now[4]]
+    for overrides in (now, before):
+        assert find(parent, run_name(overrides), composed(now), rerun=False).folder == folder
+    other = composed([*now, "regulariser.capacity=5"])
+    assert find(parent, run_name(now), other, rerun=False).folder == parent / run_name(now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from vaelab.evaluations.base import (
     images_array,
     reconstruct,
 )
+from vaelab.losses.densities import bits_per_dim
 
 if TYPE_CHECKING:
     from vaelab.figures import Figure
@@ -43,11 +45,14 @@ class TestMetrics:
         per_image: dict[str, list[Tensor]] = {}
         totals: dict[str, Tensor] = {}
         images = 0
-        noise = context.noise(self.seed)
+        noise, other_noise = context.noise(self.seed), context.noise(self.seed + 1)
+        sampled: list[Tensor] = []
         for batch, code in encoded(context):
             measured = {"index": torch.as_tensor(batch.index)} | _measure(context, batch.images, code)
             for name, values in measured.items():
                 per_image.setdefault(name, []).append(values)
+            if code.kl() is not None:
+                sampled.append(metrics.mse(batch.images, context.model.decode(code.sample(other_noise))))  # type: ignore[operator]
             for _, terms in context.loss(context.model, batch, noise):
                 for name, term in terms.items():
                     totals[name] = totals.get(name, torch.zeros_like(term)) + len(batch.images) * term
@@ -57,6 +62,11 @@ class TestMetrics:
         means |= {name: float(values.mean()) for name, values in arrays.items() if name != "index"}
         if getattr(context.loss, "reduction", None) == "mean_signed":
             means["mse_signed"] = 4 * means["mse"]  # of the same images scaled to [-1, 1], as the loss has it
+        size = int(np.prod(batch.images.shape[1:]))
+        if sampled and "kl" in means:
+            means |= at_optimal_sigma(float(torch.cat(sampled).double().mean()), means["kl"], size)
+        if "elbo" in means and context.loss.likelihood.discrete:  # type: ignore[union-attr]
+            means["bits_per_dim"] = bits_per_dim(-means["elbo"], size)
         return Result(arrays, self._draw(context, arrays), means)
 
     def _draw(self, context: Context, arrays: dict[str, np.ndarray]) -> Callable[[], Figure]:
@@ -74,6 +84,15 @@ class TestMetrics:
             arrays["psnr"],
             f"Test metrics · {context.title}",
         )
+
+
+def at_optimal_sigma(mse: float, kl: float, values: int) -> dict[str, float]:
+    """The ELBO in nats of a Gaussian likelihood with its best σ, and that σ: the root of the error of sampled codes.
+
+    So runs of any likelihood and any σ compare: λ and σ are told apart (Rybkin et al. 2021, equation 6).
+    """
+    nll = 0.5 * values * (math.log(2 * math.pi * max(mse, 1e-12)) + 1)
+    return {"elbo_optimal_sigma": -(nll + kl), "optimal_sigma": math.sqrt(mse)}
 
 
 def _measure(context: Context, images: Tensor, code: Any) -> dict[str, Tensor]:

@@ -12,7 +12,18 @@ from vaelab.report.records import Collection, Record, flatten, number
 # Columns shown at first; the others can be chosen, and table.csv has all.
 SHOWN = (
     *("dataset", "model", "label", "kl_weight", "seed", "epochs", "status"),
-    *("elbo", "reconstruction", "kl", "active_units", "psnr", "ssim", "mse", "mse_signed"),
+    *(
+        "elbo",
+        "reconstruction",
+        "kl",
+        "active_units",
+        "psnr",
+        "ssim",
+        "mse",
+        "mse_signed",
+        "elbo_optimal_sigma",
+        "bits_per_dim",
+    ),
     *("diversity_ms_ssim", "sharpness", "nearest_distance", "gan_test_accuracy", "fid", "kid", "seconds"),
 )
 FACTS = ("beta_eff", "parameters", "seconds", "images_per_second", "peak_memory_bytes", "device", "git_sha")
