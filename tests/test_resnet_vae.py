@@ -63,6 +63,16 @@ def test_blocks_begin_as_the_identity() -> None:
     assert torch.equal(Residual(12)(x), x)
 
 
+@torch.no_grad()
+def test_weights_begin_such_that_the_variance_stays() -> None:
+    """Default weights would leave a third of it at each of the six resolutions."""
+    model = build((3, 256, 256), channels=32)
+    down = model.encoder[:-3](torch.randn(2, 3, 256, 256))  # type: ignore[index]
+    assert 0.5 < float(down.std()) < 2
+    up = model.decoder[2:-2](torch.randn_like(down))  # type: ignore[index]
+    assert 0.5 < float(up.std()) < 2
+
+
 def test_it_sees_brightness_and_contrast() -> None:
     model, image = build((3, 16, 16)), torch.rand(1, 3, 16, 16)
     codes = [model.encode(x).mean.detach() for x in (image, 0.5 * image, 0.5 * image + 0.4)]

@@ -40,6 +40,20 @@ def residuals(channels: int, blocks: int) -> list[nn.Module]:
     return [Residual(channels) for _ in range(blocks)]
 
 
+def halving(a: int, b: int) -> nn.Module:
+    """The 4×4 convolution of stride 2, with weights that keep the variance, which no norm does on this path."""
+    layer = nn.Conv2d(a, b, 4, stride=2, padding=1)
+    nn.init.normal_(layer.weight, std=(16 * a) ** -0.5)
+    return layer
+
+
+def growing(a: int, b: int, size: tuple[int, int]) -> nn.Module:
+    """The transposed convolution to this size, with weights that keep the variance: four of the 16 reach each pixel."""
+    layer = doubling(a, b, size, bias=True)
+    nn.init.normal_(layer.weight, std=(4 * a) ** -0.5)
+    return layer
+
+
 def residual_encoder(image_shape: ImageShape, channels: int, blocks: int, out: int) -> nn.Module:
     """Images (B, C, H, W) to (B, out): strided 4×4 convolutions, each with residual blocks after it.
 
@@ -47,10 +61,7 @@ def residual_encoder(image_shape: ImageShape, channels: int, blocks: int, out: i
     """
     sizes = stage_sizes(image_shape)
     widths = [image_shape[0], *stage_widths(channels, len(sizes) - 1)]
-    stages = [
-        nn.Sequential(nn.Conv2d(a, b, 4, stride=2, padding=1), *residuals(b, blocks))
-        for a, b in pairwise(widths)
-    ]
+    stages = [nn.Sequential(halving(a, b), *residuals(b, blocks)) for a, b in pairwise(widths)]
     end = nn.Linear(widths[-1] * math.prod(sizes[-1]), out)
     return nn.Sequential(*stages, nn.SiLU(), nn.Flatten(), end)
 
@@ -62,7 +73,7 @@ def residual_decoder(
     sizes = stage_sizes(image_shape)
     widths = stage_widths(channels, len(sizes) - 1)
     stages = [
-        nn.Sequential(*residuals(b, blocks), doubling(b, a, size, bias=True))
+        nn.Sequential(*residuals(b, blocks), growing(b, a, size))
         for (a, b), size in zip(pairwise(widths), sizes[1:-1], strict=True)
     ]
     return nn.Sequential(
@@ -70,7 +81,7 @@ def residual_decoder(
         Reshape((widths[-1], *sizes[-1])),
         *reversed(stages),
         *residuals(widths[0], blocks),
-        activated(doubling(widths[0], image_shape[0], sizes[0], bias=True), widths[0]),
+        activated(growing(widths[0], image_shape[0], sizes[0]), widths[0]),
     )
 
 
