@@ -85,7 +85,7 @@ def _sweep(argv: Sequence[str], cfg: DictConfig) -> Exception | None:
         from vaelab.runs import perform as jobs
 
         facts = {"sweep": {"strategy": chosen.runtime.choices["hydra/launcher"], "because": "asked for"}}
-        jobs.perform(replace(asked, facts=facts))
+        jobs.perform(replace(asked, facts=facts), processes=0)  # a launcher's own may start no others
     except Exception as error:
         return portable(error)
     return None

@@ -30,9 +30,12 @@ from vaelab.training.training import Training
 from vaelab.training.validation import Validation
 
 
-def perform(asked: Request) -> None:
-    """Does what is left of a run; raises UsageError for a mistake and NotFinite for a loss that is lost."""
-    with Workers() as workers:
+def perform(asked: Request, processes: int | None = None) -> None:
+    """Does what is left of a run; raises UsageError for a mistake and NotFinite for a loss that is lost.
+
+    So many processes draw beside it; None is as many as pay.
+    """
+    with Workers(processes) as workers:
         for _ in steps(asked, workers):
             pass
 
