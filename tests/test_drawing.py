@@ -169,7 +169,7 @@ def test_a_process_ends_with_its_parent(end: str, tmp_path: Path) -> None:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())
         act(parent)
-        _, errors = parent.communicate(timeout=30)  # the pipe is closed once no process has it
+        _, errors = parent.communicate(timeout=120)  # the pipe is closed once no process has it
         assert parent.returncode is not None
         assert errors.count("Traceback") == (end == "Ctrl-C")  # of the parent, which does not handle it
     deadline = time.monotonic() + 10
