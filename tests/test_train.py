@@ -191,3 +191,27 @@ def test_steps_inside_an_epoch_are_kept_and_change_nothing(images: ImageSet, tmp
 def test_a_lost_game_stops(images: ImageSet, tmp_path: Path) -> None:
     with pytest.raises(NotFinite, match="the loss is not finite"):
         trained(tmp_path, images, 2, **GAN, lr=1e38)
+
+
+def test_a_network_that_begins_from_the_data_sees_all_training_images_once(
+    images: ImageSet, tmp_path: Path
+) -> None:
+    """At the closed-form optimum for them there is nothing left to learn."""
+    settings = {
+        "model": "linear_vae",
+        "latent_dim": 3,
+        "batch_size": 16,
+        "likelihood.sigma": 0.1,
+        "lr": 1e-12,
+    }
+    run = trained(tmp_path, images, 1, **settings, **{"model.init": "pca"})
+    pixels = torch.from_numpy(images.images[images.indices("train")]).flatten(1).double() / 255
+    variances, axes = torch.linalg.eigh(torch.cov(pixels.T, correction=0))
+    amplitudes = (variances[-3:] - 0.1**2).clamp(min=0).sqrt()
+    found = run.load_weights()["decoder.0.weight"].double()
+    torch.testing.assert_close(
+        found @ found.T, axes[:, -3:] @ torch.diag(amplitudes**2) @ axes[:, -3:].T, atol=1e-5, rtol=1e-3
+    )
+    torch.testing.assert_close(
+        run.load_weights()["decoder.0.bias"].double(), pixels.mean(0), atol=1e-6, rtol=0
+    )

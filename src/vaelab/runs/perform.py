@@ -88,6 +88,8 @@ def train(job: Job, run: Run, drawer: Drawer) -> Iterator[int]:
     reset_peak_memory(job)
     hardware.allow_tf32(job.hardware)
     model = hardware.Placed(job.network, job.hardware, run.log)
+    if run.checkpoint_facts() is None:
+        initialise(job)
     training = assemble(job, model)
     for _ in fit(run, training, plan(job, run, training, model, drawer)):
         yield job.cfg.batch_size
@@ -96,6 +98,14 @@ def train(job: Job, run: Run, drawer: Drawer) -> Iterator[int]:
     if model.not_compiled_because:
         reasons = {**job.hardware.reasons, "compile": model.not_compiled_because}
         run.update(compile=False, chosen_because=reasons)
+
+
+def initialise(job: Job) -> None:
+    """Has a network that begins from the data see the training images, before the first step."""
+    begin = getattr(job.network, "initialise", None)
+    if begin is not None:
+        batches = build.evaluation_loader(job.images, "train", job.cfg.batch_size, job.device)
+        begin(batches, beta_eff(job))
 
 
 def assemble(job: Job, model: Any) -> Training:
