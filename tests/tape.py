@@ -61,6 +61,9 @@ class TapeLane:
     def entered(self) -> AbstractContextManager[object]:
         return nullcontext()
 
+    def follow(self) -> None:
+        pass
+
     def tried(self, work: Work) -> str | None:
         try:
             with Tape():

@@ -119,6 +119,9 @@ def test_a_run_learns_at_the_rates_of_its_schedule(images: ImageSet, tmp_path: P
 
 
 SETTINGS: dict[str, dict[str, Any]] = {
+    "target": {"regulariser.target": 5},
+    "logistic": {"likelihood": "discretized_logistic"},
+    "mmd": {"regulariser": "mmd", "regulariser.kl_share": 0.5},
     "cosine": {"lr_schedule": "cosine", "lr_warmup_epochs": 1.5},
     "step of sgd": {"lr_schedule": "step", "lr_step_epochs": 1, "lr": 1e-5, **SGD},
     "average": {"trainer.ema": 0.8},
@@ -290,6 +293,15 @@ def test_a_step_with_a_large_gradient_is_left_out(images: ImageSet, tmp_path: Pa
         (["model=dcgan", "trainer.keep=best"], "tell no best epoch"),
         (["model=dcgan", "trainer.patience=3"], "tell no best epoch"),
         (["trainer.precision=tf32", "trainer.device=cpu"], "use fp32 or bf16 on a CPU"),
+        (["regulariser.target=5", "regulariser.schedule=linear"], "drives λ, which schedule=linear does too"),
+        (["regulariser.target=5", "regulariser.capacity=3"], "exclude each other"),
+        (
+            ["loss.reduction=mean", "likelihood=discretized_logistic"],
+            "has no error to average: use reduction=sum",
+        ),
+        (["model=conv_ae", "regulariser=kl"], "loss=reconstruction takes no regulariser"),
+        (["model=dcgan", "likelihood=gaussian"], "loss=adversarial takes no likelihood"),
+        (["loss=elbo", "~regulariser"], "loss=elbo needs a regulariser"),
         (["trainer.skip_gradient_above=5", "optimizer.fused=false"], "needs optimizer.fused=true"),
     ],
 )

@@ -17,6 +17,9 @@ class Lane(Protocol):
     def entered(self) -> AbstractContextManager[object]:
         """While within, work goes into this lane."""
 
+    def follow(self) -> None:
+        """What this lane is given from now on comes after all that the device was given outside of it."""
+
     def tried(self, work: Work) -> str | None:
         """Does the work once; why it cannot be captured, or None."""
 
@@ -34,6 +37,9 @@ class Plain:
         """While within, work goes into this lane."""
         return nullcontext()
 
+    def follow(self) -> None:
+        """Nothing is to be done."""
+
     def tried(self, work: Work) -> str | None:
         """Does the work once; why it cannot be captured."""
         work()
@@ -50,11 +56,14 @@ class Stream:
     def __init__(self, device: torch.device, noise: torch.Generator) -> None:
         self._device, self._noise = device, noise
         self._stream = torch.cuda.Stream(device)
-        self._stream.wait_stream(torch.cuda.current_stream(device))
 
     def entered(self) -> AbstractContextManager[object]:
         """While within, work goes into this lane."""
         return torch.cuda.stream(self._stream)
+
+    def follow(self) -> None:
+        """What this lane is given from now on comes after all that the device was given outside of it."""
+        self._stream.wait_stream(torch.cuda.default_stream(self._device))
 
     def tried(self, work: Work) -> str | None:
         """Does the work once; why it cannot be captured, or None: a capture must not wait for the device."""

@@ -84,6 +84,7 @@ class Step:
         self._model.train()
         self._loss.train()
         self._randomness.begin(epoch)
+        self._lane.follow()
         with self._lane.entered():
             self._start.fill_(epoch - 1)
             self._record.begin()

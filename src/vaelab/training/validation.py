@@ -38,6 +38,7 @@ class Validation:
         """The means; waits for the device. The random numbers go on from where the training has come to."""
         self._model.eval()
         self._loss.eval()
+        self._lane.follow()
         with self._lane.entered():
             self._record.begin()
             sizes = self._fed() if self._feed is not None else self._iterated()
