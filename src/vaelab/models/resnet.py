@@ -1,4 +1,4 @@
-"""The residual VAE: blocks of pre-activation (He et al. 2016, "Identity Mappings"), a strong baseline for faces."""
+"""The residual VAE: blocks of pre-activation (He et al. 2016, "Identity Mappings")."""
 
 import math
 from itertools import pairwise
