@@ -164,7 +164,13 @@ def test_a_process_ends_with_its_parent(end: str, tmp_path: Path) -> None:
     program.write_text(PARENT.format(end=last))
     command = [sys.executable, str(program)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # These tests may be a job of a shell in the background, which ignores Ctrl-C.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     ) as parent:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())

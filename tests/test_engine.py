@@ -301,6 +301,8 @@ def test_a_step_with_a_large_gradient_is_left_out(images: ImageSet, tmp_path: Pa
         ),
         (["model=conv_ae", "regulariser=kl"], "loss=reconstruction takes no regulariser"),
         (["model=dcgan", "likelihood=gaussian"], "loss=adversarial takes no likelihood"),
+        (["model=linear_vae", "likelihood=bernoulli"], "a Bernoulli likelihood is one of pixels in [0, 1]"),
+        (["model=linear_vae", "likelihood=continuous_bernoulli"], "use likelihood=gaussian"),
         (["loss=elbo", "~regulariser"], "loss=elbo needs a regulariser"),
         (["trainer.skip_gradient_above=5", "optimizer.fused=false"], "needs optimizer.fused=true"),
     ],

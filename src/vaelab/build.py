@@ -163,6 +163,12 @@ def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
         cfg.loss, "loss", **{part: _part(cfg[part], part, data_size) for part in PARTS if part in wanted}
     )
     assert isinstance(built, Loss)
+    likelihood = getattr(built, "likelihood", None)
+    if likelihood is not None and likelihood.of_means and not network.bounded:  # type: ignore[union-attr]
+        raise UsageError(
+            f"a {likelihood.words} likelihood is one of pixels in [0, 1], which this model decodes to any value: "
+            "use likelihood=gaussian"
+        )
     return built
 
 

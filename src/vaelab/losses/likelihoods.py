@@ -27,6 +27,7 @@ class Likelihood(nn.Module):
     """A density of images (..., B, C, H, W) in [0, 1], given the decoded ones."""
 
     words: ClassVar[str]  # in a report
+    of_means: ClassVar[bool] = False  # which lie in [0, 1], as what is decoded must then
     discrete: ClassVar[bool] = False  # of 8-bit pixels, so that bits per dimension mean something
 
     def nll(self, images: Tensor, mean: Tensor) -> Tensor:
@@ -54,6 +55,7 @@ class Bernoulli(Likelihood):
     """Independent Bernoulli pixels with the decoded means."""
 
     words: ClassVar[str] = "Bernoulli"
+    of_means: ClassVar[bool] = True
 
     def nll(self, images: Tensor, mean: Tensor) -> Tensor:
         """-log p(x|z) in nats per image (..., B)."""

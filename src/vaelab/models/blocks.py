@@ -21,6 +21,7 @@ class EncoderDecoder(nn.Module):
 
     offers: ClassVar[frozenset[str]] = frozenset({"encoder"})
     methods: ClassVar[tuple[str, ...]] = ("encode", "decode")
+    bounded: ClassVar[bool] = True  # whether decoded pixels lie in [0, 1]
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()

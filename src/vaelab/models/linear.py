@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ class LinearVAE(VAE):
     At λ = 1 its optimum is probabilistic PCA (Tipping & Bishop 1999).
     """
 
+    bounded: ClassVar[bool] = False
     encoder: LinearEncoder
     decoder: nn.Sequential
 
