@@ -164,7 +164,7 @@ def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
     )
     assert isinstance(built, Loss)
     likelihood = getattr(built, "likelihood", None)
-    if likelihood is not None and likelihood.of_means and not network.bounded:  # type: ignore[union-attr]
+    if likelihood is not None and likelihood.of_means and not network.bounded:
         raise UsageError(
             f"a {likelihood.words} likelihood is one of pixels in [0, 1], which this model decodes to any value: "
             "use likelihood=gaussian"
