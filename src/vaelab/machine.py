@@ -6,14 +6,14 @@ from contextlib import suppress
 
 import psutil
 
-SPINS = "1000"  # of GNU's OpenMP, in scripts/benchmarks.md
+SPINS = "10000"  # of GNU's OpenMP: scripts/benchmarks.md has what others cost
 
 
 def share_cores() -> None:
     """Has threads that wait for each other give their core away soon, unless the user has said how they wait.
 
     Before the libraries load that start them. A thread that spins while another process has the core of the one that it
-    waits for makes a training step up to 100 times slower.
+    waits for makes a training step up to 75 times slower.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS
