@@ -46,6 +46,8 @@ def learning_curve(panels: Mapping[str, Curves], title: str) -> Figure:
     axes = figure.subplots(-(-count // columns), columns, sharex=True, squeeze=False).flat
     for ax, (label, curves) in zip(axes, panels.items(), strict=False):
         for split, (epoch, value) in curves.items():
+            if not len(epoch):  # reconstructions are measured on held-out images alone
+                continue
             wide = 0.8 if split == "steps" else 1.6
             ax.plot(epoch, value, label=split, linewidth=wide, **marker(len(epoch)), **STYLE[split])
         panel(ax, "epoch", label)
