@@ -105,7 +105,7 @@ def test_images_too_small_for_ssim_have_no_sentence_on_it(run: Make, tmp_path: P
         ),
         (
             {"loss__likelihood": "gaussian"},
-            "(bernoulli: conv_vae likelihood._target_=",
+            "(bernoulli: conv_vae likelihood=bernoulli",
         ),
         ({"loss__reduction": "mean"}, "Because of these conventions β_eff is plotted instead of λ"),
         ({"epochs": 7}, "did not train for the same time"),

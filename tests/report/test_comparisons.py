@@ -430,6 +430,38 @@ def test_the_loss_inside_epochs_is_drawn(weight: float | None, run: Make, tmp_pa
     assert (tmp_path / "outputs/report/figures/1-digits-loss-by-iteration.png").is_file()
 
 
+def test_runs_of_other_regularisers_are_called_by_their_names(run: Make, tmp_path: Path) -> None:
+    own = {"kl_weight": 1.0, "schedule": "constant", "schedule_epochs": 10}
+    mmd = {"_target_": "vaelab.losses.regularisers.MMD", "kernel": "imq", **own}
+    parts = {
+        "kl": {"_target_": "vaelab.losses.regularisers.KL", "free_bits": None, **own},
+        "weak": {
+            "_target_": "vaelab.losses.regularisers.MMD",
+            "kl_weight": 1.0,
+            "weight": 10.0,
+            "kernel": "imq",
+            **own,
+        },
+        "strong": {
+            "_target_": "vaelab.losses.regularisers.MMD",
+            "kl_weight": 1.0,
+            "weight": 99.0,
+            "kernel": "imq",
+            **own,
+        },
+    }
+    loss = {"_target_": "vaelab.losses.ELBO", "reduction": "sum"}
+    likelihood = {"_target_": "vaelab.losses.likelihoods.Bernoulli"}
+    for name, regulariser in parts.items():
+        run(name, 1.0, loss=loss, likelihood=likelihood, regulariser=regulariser)
+    found = section(tmp_path / "outputs")
+    assert {line.label for line in found.lines} == {
+        "conv_vae regulariser=kl",
+        "conv_vae regulariser=mmd regulariser.weight=10.0",
+        "conv_vae regulariser=mmd regulariser.weight=99.0",
+    }
+
+
 def test_the_epoch_whose_weights_are_kept_is_marked(run: Make, tmp_path: Path) -> None:
     run("last", 1.0, trainer={"keep": "last"}, info={"training": {"weights_of_epoch": 2}})
     run("best", 5.0, trainer={"keep": "best", "ema": 0.99}, info={"training": {"weights_of_epoch": 1}})

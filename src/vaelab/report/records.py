@@ -115,8 +115,7 @@ class Record:
         likelihood = self.config.get("likelihood")
         if not isinstance(likelihood, dict):
             return ("none",)
-        name = str(likelihood.get("_target_", "none")).rpartition(".")[2]
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+        words = in_snake_case(str(likelihood.get("_target_", "none")))
         scales = [likelihood[key] for key in ("sigma", "scale") if key in likelihood]
         return words, *(str(scale) if number(scale) is None else scale for scale in scales)
 
@@ -147,6 +146,9 @@ class Record:
         """The configuration, flat, without what runs of one line along λ may differ in."""
         kept = {key: value for key, value in self.config.items() if key not in ALONG_A_LINE}
         flat = flatten(kept)
+        for part in ("likelihood", "regulariser"):
+            if target := flat.pop(f"{part}._target_", None):
+                flat[part] = in_snake_case(str(target))
         hidden = ("regulariser.kl_weight", "output_dir", "rerun", "dataset.data_dir", "dataset.path")
         return {key: value for key, value in flat.items() if key not in hidden}
 
@@ -401,9 +403,19 @@ def told_apart(groups: Sequence[Sequence[Record]], settings: Sequence[Mapping[st
         by_name = []
     labels = []
     for group, name, values in zip(groups, names, settings, strict=True):
-        words = [f"{key.removeprefix('model.')}={values.get(key)}" for key in keys if key not in by_name]
+        told = [key for key in keys if key not in by_name and _tells(key, values, settings)]
+        words = [f"{key.removeprefix('model.')}={values.get(key)}" for key in told]
         labels.append(" ".join([group[0].model, *([name] if by_name else []), *words]))
     return labels
+
+
+def _tells(key: str, values: Mapping[str, Any], settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a setting of a part of the loss tells groups apart that have the same part; other settings always do."""
+    part = key.partition(".")[0]
+    if part == key or part not in values:
+        return True
+    alike = [other for other in settings if other.get(part) == values[part]]
+    return len({repr(other.get(key)) for other in alike}) > 1
 
 
 def _follows(key: str, names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> bool:
@@ -459,6 +471,11 @@ def _labels(lines: Sequence[Line], in_beta_eff: bool) -> dict[str, str]:
                 f"{label} ({printable(record.folder.name)})" if label in labels.values() else label
             )
     return labels
+
+
+def in_snake_case(target: str) -> str:
+    """What a class of a dotted path is called in a configuration: GaussianLearned is gaussian_learned."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", target.rpartition(".")[2]).lower()
 
 
 def flatten(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
