@@ -435,20 +435,8 @@ def test_runs_of_other_regularisers_are_called_by_their_names(run: Make, tmp_pat
     mmd = {"_target_": "vaelab.losses.regularisers.MMD", "kernel": "imq", **own}
     parts = {
         "kl": {"_target_": "vaelab.losses.regularisers.KL", "free_bits": None, **own},
-        "weak": {
-            "_target_": "vaelab.losses.regularisers.MMD",
-            "kl_weight": 1.0,
-            "weight": 10.0,
-            "kernel": "imq",
-            **own,
-        },
-        "strong": {
-            "_target_": "vaelab.losses.regularisers.MMD",
-            "kl_weight": 1.0,
-            "weight": 99.0,
-            "kernel": "imq",
-            **own,
-        },
+        "weak": mmd | {"weight": 10.0},
+        "strong": mmd | {"weight": 99.0},
     }
     loss = {"_target_": "vaelab.losses.ELBO", "reduction": "sum"}
     likelihood = {"_target_": "vaelab.losses.likelihoods.Bernoulli"}
