@@ -29,7 +29,7 @@ def rows(run: Run) -> list[dict[str, Any]]:
 # ---- learning rates
 
 
-def lightning_rates(make: Any, epochs: int, steps: int) -> list[float]:
+def rates_of_torch(make: Any, epochs: int, steps: int) -> list[float]:
     """The rate of each step by a scheduler of torch's own."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     scheduler = make(optimizer)
@@ -79,7 +79,7 @@ SCHEDULES = {
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_rates_are_those_of_torchs_schedulers(name: str) -> None:
     schedule, make = SCHEDULES[name]
-    expected = lightning_rates(make, EPOCHS, STEPS)
+    expected = rates_of_torch(make, EPOCHS, STEPS)
     assert own_rates(schedule, STEPS) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
