@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "vaelab"
 # The floors of the house, from the ground up: a part imports what lies on floors below its own, never above. The
 # package root is open to all.
 FLOORS = (
-    {"files", "machine", "words", "bounds", "interpolations", "names", "metrics", "embeddings"},
-    {"mistakes"},
+    {"files", "machine", "words", "bounds", "interpolations", "names", "metrics", "embeddings", "codes"},
+    {"mistakes", "checks"},
     {"config", "figures", "models", "losses", "hardware"},
     {"data", "evaluations", "commands"},
     {"build"},

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
 from tests.tape import TapeLane
+from vaelab.codes import Gaussian
 from vaelab.losses import likelihoods
 from vaelab.losses.regularisers import BUILDABLE, DIPI, DIPII, KL, MMD, TC, Controller, Weighted
 from vaelab.losses.regularisers.mmd import imq, rbf, squared_mmd
 from vaelab.losses.regularisers.schedules import SCHEDULES, ScheduleName
 from vaelab.losses.regularisers.tc import decomposition, stratified_log_weights
-from vaelab.models.codes import Gaussian
 from vaelab.training.capture import Repeated
 
 UNITS = 5

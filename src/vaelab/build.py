@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.optim import Optimizer
 
-from vaelab import UsageError, config, data, losses, models
+from vaelab import UsageError, checks, config, data, losses, models
 from vaelab import evaluations as measures
 from vaelab.data import ImageSet, Loader
 from vaelab.losses import Loss
@@ -70,7 +70,7 @@ def check(cfg: DictConfig) -> None:
 
 
 def _check_group(node: Mapping[str, Any], path: str) -> None:
-    config.check_arguments(_target(node, path), node, path, GIVEN.get(path, ()))
+    checks.check_arguments(_target(node, path), node, path, GIVEN.get(path, ()))
 
 
 def _target(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
@@ -88,7 +88,7 @@ def _build(node: DictConfig, path: str, **given: Any) -> Any:
     assert isinstance(values, dict)
     plain = {str(key): value for key, value in values.items()}
     target = _target(plain, path)
-    config.check_arguments(target, plain, path, given)
+    checks.check_arguments(target, plain, path, given)
     del plain["_target_"]
     try:
         return target(**plain, **given)

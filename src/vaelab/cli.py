@@ -109,7 +109,7 @@ def _evaluate(cfg: DictConfig) -> None:
     network, criterion = opened.networks(device)
     images = opened.image_set()
     evaluations = build.evaluations(opened.config, network, images)
-    epoch = run.history[-1]["epoch"]
+    epoch = measure.epoch_of_weights(run)
     with run.locked():
         read = measure.context(
             opened.config, network, criterion, images, run.history, torch.device(device), epoch

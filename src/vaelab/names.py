@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,16 @@ def keys_of(group: str, choice: str) -> list[str]:
     """The keys that a choice of a group has."""
     values = _load(CONF / group / f"{choice}.yaml")
     return [key for key in values.get(group) or values if key not in ("_target_", "defaults")]
+
+
+def choice_of(group: str, target: str) -> str:
+    """The choice of a group that builds this target, or the target's own name where none does."""
+    return _choices_by_target(group).get(target, target.rpartition(".")[2])
+
+
+@cache
+def _choices_by_target(group: str) -> dict[str, str]:
+    return {_load(CONF / group / f"{choice}.yaml")["_target_"]: choice for choice in choices(group)}
 
 
 # Keys that have other names by now.

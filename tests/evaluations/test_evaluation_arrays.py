@@ -10,7 +10,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from vaelab import UsageError
-from vaelab.config import check_arguments
+from vaelab.checks import check_arguments
 from vaelab.evaluations import (
     Atlas,
     Context,

@@ -20,7 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.vaelab_sweep._composer import Composer
 from hydra_plugins.vaelab_sweep.sweeper import Job, exit_with, jobs_of, launch
 from vaelab import UsageError
-from vaelab.config import AtLeast, check_arguments
+from vaelab.bounds import AtLeast
+from vaelab.checks import check_arguments
 from vaelab.runs.folder import Run
 from vaelab.runs.identity import SWEEP_ONLY
 from vaelab.runs.request import Failures

@@ -9,9 +9,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hydra_plugins.vaelab_sweep._composer import Composer
-from vaelab import UsageError, config
+from vaelab import UsageError
 from vaelab.bounds import Count
-from vaelab.config import nearest
+from vaelab.checks import check_value
+from vaelab.names import nearest
 from vaelab.runs.request import Failures, Request
 
 
@@ -42,6 +43,6 @@ class SweepLauncher(Launcher):
         if self.strategy not in (*known, *strategies.OLDER):
             told = f"known: {', '.join(known)}{nearest(self.strategy, known)}"
             raise UsageError(f"hydra.launcher.strategy={self.strategy} does not exist; {told}")
-        config.check_value(self.at_once, Literal["auto"] | Count, "hydra.launcher.at_once")
+        check_value(self.at_once, Literal["auto"] | Count, "hydra.launcher.at_once")
         at_once = None if isinstance(self.at_once, str) else self.at_once
         return strategies.perform(asked, self.strategy, at_once)

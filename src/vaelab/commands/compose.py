@@ -17,7 +17,8 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from vaelab import UsageError, __version__, config
+from vaelab import UsageError, __version__
+from vaelab.checks import check_value
 from vaelab.commands import arguments, user_files
 from vaelab.commands.arguments import Arguments
 from vaelab.mistakes import describe
@@ -45,9 +46,9 @@ def perform(command: str, words: Sequence[str], verb: Verb) -> None:
         if mode is RunMode.RUN:
             HydraConfig.instance().set_config(cfg)
             return verb(without_hydra(cfg))
-        config.check_value(cfg.list, bool, "list")
+        check_value(cfg.list, bool, "list")
         params = OmegaConf.select(cfg, "hydra.sweeper.params")
-        config.check_value(params, dict[str, Any] | None, "hydra.sweeper.params")
+        check_value(params, dict[str, Any] | None, "hydra.sweeper.params")
         arguments.read(command, [f"{key}={value}" for key, value in (params or {}).items()])
         context = HydraContext(opened.config_loader, Callbacks())
         sweeper = Plugins.instance().instantiate_sweeper(

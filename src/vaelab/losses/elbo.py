@@ -21,7 +21,7 @@ class Reconstruction(Loss):
 
     def __init__(self, likelihood: Likelihood, reduction: Reduction) -> None:
         super().__init__()
-        likelihood.variance(reduction, pixels=1)
+        likelihood.refuse(reduction)
         self.likelihood, self.reduction = likelihood, reduction
 
     def forward(self, model: Any, batch: ImageBatch, noise: torch.Generator) -> Iterator[Turn]:

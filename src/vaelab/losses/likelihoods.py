@@ -28,6 +28,8 @@ class Likelihood(nn.Module):
 
     words: ClassVar[str]  # in a report
     of_means: ClassVar[bool] = False  # which lie in [0, 1], as what is decoded must then
+    reductions: ClassVar[tuple[Reduction, ...]] = ("sum",)  # conventions that its error has
+    without_error: ClassVar[str] = ": this likelihood has no error to average:"
     discrete: ClassVar[bool] = False  # of 8-bit pixels, so that bits per dimension mean something
 
     def nll(self, images: Tensor, mean: Tensor) -> Tensor:
@@ -36,7 +38,8 @@ class Likelihood(nn.Module):
 
     def mean_error(self, images: Tensor, mean: Tensor) -> Tensor:
         """What reduction=mean averages over the pixels, (..., B); raises ValueError where there is no such error."""
-        raise self._no_error("mean")
+        self.refuse("mean")
+        raise NotImplementedError
 
     def variance(self, reduction: Reduction, pixels: int) -> float:
         """The factor that turns the weighted loss of this likelihood into nats of a unit-variance Gaussian.
@@ -45,10 +48,13 @@ class Likelihood(nn.Module):
         """
         raise NotImplementedError
 
-    def _no_error(self, reduction: str) -> ValueError:
-        return ValueError(
-            f"reduction={reduction}: a {self.words} likelihood has no error to average: use reduction=sum"
-        )
+    def refuse(self, reduction: Reduction) -> None:
+        """Raises ValueError for a reduction that this likelihood has not."""
+        if reduction in self.reductions:
+            return
+        if "mean" in self.reductions:
+            raise ValueError(f"reduction={reduction} is a squared error: take likelihood=gaussian")
+        raise ValueError(f"reduction={reduction}{self.without_error} use reduction=sum")
 
 
 class Bernoulli(Likelihood):
@@ -56,6 +62,7 @@ class Bernoulli(Likelihood):
 
     words: ClassVar[str] = "Bernoulli"
     of_means: ClassVar[bool] = True
+    reductions: ClassVar[tuple[Reduction, ...]] = ("sum", "mean")
 
     def nll(self, images: Tensor, mean: Tensor) -> Tensor:
         """-log p(x|z) in nats per image (..., B)."""
@@ -67,7 +74,7 @@ class Bernoulli(Likelihood):
 
     def variance(self, reduction: Reduction, pixels: int) -> float:
         """The factor that makes the weighted loss one of this likelihood's own nats."""
-        _refuse_signed(reduction)
+        self.refuse(reduction)
         return 1.0 if reduction == "sum" else float(pixels)
 
 
@@ -88,6 +95,7 @@ class Gaussian(Likelihood):
     """Independent Gaussian pixels around the decoded ones, all with the same given sigma."""
 
     words: ClassVar[str] = "Gaussian"
+    reductions: ClassVar[tuple[Reduction, ...]] = ("sum", "mean", "mean_signed")
 
     def __init__(self, sigma: Annotated[float, Above(0)]) -> None:
         super().__init__()
@@ -116,6 +124,7 @@ class GaussianLearned(Likelihood):
     """
 
     words: ClassVar[str] = "Gaussian of learned σ"
+    without_error: ClassVar[str] = " has no learned sigma: take likelihood=gaussian, or"
     momentum = 0.1
     running_variance: Tensor
 
@@ -128,14 +137,9 @@ class GaussianLearned(Likelihood):
         sigma = self._variance(images, mean).sqrt()
         return gaussian_nll(images, mean, sigma.unsqueeze(-1))
 
-    def mean_error(self, images: Tensor, mean: Tensor) -> Tensor:
-        """Raises ValueError: an error without a sigma leaves nothing to learn."""
-        raise _no_learned_sigma("mean")
-
     def variance(self, reduction: Reduction, pixels: int) -> float:
         """The factor that makes the weighted loss one of unit-variance nats, with the sigma learned so far."""
-        if reduction != "sum":
-            raise _no_learned_sigma(reduction)
+        self.refuse(reduction)
         return float(self.running_variance)
 
     def _variance(self, images: Tensor, mean: Tensor) -> Tensor:
@@ -152,6 +156,7 @@ class Laplace(Likelihood):
     """Independent Laplace pixels around the decoded ones, all with the same given scale."""
 
     words: ClassVar[str] = "Laplace"
+    reductions: ClassVar[tuple[Reduction, ...]] = ("sum", "mean")
 
     def __init__(self, scale: Annotated[float, Above(0)]) -> None:
         super().__init__()
@@ -170,7 +175,7 @@ class Laplace(Likelihood):
 
     def variance(self, reduction: Reduction, pixels: int) -> float:
         """The variance 2 · scale² of a pixel; the mean absolute error is one of scale 1."""
-        _refuse_signed(reduction)
+        self.refuse(reduction)
         return 2 * self.scale**2 if reduction == "sum" else 2.0 * pixels
 
 
@@ -212,8 +217,7 @@ class DiscretizedLogistic(Likelihood):
 
     def variance(self, reduction: Reduction, pixels: int) -> float:
         """The variance π² scale² / 3 of a pixel, with the scale learned so far."""
-        if reduction != "sum":
-            raise self._no_error(reduction)
+        self.refuse(reduction)
         return math.pi**2 / 3 * math.exp(2 * float(self.log_scale))
 
     def _begun(self, images: Tensor, mean: Tensor) -> Tensor:
@@ -221,17 +225,6 @@ class DiscretizedLogistic(Likelihood):
         variance = ((images - mean) ** 2).mean().clamp(min=1e-8)
         first = 0.5 * torch.log(3 * variance) - math.log(math.pi)
         return torch.where(self.log_scale.isnan(), first, self.log_scale)
-
-
-def _refuse_signed(reduction: Reduction) -> None:
-    if reduction == "mean_signed":
-        raise ValueError("reduction=mean_signed is a squared error: take likelihood=gaussian")
-
-
-def _no_learned_sigma(reduction: str) -> ValueError:
-    return ValueError(
-        f"reduction={reduction} has no learned sigma: take likelihood=gaussian or reduction=sum"
-    )
 
 
 BUILDABLE = (Bernoulli, ContinuousBernoulli, Gaussian, GaussianLearned, Laplace, DiscretizedLogistic)

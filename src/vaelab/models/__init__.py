@@ -1,8 +1,8 @@
 """The networks: each offers encode and decode, or generate and discriminate, and names its players."""
 
+from vaelab.codes import Code, Gaussian, Point
 from vaelab.models.autoencoder import Autoencoder, conv_ae, fc_ae, spatial_ae
 from vaelab.models.blocks import EncoderDecoder, ImageShape
-from vaelab.models.codes import Code, Gaussian, Point
 from vaelab.models.gan import ACGAN, GAN, acgan, dcgan
 from vaelab.models.linear import LinearVAE, linear_vae
 from vaelab.models.resnet import resnet_vae

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.bounds import Between, Maps, Width
+from vaelab.codes import Point
 from vaelab.models import blocks
 from vaelab.models.blocks import EncoderDecoder, ImageShape
-from vaelab.models.codes import Point
 
 
 class Autoencoder(EncoderDecoder):

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vaelab.models.codes import Code
+from vaelab.codes import Code
 
 ImageShape = tuple[int, int, int]  # (channels, height, width)
 

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar
 from torch import Tensor, nn
 
 from vaelab.bounds import Between, Maps, Width
+from vaelab.codes import Gaussian
 from vaelab.models import blocks
 from vaelab.models.blocks import EncoderDecoder, ImageShape
-from vaelab.models.codes import Gaussian
 
 # exp(log variance) stays finite in float32 far beyond any useful noise; without bounds one bad step is fatal.
 LOG_VARIANCE_RANGE = (-30.0, 20.0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vaelab import UsageError
+from vaelab.names import choice_of
 from vaelab.report import arrays
 from vaelab.report.arrays import Array
 from vaelab.runs import checksums
@@ -115,7 +116,7 @@ class Record:
         likelihood = self.config.get("likelihood")
         if not isinstance(likelihood, dict):
             return ("none",)
-        words = in_snake_case(str(likelihood.get("_target_", "none")))
+        words = choice_of("likelihood", str(likelihood.get("_target_", "none")))
         scales = [likelihood[key] for key in ("sigma", "scale") if key in likelihood]
         return words, *(str(scale) if number(scale) is None else scale for scale in scales)
 
@@ -148,7 +149,7 @@ class Record:
         flat = flatten(kept)
         for part in ("likelihood", "regulariser"):
             if target := flat.pop(f"{part}._target_", None):
-                flat[part] = in_snake_case(str(target))
+                flat[part] = choice_of(part, str(target))
         hidden = ("regulariser.kl_weight", "output_dir", "rerun", "dataset.data_dir", "dataset.path")
         return {key: value for key, value in flat.items() if key not in hidden}
 
@@ -471,11 +472,6 @@ def _labels(lines: Sequence[Line], in_beta_eff: bool) -> dict[str, str]:
                 f"{label} ({printable(record.folder.name)})" if label in labels.values() else label
             )
     return labels
-
-
-def in_snake_case(target: str) -> str:
-    """What a class of a dotted path is called in a configuration: GaussianLearned is gaussian_learned."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", target.rpartition(".")[2]).lower()
 
 
 def flatten(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

@@ -151,6 +151,11 @@ def keep(
     return drawer.draw(result.draw, run.folder / "figures" / f"{name}.png", dpi, background)
 
 
+def epoch_of_weights(run: Run) -> int:
+    """The epoch that the weights of a trained run come from: its last, or the best where that was kept."""
+    return int(run.info.get("training", {}).get("weights_of_epoch", run.history[-1]["epoch"]))
+
+
 def context(
     cfg: DictConfig,
     network: nn.Module,

@@ -18,7 +18,7 @@ from vaelab.runs.drawing import Drawer, Workers
 from vaelab.runs.folder import Run
 from vaelab.runs.identity import refuse_change
 from vaelab.runs.job import Job
-from vaelab.runs.measure import context, draw_snapshot, evaluating
+from vaelab.runs.measure import context, draw_snapshot, epoch_of_weights, evaluating
 from vaelab.runs.repair import restore_checkpoint
 from vaelab.runs.request import Request
 from vaelab.training.average import Average
@@ -184,7 +184,7 @@ def told(job: Job, run: Run, training: Training) -> dict[str, Any]:
 
 def finish(job: Job, run: Run, drawer: Drawer) -> Iterator[int]:
     """Measures and draws a trained run, and marks it as done; yields 0 when only the workers have work left."""
-    epoch = run.info["training"]["weights_of_epoch"]
+    epoch = epoch_of_weights(run)
     read = context(job.cfg, job.network, job.criterion, job.images, run.history, job.device, epoch)
     for _ in evaluating(run, job.evaluations, read, job.cfg.dpi, drawer):
         yield 0

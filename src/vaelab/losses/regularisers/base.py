@@ -1,32 +1,15 @@
 """What every regulariser is: λ times a measure of what a code says of its images."""
 
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from vaelab.bounds import Above, AtLeast
+from vaelab.codes import Code
 from vaelab.losses.base import Terms
 from vaelab.losses.regularisers.controller import Controller
 from vaelab.losses.regularisers.schedules import Scheduled, ScheduleName
-
-
-class Code(Protocol):
-    """What a regulariser reads of a diagonal Gaussian q(z|x) for each image of a batch."""
-
-    @property
-    def mean(self) -> Tensor:
-        """(B, ...)."""
-
-    @property
-    def log_variance(self) -> Tensor:
-        """(B, ...)."""
-
-    def sample(self, noise: torch.Generator) -> Tensor:
-        """One draw (B, ...) for each image."""
-
-    def kl(self) -> Tensor:
-        """KL(q(z|x) ‖ N(0, I)) in nats of each unit, (B, units)."""
 
 
 class Regulariser(nn.Module):
@@ -88,6 +71,7 @@ class Weighted(Regulariser):
     def forward(self, code: Code, epoch: Tensor, noise: torch.Generator) -> Terms:
         """The terms of a batch's code."""
         kl = code.kl()
+        assert kl is not None  # of what `needs` says
         measured, terms = self.measure(code, kl, epoch, noise)
         total = kl.sum(1).mean()
         weight = self.weight(epoch, total).to(total.dtype)

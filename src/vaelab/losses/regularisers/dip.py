@@ -1,15 +1,15 @@
 """The covariance of the aggregate posterior held at the identity beside the KL: DIP-VAE."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from vaelab.bounds import Above, AtLeast
+from vaelab.bounds import AtLeast
+from vaelab.codes import Code
 from vaelab.losses.base import Terms
-from vaelab.losses.regularisers.base import Code, refuse
+from vaelab.losses.regularisers.base import refuse
 from vaelab.losses.regularisers.kl import KL
-from vaelab.losses.regularisers.schedules import ScheduleName
 
 
 class DIPI(KL):
@@ -21,17 +21,11 @@ class DIPI(KL):
 
     def __init__(
         self,
-        kl_weight: Annotated[float, AtLeast(0)],
-        schedule: ScheduleName,
-        schedule_epochs: Annotated[float, Above(0)],
-        free_bits: Annotated[float, AtLeast(0)] | None,
-        capacity: Annotated[float, AtLeast(0)] | None,
-        capacity_epochs: Annotated[float, Above(0)],
-        target: Annotated[float, Above(0)] | None,
         diagonal_weight: Annotated[float, AtLeast(0)],
         off_diagonal_weight: Annotated[float, AtLeast(0)],
+        **kl: Any,
     ) -> None:
-        super().__init__(kl_weight, schedule, schedule_epochs, free_bits, capacity, capacity_epochs, target)
+        super().__init__(**kl)
         refuse(AtLeast(0), diagonal_weight=diagonal_weight, off_diagonal_weight=off_diagonal_weight)
         self.diagonal_weight, self.off_diagonal_weight = diagonal_weight, off_diagonal_weight
 
@@ -57,4 +51,5 @@ class DIPII(DIPI):
 
     def covariance(self, code: Code) -> Tensor:
         """That of the means plus the mean of the variances (their equation 5)."""
-        return super().covariance(code) + torch.diag(code.log_variance.flatten(1).exp().mean(0))
+        assert code.variance is not None
+        return super().covariance(code) + torch.diag(code.variance.flatten(1).mean(0))

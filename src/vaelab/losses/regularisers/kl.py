@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from vaelab.bounds import Above, AtLeast
+from vaelab.codes import Code
 from vaelab.losses.base import Terms
-from vaelab.losses.regularisers.base import Code, Weighted, refuse
+from vaelab.losses.regularisers.base import Weighted, refuse
 from vaelab.losses.regularisers.schedules import ScheduleName, linear
 
 

@@ -1,16 +1,16 @@
 """The distance of the aggregate posterior from the prior by kernels: InfoVAE and WAE."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
-from vaelab.bounds import Above, AtLeast
+from vaelab.bounds import AtLeast
+from vaelab.codes import Code
 from vaelab.losses.base import Terms
-from vaelab.losses.regularisers.base import Code, refuse
+from vaelab.losses.regularisers.base import refuse
 from vaelab.losses.regularisers.kl import KL
-from vaelab.losses.regularisers.schedules import ScheduleName
 
 KernelName = Literal["rbf", "imq"]
 Kernel = Callable[[Tensor, int], Tensor]
@@ -38,20 +38,14 @@ class MMD(KL):
 
     def __init__(
         self,
-        kl_weight: Annotated[float, AtLeast(0)],
-        schedule: ScheduleName,
-        schedule_epochs: Annotated[float, Above(0)],
-        free_bits: Annotated[float, AtLeast(0)] | None,
-        capacity: Annotated[float, AtLeast(0)] | None,
-        capacity_epochs: Annotated[float, Above(0)],
-        target: Annotated[float, Above(0)] | None,
         weight: Annotated[float, AtLeast(0)],
         kernel: KernelName,
         kl_share: Annotated[float, AtLeast(0)],
+        **kl: Any,
     ) -> None:
-        super().__init__(kl_weight, schedule, schedule_epochs, free_bits, capacity, capacity_epochs, target)
+        super().__init__(**kl)
         refuse(AtLeast(0), weight=weight, kl_share=kl_share)
-        if not kl_share and (free_bits, capacity, target) != (None, None, None):
+        if not kl_share and any(kl[name] is not None for name in ("free_bits", "capacity", "target")):
             raise ValueError("kl_share=0 leaves no KL to hold: leave out free_bits, capacity and target")
         self.mmd_weight, self.kernel, self.kl_share = weight, KERNELS[kernel], kl_share
 

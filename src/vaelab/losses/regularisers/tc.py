@@ -1,15 +1,15 @@
 """The KL in three parts with weights of their own: β-TCVAE."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from vaelab.bounds import Above, AtLeast, Count
+from vaelab.bounds import AtLeast, Count
+from vaelab.codes import Code
 from vaelab.losses.base import Terms
-from vaelab.losses.regularisers.base import Code, Weighted, refuse
-from vaelab.losses.regularisers.schedules import ScheduleName
+from vaelab.losses.regularisers.base import Weighted, refuse
 
 
 class TC(Weighted):
@@ -21,16 +21,13 @@ class TC(Weighted):
 
     def __init__(
         self,
-        kl_weight: Annotated[float, AtLeast(0)],
-        schedule: ScheduleName,
-        schedule_epochs: Annotated[float, Above(0)],
-        target: Annotated[float, Above(0)] | None,
         mi_weight: Annotated[float, AtLeast(0)],
         tc_weight: Annotated[float, AtLeast(0)],
         dimension_weight: Annotated[float, AtLeast(0)],
         data_size: Count,
+        **weighted: Any,
     ) -> None:
-        super().__init__(kl_weight, schedule, schedule_epochs, target)
+        super().__init__(**weighted)
         refuse(AtLeast(0), mi_weight=mi_weight, tc_weight=tc_weight, dimension_weight=dimension_weight)
         refuse(AtLeast(1), data_size=data_size)
         self.mi_weight, self.tc_weight, self.dimension_weight = mi_weight, tc_weight, dimension_weight
@@ -50,7 +47,8 @@ def decomposition(code: Code, noise: torch.Generator, data_size: int) -> Terms:
     averaged over which of the other images stands for those outside the batch: the expectation is the same and the
     variance smaller, and on a batch of all images the estimate is exact.
     """
-    mean, log_variance = code.mean.flatten(1), code.log_variance.flatten(1)
+    assert code.variance is not None
+    mean, log_variance = code.mean.flatten(1), code.variance.log().flatten(1)
     z = code.sample(noise).flatten(1)
     of_own = log_normal(z, mean, log_variance).sum(1)
     of_each = log_normal(
