@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from vaelab import UsageError
 from vaelab.data.arrays import read_npy, read_npz
+from vaelab.data.sources import Source
 
 COUNT = 60
 
@@ -382,3 +383,18 @@ def test_digits_are_scikit_learns(load_data: Load) -> None:
     np.testing.assert_array_equal(loaded.labels, digits.target)
     assert loaded.classes == tuple("0123456789")
     assert loaded.source == "embedded"
+
+
+def test_a_truncated_array_is_refused_before_it_is_hashed(
+    tmp_path: Path, load_data: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "large.npy").open("wb") as file:
+        header = {"shape": (10**6, 100, 100), "fortran_order": False, "descr": "|u1"}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(10**9)  # of ten times as many bytes, with nothing on the disk
+
+    def hashed(source: Source) -> str:
+        raise AssertionError("hashed")
+
+    monkeypatch.setattr(Source, "content", hashed)
+    refused(load_data, tmp_path / "large.npy", "large.npy cannot be read")

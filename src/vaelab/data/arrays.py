@@ -46,7 +46,7 @@ def read_npz(path: Path, size: Size, image_key: str | None, label_key: str | Non
 
 def read_npy(files: tuple[Path, ...], size: Size, span: Range | None) -> Raw:
     """Images of an .npy, and labels where there is a second file; raises UsageError as `read_npz` does."""
-    images, *labels = [_npy(file) for file in files]
+    images, *labels = [open_npy(file) for file in files]
     return _raw(str(files[0]), images, labels[0] if labels else None, size, span)
 
 
@@ -66,7 +66,8 @@ def _npz(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
 
 
-def _npy(path: Path) -> np.ndarray:
+def open_npy(path: Path) -> np.ndarray:
+    """The array of a file, memory-mapped; raises UsageError where its header or its length are not those of one."""
     refuse_irregular(path)
     with path.open("rb") as stream:
         head = stream.read(HEADER_BYTES)

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vaelab import UsageError, machine
-from vaelab.data.arrays import read_digits, read_npy, read_npz
+from vaelab.data.arrays import open_npy, read_digits, read_npy, read_npz
 from vaelab.data.decode import quiet_pillow
 from vaelab.data.imageset import filled_split, hashed_split, split_sizes
 from vaelab.data.parquet import read_parquet
@@ -29,6 +29,12 @@ BLOCK = 64  # images per task: large enough that handing over costs nothing, sma
 BLOCK_BYTES, AHEAD_BYTES = 1 << 24, 1 << 28  # a task of large images has fewer, and fewer tasks are ahead
 SHOWN = 5
 RULES = 2  # raise it when names, classes or split of the same source change, for rules.py to compare them
+
+
+def refuse_unreadable(source: Source) -> None:
+    """Raises UsageError for an array that its header alone says to be none, before gigabytes of it are hashed."""
+    for file in source.files if source.kind == "npy" else ():
+        open_npy(file)
 
 
 def read(source: Source, settings: dict[str, Any]) -> Raw:

@@ -20,7 +20,7 @@ from vaelab.bounds import Side
 from vaelab.data.attributes import with_listings
 from vaelab.data.download import PUBLISHED, download
 from vaelab.data.imageset import ImageSet
-from vaelab.data.prepare import RULES, damaged_image, read, write_arrays
+from vaelab.data.prepare import RULES, damaged_image, read, refuse_unreadable, write_arrays
 from vaelab.data.ranges import given_range
 from vaelab.data.rules import is_same
 from vaelab.data.sources import Source, find, source_at
@@ -171,6 +171,7 @@ class Store:
 
     def _place(self, source: Source) -> Path:
         """The folder of a source's content, or another where an older version prepared it otherwise."""
+        refuse_unreadable(source)
         content = source.content()
         for settings in (self.settings, self.settings | {"rules": RULES}):
             key = blake2b(json.dumps([content, settings]).encode(), digest_size=8).hexdigest()
