@@ -38,7 +38,7 @@ def test_a_model_brings_the_loss_and_evaluations_that_fit(model: str) -> None:
     cfg = composed(f"model={model}")
     network = build.model(cfg, (1, 32, 32), classes=3)
     criterion = build.loss(cfg, network, 100)
-    assert (criterion.needs == "posterior") == model.endswith("vae")
+    assert (criterion.needs == "prior") == model.endswith("vae")
     assert (criterion.needs == "generator") == model.endswith("gan")
     evaluations = build.evaluations(cfg, network)
     assert ("prior_samples" in evaluations) == model.endswith("vae")
@@ -187,11 +187,11 @@ def test_what_does_not_fit_its_group_is_refused(override: str, message: str) -> 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model=conv_ae", "loss=elbo"], "loss=elbo needs a posterior"),
+        (["model=conv_ae", "loss=elbo"], "loss=elbo needs a prior"),
         (["model=conv_vae", "loss=reconstruction"], "use kl_weight=0"),
-        (["model=conv_ae", "evaluation=[prior_samples]"], "evaluation=prior_samples needs a posterior"),
+        (["model=conv_ae", "evaluation=[prior_samples]"], "evaluation=prior_samples needs a prior"),
         (["model=conv_vae", "loss=adversarial"], "loss=adversarial needs a generator"),
-        (["model=dcgan", "loss=elbo"], "loss=elbo needs a posterior"),
+        (["model=dcgan", "loss=elbo"], "loss=elbo needs a prior"),
         (["model=dcgan", "evaluation=[vae]"], "needs an encoder, which this model has not"),
         (["model=dcgan", "evaluation=[class_pairs]"], "evaluation=class_pairs needs classes to ask for"),
         (["model=dcgan", "model.ema=1.0"], "ema=1.0 is not between 0 and 1"),

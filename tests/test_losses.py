@@ -19,6 +19,7 @@ PIXELS = math.prod(SHAPE)
 
 class Images(NamedTuple):
     images: Tensor
+    labels: Tensor | None = None
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_kl_is_that_of_torch() -> None:
     assert models.Gaussian(torch.zeros(1, 3), torch.zeros(1, 3)).kl().tolist() == [[0, 0, 0]]
     point = models.Point(mean)
     assert (point.kl(), point.variance) == (None, None)
-    assert point.sample() is mean
+    assert point.sample(torch.default_generator) is mean
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "gaussian_learned"])
@@ -81,11 +82,14 @@ def test_elbo_is_unweighted_and_loss_is_weighted(vae: models.VAE, likelihood: st
 def test_elbo_is_a_bound_of_the_likelihood_of_a_linear_gaussian_model() -> None:
     """For x = z + noise, z and noise standard normal, log p(x) is known, and the true posterior reaches it."""
 
-    class TruePosterior(torch.nn.Module):
-        def encode(self, x: Tensor) -> models.Gaussian:
+    class TruePosterior(models.VAE):
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+
+        def encode(self, x: Tensor, labels: Tensor | None = None) -> models.Gaussian:
             return models.Gaussian(x.flatten(1) / 2, torch.full((len(x), 3), math.log(0.5)))
 
-        def decode(self, z: Tensor) -> Tensor:
+        def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
             return z.unflatten(1, (3, 1, 1))
 
     torch.manual_seed(0)

@@ -22,24 +22,55 @@ def build(name: str, image_shape: ImageShape) -> torch.nn.Module:
         "fc_ae": {"latent_dim": 6, "hidden": [12], "negative_slope": 0.1},
         "spatial_vae": {"code_channels": 2, "channels": 4},
         "spatial_ae": {"code_channels": 2, "channels": 4},
+        "conditional_vae": {"classes": 3, "latent_dim": 6, "channels": 8, "hidden": 16},
+        "ladder_vae": {"layers": [6, 4, 2], "channels": 8, "hidden": 16},
+        **{
+            f"vq_vae {layout} {quantiser}": {"layout": layout, "quantiser": quantiser} | VQ
+            for layout, quantiser in itertools.product(("spatial", "vector"), ("vq", "fsq"))
+        },
     }
-    return getattr(models, name)(image_shape, **settings[name])
+    return getattr(models, name.split()[0])(image_shape, **settings[name])
 
 
-@pytest.mark.parametrize("name", ["conv_vae", "conv_ae", "fc_vae", "fc_ae", "spatial_vae", "spatial_ae"])
+VQ = {"latent_dim": 6, "codes": 8, "code_dim": 4, "levels": [3, 2], "channels": 8, "blocks": 1, "hidden": 16}
+NAMES = [
+    "conv_vae",
+    "conv_ae",
+    "fc_vae",
+    "fc_ae",
+    "spatial_vae",
+    "spatial_ae",
+    "conditional_vae",
+    "ladder_vae",
+]
+
+
+@pytest.mark.parametrize(
+    "name", [*NAMES, "vq_vae spatial vq", "vq_vae spatial fsq", "vq_vae vector vq", "vq_vae vector fsq"]
+)
 @pytest.mark.parametrize("image_shape", SIZES, ids=str)
 def test_images_come_back_in_shape_and_range_and_every_weight_learns(
     name: str, image_shape: ImageShape
 ) -> None:
     model = build(name, image_shape)
-    images = torch.rand(2, *image_shape)
-    posterior = model.encode(images)
-    decoded = model.decode(posterior.sample(torch.default_generator))
+    for weights in model.parameters():  # what begins at zero lets nothing through to what is before it
+        if not weights.any():
+            torch.nn.init.normal_(weights, std=0.1)
+    images, labels = torch.rand(3, *image_shape), torch.arange(3)  # of each class one, for each has weights
+    code = model.encode(images, labels)
+    z = code.sample(torch.default_generator)
+    decoded = model.decode(z, labels)
     assert decoded.shape == images.shape
     assert decoded.dtype == torch.float32
     assert (decoded >= 0).all()
     assert (decoded <= 1).all()
-    (decoded.square().sum() + sum(p.square().sum() for p in posterior)).backward()
+    assert code.mean.shape[1:] == model.code_shape
+    learnt = [decoded, code.mean, *([] if code.variance is None else [code.variance])]
+    sum(values.square().sum() for values in learnt).backward()
+    if model.prior:
+        drawn = model.draw(5, torch.Generator().manual_seed(0))
+        assert drawn.shape == (5, *model.code_shape)
+        assert torch.equal(drawn, model.draw(5, torch.Generator().manual_seed(0)))
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in model.parameters())
 
 

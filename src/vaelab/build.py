@@ -1,6 +1,7 @@
 """Configuration to objects: builds what the registry names, which is vaelab's own, and torch's optimizers."""
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.optim import Optimizer
 
-from vaelab import UsageError, checks, config, data, losses, models
+from vaelab import UsageError, checks, config, data, losses, models, names
 from vaelab import evaluations as measures
 from vaelab.data import ImageSet, Loader
 from vaelab.losses import Loss
@@ -49,7 +50,11 @@ GROUPS = ("dataset", "model", *PARTS, "loss", "optimizer")
 # What losses and evaluations may need of a model, in words.
 NEEDED = {
     "encoder": "an encoder",
+    "prior": "a prior",
     "posterior": "a posterior",
+    "gaussian": "a Gaussian posterior of independent units",
+    "quantiser": "a codebook",
+    "layers": "a code of layers",
     "generator": "a generator",
     "classes": "classes to ask for",
 }
@@ -152,13 +157,16 @@ def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
     target = _target(cfg.loss, "loss")
     wanted, name = inspect.signature(target).parameters, f"loss={target.__name__.lower()}"
     _refuse_misfit(name, target, network)
-    if "posterior" in network.offers and "regulariser" not in wanted:
+    if "prior" in network.offers and "regulariser" not in wanted:
         raise UsageError(f"{name} leaves the posterior of a VAE without a meaning: use kl_weight=0")
     for part in PARTS:
         if cfg.get(part) and part not in wanted:
             raise UsageError(f"{name} takes no {part}: leave {part}=... out")
         if part in wanted and not cfg.get(part):
             raise UsageError(f"{name} needs a {part}: give one of those that --help lists")
+    if "regulariser" in wanted:
+        part = names.choice_of("regulariser", str(cfg.regulariser.get("_target_")))
+        _refuse_misfit(f"regulariser={part}", _target(cfg.regulariser, "regulariser"), network)
     built = _build(
         cfg.loss, "loss", **{part: _part(cfg[part], part, data_size) for part in PARTS if part in wanted}
     )
@@ -187,26 +195,17 @@ def evaluations(cfg: DictConfig, network: Network, images: ImageSet | None = Non
         _refuse_misfit(f"evaluation={name}", evaluation, network)
     if images is not None and not images.sizes()["test"]:
         for name, evaluation in built.items():
-            if getattr(evaluation, "needs", None) in ("encoder", "posterior"):
+            if getattr(evaluation, "needs", None) is not None and "encoder" in network.offers:
                 raise UsageError(
                     f"evaluation={name} needs test images, and none of the {len(images.images)} images of "
                     f"{images.name} is in the test split: use more images, or evaluation=[]"
                 )
     naming = [evaluation for evaluation in built.values() if hasattr(evaluation, "refuse_missing")]
     if naming and images is not None:
-        code = _code_size(network, images.image_shape)
+        code = math.prod(network.code_shape)  # type: ignore[arg-type]
         for evaluation in naming:
             evaluation.refuse_missing(len(images.images), code)
     return {str(name): evaluation for name, evaluation in built.items()}
-
-
-@torch.no_grad()
-def _code_size(network: Any, image_shape: tuple[int, int, int]) -> int:
-    """Values of the code of one image; the network is left as it was."""
-    was_training = network.training
-    code = network.eval().encode(torch.zeros(1, *image_shape, device=next(network.parameters()).device))
-    network.train(was_training)
-    return int(code.mean.numel())
 
 
 def _refuse_misfit(what: str, built: Any, network: Network) -> None:
@@ -220,8 +219,12 @@ def _fitting(network: Network) -> str:
         return "use loss=adversarial and evaluation=[gan]" + (
             " or [acgan]" if "classes" in network.offers else ""
         )
-    if "posterior" in network.offers:
-        return "use loss=elbo and evaluation=[vae]"
+    if "quantiser" in network.offers:
+        return "use loss=elbo regulariser=commitment and evaluation=[quantised]"
+    if "layers" in network.offers:
+        return "use loss=elbo regulariser=kl and evaluation=[layered]"
+    if "prior" in network.offers:
+        return "use loss=elbo regulariser=kl and evaluation=[vae]"
     return "use loss=reconstruction and evaluation=[autoencoder], or a VAE"
 
 

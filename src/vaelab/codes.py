@@ -1,49 +1,63 @@
 """What an encoder knows of a batch: a code owns its mathematics, and nothing tests for its kind."""
 
-from typing import NamedTuple, Protocol
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+Moments = tuple[Tensor, Tensor]  # mean and log variance
 
-class Code(Protocol):
-    """What is known of the codes of B images; losses, metrics and evaluations ask it."""
 
-    @property
-    def mean(self) -> Tensor:
-        """(B, ...): what is decoded where there is to be no noise."""
+class Code:
+    """What is known of the codes of B images; losses, metrics and evaluations ask it.
+
+    A kind of code has a mean, and of the rest what it does not say as this class does.
+    """
+
+    mean: Tensor  # (B, ...): what is decoded where there is to be no noise
 
     @property
     def variance(self) -> Tensor | None:
         """(B, ...), or None where a code has no noise."""
+        return None
+
+    @property
+    def bits(self) -> float | None:
+        """Bits that the code of an image is written in, or None where it is not discrete."""
+        return None
+
+    @property
+    def layers(self) -> tuple[int, ...] | None:
+        """Units of each layer, the top one first, or None where there is but one."""
+        return None
 
     def sample(self, noise: torch.Generator) -> Tensor:
         """(B, ...): one draw for each image, from a generator on the code's device."""
+        return self.mean
 
-    def kl(self) -> Tensor | None:
-        """KL to the prior in nats of each unit, (B, units), or None where there is no prior."""
+    def kl(self, z: Tensor | None = None) -> Tensor | None:
+        """KL to the prior in nats of each unit, (B, units), or None where there is no prior.
+
+        `z` is a draw of sample(), which codes of several layers need: a layer's KL is that given the layers above.
+        """
+        return None
+
+    def terms(self, z: Tensor) -> dict[str, Tensor]:
+        """What is told of a draw beside the KL, each a mean over the batch of no dimension."""
+        return {}
 
 
-class Point(NamedTuple):
-    """One point for each image, as an autoencoder has it."""
+@dataclass(frozen=True, eq=False)
+class Point(Code):
+    """One point for each image, as an autoencoder has it, (B, ...)."""
 
     mean: Tensor
 
-    @property
-    def variance(self) -> None:
-        """None, for there is no noise."""
-        return
 
-    def sample(self, noise: torch.Generator | None = None) -> Tensor:
-        """The point itself."""
-        return self.mean
-
-    def kl(self) -> None:
-        """None, for there is no prior."""
-        return
-
-
-class Gaussian(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Gaussian(Code):
     """A diagonal Gaussian q(z|x) for each image, beside the prior N(0, I): mean and log variance, both (B, ...)."""
 
     mean: Tensor
@@ -56,13 +70,140 @@ class Gaussian(NamedTuple):
 
     def sample(self, noise: torch.Generator) -> Tensor:
         """One draw z = mean + sigma * epsilon for each image (Kingma & Welling 2014, equation 10)."""
-        # Not randn_like, whose numbers follow the order of the memory on a GPU.
-        epsilon = torch.randn(
-            self.mean.shape, generator=noise, dtype=self.mean.dtype, device=self.mean.device
-        )
-        return self.mean + torch.exp(0.5 * self.log_variance) * epsilon
+        return drawn((self.mean, self.log_variance), noise)
 
-    def kl(self) -> Tensor:
+    def kl(self, z: Tensor | None = None) -> Tensor:
         """KL(q(z|x) ‖ N(0, I)) in nats of each unit, (B, units) (Kingma & Welling 2014, appendix B)."""
-        mean, log_variance = self.mean.flatten(1), self.log_variance.flatten(1)
-        return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+        return standard_kl((self.mean.flatten(1), self.log_variance.flatten(1)))
+
+
+@dataclass(frozen=True, eq=False)
+class Layered(Code):
+    """Gaussians in layers, each given the layers above, beside the prior N(0, I) of all units.
+
+    Units are counted from the top layer down. `posterior(layer, above)` gives the moments of a layer, (B, units) each,
+    for values (B, ...) of all units above it.
+    """
+
+    posterior: Callable[[int, Tensor], Moments]
+    sizes: tuple[int, ...]  # units of each layer
+    none_above: Tensor  # (B, 0)
+    # The last draw and its moments, for a draw is soon asked for its KL.
+    last: list[tuple[Tensor, Moments]] = field(default_factory=list, init=False, repr=False)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Units of each layer, the top one first."""
+        return self.sizes
+
+    @property
+    def mean(self) -> Tensor:  # type: ignore[override]
+        """(B, units): the mean of each layer where all above it are at theirs."""
+        return self._down(lambda moments: moments[0])
+
+    @property
+    def variance(self) -> Tensor:
+        """(B, units): that of each layer where all above it are at their means."""
+        return self._given(self.mean)[1].exp()
+
+    def sample(self, noise: torch.Generator) -> Tensor:
+        """(B, units): one draw for each image, layer by layer."""
+        return self._down(lambda moments: drawn(moments, noise))
+
+    def kl(self, z: Tensor | None = None) -> Tensor:
+        """KL of each unit given the draw's layers above, (B, units); its mean over draws is the KL of the code.
+
+        Raises ValueError without a draw: at the mean it would be no bound.
+        """
+        if z is None:
+            raise ValueError(
+                "the KL of a code of layers is that of a draw: give kl(z) with z = sample(noise)"
+            )
+        return standard_kl(self._given(z))
+
+    def terms(self, z: Tensor) -> dict[str, Tensor]:
+        """kl_1, kl_2, ...: the KL of each layer in nats, the one next to the image first."""
+        of_layers = [part.sum(1).mean() for part in self.kl(z).split(self.sizes, 1)]
+        return {f"kl_{number}": kl for number, kl in enumerate(reversed(of_layers), 1)}
+
+    def _down(self, choose: Callable[[Moments], Tensor]) -> Tensor:
+        z, found = self.none_above, []
+        for layer in range(len(self.sizes)):
+            found.append(self.posterior(layer, z))
+            z = torch.cat((z, choose(found[-1])), 1)
+        self.last[:] = [(z, joined(found))]
+        return z
+
+    def _given(self, z: Tensor) -> Moments:
+        """The moments of all units, (B, units) each, where those above each layer are at z."""
+        for draw, moments in self.last:
+            if draw is z:
+                return moments
+        ends = [sum(self.sizes[:layer]) for layer in range(len(self.sizes))]
+        return joined([self.posterior(layer, z[:, :end]) for layer, end in enumerate(ends)])
+
+
+@dataclass(frozen=True, eq=False)
+class Quantised(Code):
+    """One of K vectors at each of P places, and how often each is the one there: the prior, which is learned.
+
+    `mean` (B, P, D) are the vectors, `encoded` (B, P, D) what the encoder gave, `index` (B, P) which vectors they are,
+    `prior` (P, K) the probabilities.
+    """
+
+    mean: Tensor
+    encoded: Tensor
+    index: Tensor
+    prior: Tensor
+
+    @property
+    def bits(self) -> float:
+        """P log2 K."""
+        places, vectors = self.prior.shape
+        return places * math.log2(vectors)
+
+    def kl(self, z: Tensor | None = None) -> Tensor:
+        """-log p of the vector at each place in nats, (B, P): the posterior is certain of it."""
+        return -self.prior.log().expand(len(self.index), -1, -1).gather(2, self.index.unsqueeze(2)).squeeze(2)
+
+    def terms(self, z: Tensor) -> dict[str, Tensor]:
+        """perplexity and codebook_use of the batch."""
+        counts = counted(self.index, self.prior.shape[1]).sum(0)
+        return {"perplexity": perplexity(counts), "codebook_use": (counts > 0).float().mean()}
+
+    def commitment(self) -> Tensor:
+        """Squared distances (B,) of what was encoded from the vectors (van den Oord et al. 2017, equation 3)."""
+        return (self.encoded - self.mean.detach()).square().flatten(1).sum(1)
+
+
+def joined(layers: Sequence[Moments]) -> Moments:
+    """The moments of all layers, one beside the other."""
+    means, log_variances = zip(*layers, strict=True)
+    return torch.cat(means, 1), torch.cat(log_variances, 1)
+
+
+def drawn(moments: Moments, noise: torch.Generator) -> Tensor:
+    """A draw of a Gaussian with these moments."""
+    mean, log_variance = moments
+    # Not randn_like, whose numbers follow the order of the memory on a GPU.
+    epsilon = torch.randn(mean.shape, generator=noise, dtype=mean.dtype, device=mean.device)
+    return mean + torch.exp(0.5 * log_variance) * epsilon
+
+
+def standard_kl(moments: Moments) -> Tensor:
+    """KL(N(mean, variance) ‖ N(0, 1)) in nats, value by value."""
+    mean, log_variance = moments
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+
+
+def counted(index: Tensor, size: int) -> Tensor:
+    """How often each of `size` numbers stands at each place: (B, P) int64 to (P, size) float32."""
+    # Not bincount or one_hot, which read the largest number back.
+    counts = torch.zeros(index.shape[1], size, device=index.device)
+    return counts.scatter_add_(1, index.T, torch.ones(index.T.shape, device=index.device))
+
+
+def perplexity(counts: Tensor) -> Tensor:
+    """exp of the entropy of counts (K,): K where all are used alike, 1 where one is."""
+    share = counts / counts.sum()
+    return torch.exp(-torch.special.xlogy(share, share).sum())

@@ -135,10 +135,15 @@ def check(cfg: DictConfig, schema: type) -> dict[str, Any]:
     return values
 
 
+def has_kl_weight(cfg: DictConfig) -> bool:
+    """Whether a loss or its regulariser has a λ."""
+    return any("kl_weight" in (cfg.get(group) or {}) for group in ("regulariser", "loss"))
+
+
 def refuse_unused_kl_weight(configs: Iterable[DictConfig], overrides: Iterable[str]) -> None:
     """Raises UsageError where overrides give a kl_weight to losses of which none has a KL term."""
     given = [override for override in overrides if override.lstrip("+").startswith("kl_weight=")]
-    if given and not any(cfg.get("regulariser") for cfg in configs):
+    if given and not any(map(has_kl_weight, configs)):
         raise UsageError(f"{given[0]} weights nothing, for the chosen loss has no KL term: leave it out")
 
 

@@ -121,16 +121,17 @@ class Lost(nn.Module):
     def __init__(self, inner: nn.Module, codes: bool) -> None:
         super().__init__()
         self.inner, self.codes, self.offers = inner, codes, inner.offers
+        self.prior, self.draw, self.code_shape = inner.prior, inner.draw, inner.code_shape
 
-    def encode(self, images: torch.Tensor) -> Any:
-        code = self.inner.encode(images)  # type: ignore[operator]
+    def encode(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
+        code = self.inner.encode(images, labels)  # type: ignore[operator]
         if not self.codes:
             return code
         dark = images.flatten(1).mean(1, keepdim=True) < 0.32
-        return code._replace(mean=code.mean.masked_fill(dark, torch.nan))
+        return dataclasses.replace(code, mean=code.mean.masked_fill(dark, torch.nan))
 
-    def decode(self, z: torch.Tensor) -> torch.Tensor:
-        images: torch.Tensor = self.inner.decode(z)  # type: ignore[operator]
+    def decode(self, z: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        images: torch.Tensor = self.inner.decode(z, labels)  # type: ignore[operator]
         return images if self.codes else images * torch.nan
 
 

@@ -22,6 +22,7 @@ from hydra_plugins.vaelab_sweep.sweeper import Job, exit_with, jobs_of, launch
 from vaelab import UsageError
 from vaelab.bounds import AtLeast
 from vaelab.checks import check_arguments
+from vaelab.config import has_kl_weight
 from vaelab.runs.folder import Run
 from vaelab.runs.identity import SWEEP_ONLY
 from vaelab.runs.request import Failures
@@ -106,7 +107,7 @@ class OptunaSweeper(Sweeper):
         for end in ("low", "high"):
             params = {key: getattr(among, end, None) for key, among in space.items()}
             _, one = self._job({key: value for key, value in params.items() if value is not None}, fixed)
-        if space.keys() == {"kl_weight"} and not one.cfg.get("regulariser"):
+        if space.keys() == {"kl_weight"} and not has_kl_weight(one.cfg):
             raise UsageError("there is nothing to search: the chosen loss has no KL term: give another range")
 
     def _list(self, name: str, fixed: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from hydra_plugins.vaelab_sweep._composer import Composer
 from vaelab import UsageError
 from vaelab.commands.signals import at_end
-from vaelab.config import refuse_unused_kl_weight
+from vaelab.config import has_kl_weight, refuse_unused_kl_weight
 from vaelab.runs.identity import identity, resolved, run_name, with_plain_numbers
 from vaelab.runs.lock import Held, is_held
 from vaelab.runs.request import Failures, Request
@@ -61,7 +61,7 @@ def jobs_of(composer: Composer, grid: Sequence[Sequence[str]]) -> list[Job]:
     jobs: dict[tuple[Path, str], Job] = {}
     for overrides in grid:
         one = composer.asked(overrides)
-        if not one.cfg.get("regulariser"):
+        if not has_kl_weight(one.cfg):
             overrides = [o for o in overrides if not o.startswith("kl_weight=")]
             one = composer.asked(overrides)
         key = one.run.folder.parent, with_plain_numbers(run_name(overrides))

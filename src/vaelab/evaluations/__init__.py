@@ -4,13 +4,16 @@ from vaelab.evaluations.adversarial_curves import AdversarialCurves
 from vaelab.evaluations.atlas import Atlas
 from vaelab.evaluations.base import Begun, Context, Result, evaluated, measure, without_lost
 from vaelab.evaluations.class_pairs import ClassPairs
+from vaelab.evaluations.codebook import Codebook
 from vaelab.evaluations.diversity import Diversity
 from vaelab.evaluations.fid import FID
 from vaelab.evaluations.gan_test import GANTest
 from vaelab.evaluations.interpolations import Interpolations
 from vaelab.evaluations.kl_per_dimension import KLPerDimension
+from vaelab.evaluations.kl_per_layer import KLPerLayer
 from vaelab.evaluations.latent_edit import LatentEdit
 from vaelab.evaluations.latent_space import LatentSpace
+from vaelab.evaluations.layer_samples import LayerSamples
 from vaelab.evaluations.learning_curve import LearningCurve
 from vaelab.evaluations.nearest_neighbours import NearestNeighbours
 from vaelab.evaluations.noise_perturbation import NoisePerturbation
@@ -28,12 +31,15 @@ BUILDABLE = (
     AdversarialCurves,
     Atlas,
     ClassPairs,
+    Codebook,
     Diversity,
     GANTest,
     Interpolations,
     KLPerDimension,
+    KLPerLayer,
     LatentEdit,
     LatentSpace,
+    LayerSamples,
     LearningCurve,
     NearestNeighbours,
     NoisePerturbation,
@@ -53,13 +59,16 @@ __all__ = [
     "Atlas",
     "Begun",
     "ClassPairs",
+    "Codebook",
     "Context",
     "Diversity",
     "GANTest",
     "Interpolations",
     "KLPerDimension",
+    "KLPerLayer",
     "LatentEdit",
     "LatentSpace",
+    "LayerSamples",
     "LearningCurve",
     "NearestNeighbours",
     "NoisePerturbation",

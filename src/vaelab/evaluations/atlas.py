@@ -16,12 +16,13 @@ from vaelab.evaluations.base import (
     Result,
     images_array,
     reconstruct,
+    repeated,
     spread_images,
 )
 from vaelab.evaluations.codes import Moments, moments
+from vaelab.evaluations.generation import in_pieces
 
 REACH = 3.0  # standard deviations of the aggregate posterior, to both sides of its mean
-AT_ONCE = 128  # images that are decoded in one go
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class Atlas:
         plane, strips = torch.cat((active, inactive))[:2], active[: self.dimensions]
         strip_value = reach(found, strips, self.strip_steps)
         start, some = spread_images(context, "test", 1), spread_images(context, "test", self.images)
-        code = model.encode(start.images).mean[0]
-        reconstruction = torch.cat([reconstruct(model, part) for part in some.images.split(AT_ONCE)])
+        code = model.encode(start.images, start.labels).mean[0]
+        reconstruction = in_pieces(partial(reconstruct, model), some.images, some.labels)
         numbers = {
             "strip_dimension": strips,
             "strip_value": strip_value,
@@ -61,30 +62,34 @@ class Atlas:
             numbers["strip_kl"] = found.kl[strips].float()
         arrays = {name: tensor.cpu().numpy() for name, tensor in numbers.items()}
         arrays |= {
-            "strip": in_bytes(decode(model, on_strips(code, strips, strip_value), code.shape)),
+            "strip": in_bytes(decode(model, on_strips(code, strips, strip_value), code.shape, start.labels)),
             "original": in_bytes(images_array(some.images)),
             "reconstruction": in_bytes(images_array(reconstruction)),
         }
         if len(plane) < 2:
             strip = in_bytes(
-                decode(model, on_strips(code, plane, reach(found, plane, self.steps)), code.shape)
+                decode(
+                    model, on_strips(code, plane, reach(found, plane, self.steps)), code.shape, start.labels
+                )
             )
             draw = partial(figures.image_rows, [("z0", strip[0])], f"Latent strip · {context.title}")
             return Result(arrays, draw, findings=("no latent plane: the code has one dimension",))
-        arrays |= slice_of(model, found, plane, code, self.steps)
+        arrays |= slice_of(model, found, plane, code, start.labels, self.steps)
         named = (arrays["slice_dimension"], arrays["slice_value"], arrays.get("slice_kl"))
         return Result(
             arrays, partial(figures.plane, arrays["slice"], *named, f"Latent plane · {context.title}")
         )
 
 
-def slice_of(model: Any, found: Moments, plane: Tensor, code: Tensor, steps: int) -> dict[str, np.ndarray]:
+def slice_of(
+    model: Any, found: Moments, plane: Tensor, code: Tensor, label: Tensor | None, steps: int
+) -> dict[str, np.ndarray]:
     """The images of the plane through a code: its two dimensions, their values and KL, and what is decoded there."""
     value = reach(found, plane, steps)
     numbers = {"slice_dimension": plane, "slice_value": value}
     if found.kl is not None:
         numbers["slice_kl"] = found.kl[plane].float()
-    images = in_bytes(decode(model, on_plane(code, plane, value), code.shape))
+    images = in_bytes(decode(model, on_plane(code, plane, value), code.shape, label))
     return {name: tensor.cpu().numpy() for name, tensor in numbers.items()} | {"slice": images}
 
 
@@ -110,13 +115,12 @@ def on_strips(code: Tensor, dimensions: Tensor, value: Tensor) -> Tensor:
     return z
 
 
-def decode(model: Any, z: Tensor, shape: Sequence[int]) -> np.ndarray:
-    """Flat codes (..., d) to images (..., H, W, C) in [0, 1], a few at a time."""
+def decode(model: Any, z: Tensor, shape: Sequence[int], label: Tensor | None) -> np.ndarray:
+    """Flat codes (..., d) of one label (1,) to images (..., H, W, C) in [0, 1], a few at a time."""
     codes = z.flatten(0, -2).unflatten(-1, tuple(shape))
     # One code more, dropped again, so that no code at all also has a shape.
-    images = torch.cat(
-        [model.decode(part) for part in torch.cat((codes, codes.new_zeros(1, *shape))).split(AT_ONCE)]
-    )
+    more = torch.cat((codes, codes.new_zeros(1, *shape)))
+    images = in_pieces(model.decode, more, repeated(label, len(more)))
     return images_array(images[:-1].unflatten(0, z.shape[:-1]))
 
 

@@ -114,13 +114,18 @@ def without_lost(result: Result) -> Result:
 def measure(model: Any, batch: Batch) -> dict[str, Tensor]:
     """mse and psnr of a batch's reconstructions from the posterior mean, averaged over its images."""
     with torch.no_grad():
-        reconstruction = reconstruct(model, batch.images)
+        reconstruction = reconstruct(model, batch.images, batch.labels)
         return {name: getattr(metrics, name)(batch.images, reconstruction).mean() for name in ("mse", "psnr")}
 
 
-def reconstruct(model: Any, images: Tensor) -> Tensor:
+def reconstruct(model: Any, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """Decodes the posterior mean, without noise: (B, C, H, W) to the same."""
-    return model.decode(model.encode(images).mean)
+    return model.decode(model.encode(images, labels).mean, labels)
+
+
+def repeated(labels: Tensor | None, count: int) -> Tensor | None:
+    """Each label so many times in a row: (N,) to (N * count,)."""
+    return None if labels is None else labels.repeat_interleave(count)
 
 
 def encoded(context: Context) -> Iterator[tuple[Batch, Any]]:
@@ -130,7 +135,7 @@ def encoded(context: Context) -> Iterator[tuple[Batch, Any]]:
         return
     codes, values = [], 0
     for batch in context.batches("test"):
-        code = context.model.encode(batch.images)  # type: ignore[operator]
+        code = context.model.encode(batch.images, batch.labels)  # type: ignore[operator]
         values += code.mean.numel()
         if values <= MOST_KEPT:
             codes.append(code)

@@ -9,6 +9,7 @@ import torch
 from vaelab import figures
 from vaelab.bounds import Few, Seed
 from vaelab.evaluations.base import Context, Result, images_array
+from vaelab.evaluations.generation import maker
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class ClassPairs:
         model: Any = context.model
         z = model.draw(self.columns, torch.Generator().manual_seed(self.seed))
         label = torch.arange(model.classes, device=z.device)
-        rows = [model.generate(z, number.expand(len(z))) for number in label]
+        rows = [maker(model)(z, number.expand(len(z))) for number in label]
         image = images_array(torch.stack(rows))
         classes, told = figures.class_names(context.classes)
         named = list(zip(classes, image, strict=True))

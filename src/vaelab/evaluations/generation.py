@@ -1,13 +1,14 @@
 """New images from any model: from a generator, the prior, or the codes that the data have."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vaelab.evaluations.base import Context, noise, spread_images
+from vaelab.evaluations.base import Context
 
 AT_ONCE = 128  # images that are decoded in one go
 
@@ -28,29 +29,37 @@ def generated(context: Context, count: int, seed: int) -> Generated:
     prior means nothing to the decoder, and a Gaussian fitted to the codes of the train split stands in for it.
     """
     model: Any = context.model
-    if "generator" in model.offers:
+    if "generator" in model.offers or prior_is_meant(context):
         z = model.draw(count, torch.Generator().manual_seed(seed))
-        label = torch.arange(count, device=z.device) % model.classes if "classes" in model.offers else None
-        return Generated(in_pieces(model.generate, z, label), z, label)
-    if not prior_is_meant(context):
+    else:
         z = aggregate_posterior_samples(context, count, seed)
-        return Generated(in_pieces(model.decode, z), z, None)
-    mean = model.encode(spread_images(context, "test", 1).images).mean
-    z = noise((count, *mean.shape[1:]), seed, mean)
-    return Generated(in_pieces(model.decode, z), z, None)
+    label = in_turn(model, count, z.device)
+    return Generated(in_pieces(maker(model), z, label), z, label)
+
+
+def maker(model: Any) -> Callable[..., Tensor]:
+    """What makes images of noise, or of codes, and of labels where the model takes them."""
+    make: Callable[..., Tensor] = model.generate if "generator" in model.offers else model.decode
+    return make
+
+
+def in_turn(model: Any, count: int, device: torch.device) -> Tensor | None:
+    """Labels (count,) of the classes in turn, of a class-conditional model."""
+    return torch.arange(count, device=device) % model.classes if "classes" in model.offers else None
 
 
 def source(context: Context) -> str:
     """Where generated() takes the codes of its images from."""
-    if "generator" in context.model.offers:  # type: ignore[operator]
+    model: Any = context.model
+    if "generator" in model.offers:
         return "generator"
-    return "prior N(0, I)" if prior_is_meant(context) else "Gaussian fitted to the codes"
+    return model.prior if prior_is_meant(context) else "Gaussian fitted to the codes"
 
 
 def prior_is_meant(context: Context) -> bool:
-    """Whether training brought the codes near the prior: not at λ = 0, and not in an autoencoder."""
-    model: Any = context.model
-    return "posterior" in model.offers and float(context.loss.kl_weight) != 0  # type: ignore[arg-type]
+    """Whether the codes are near the prior: not in an autoencoder, nor where training leaves it out with λ = 0."""
+    model, loss = context.model, context.loss
+    return "prior" in model.offers and loss.kl_weight != 0  # type: ignore[operator, return-value]
 
 
 def in_pieces(make: Any, *codes: Tensor | None) -> Tensor:
@@ -71,7 +80,7 @@ def aggregate_posterior_samples(context: Context, count: int, seed: int) -> Tens
     images = 0
     weighted = weight = total = variance = torch.zeros(())
     for batch in context.batches("train"):
-        code = context.model.encode(batch.images)  # type: ignore[operator]
+        code = context.model.encode(batch.images, batch.labels)  # type: ignore[operator]
         mean = code.mean.double()
         draws = torch.randn(count, len(mean), generator=generator).to(mean)
         weighted = weighted.to(mean) + torch.tensordot(draws, mean, dims=1)

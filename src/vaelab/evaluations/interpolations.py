@@ -10,12 +10,16 @@ from torch import Tensor
 
 from vaelab import figures
 from vaelab.bounds import Few, Steps
-from vaelab.evaluations.base import Context, Result, images_array, spread_images
+from vaelab.evaluations.base import Context, Result, images_array, repeated, spread_images
 
 
 @dataclass(frozen=True)
 class Interpolations:
-    """`steps` steps between the posterior means of each of `pairs` pairs of test images, of two classes if possible."""
+    """`steps` steps between the posterior means of each of `pairs` pairs of test images.
+
+    The two are of different classes if possible; of a class-conditional model they are of one class if possible, and
+    all between them is decoded as the class of the first.
+    """
 
     pairs: Few
     steps: Steps
@@ -26,15 +30,19 @@ class Interpolations:
     def __call__(self, context: Context) -> Result:
         model: Any = context.model
         some = spread_images(context, "test", 2 * self.pairs)
-        chosen = choose_pairs(len(some.images), some.labels, self.pairs)
+        chosen = choose_pairs(len(some.images), some.labels, self.pairs, "classes" in model.offers)
         if not len(chosen):
             return Result({}, None, findings=("no interpolations: the test split has fewer than two images",))
         ends = some.images[chosen.to(some.images.device)]
-        codes = model.encode(ends.flatten(0, 1)).mean
+        labels = None if some.labels is None else some.labels[chosen.to(some.labels.device)]
+        codes = model.encode(ends.flatten(0, 1), None if labels is None else labels.flatten()).mean
         a, b = codes.flatten(1).unflatten(0, (-1, 2)).unbind(1)
         t = torch.linspace(0, 1, self.steps, device=a.device)
         z = {"lerp": lerp, "slerp": slerp}[self.method](a, b, t).unflatten(-1, codes.shape[1:])
-        image = images_array(model.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2]))
+        first = None if labels is None else labels[:, 0]
+        image = images_array(
+            model.decode(z.flatten(0, 1), repeated(first, self.steps)).unflatten(0, z.shape[:2])
+        )
         real = images_array(ends)
         name = {"lerp": "Interpolations", "slerp": "Spherical interpolations"}[self.method]
         return Result(
@@ -62,14 +70,17 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     return torch.where(sine.abs() < 1e-4, lerp(a, b, t), arc)
 
 
-def choose_pairs(count: int, labels: Tensor | None, pairs: int) -> Tensor:
-    """Positions (at most `pairs`, 2) among `count` images, far apart, each used once, of different labels first."""
+def choose_pairs(count: int, labels: Tensor | None, pairs: int, alike: bool = False) -> Tensor:
+    """Positions (at most `pairs`, 2) among `count` images, far apart, each used once, of different labels first.
+
+    With `alike` of the same label first.
+    """
     numbers = np.zeros(count, int) if labels is None else labels.cpu().numpy()
     free = [i for near in range(count // 2) for i in (near, near + count // 2)]
     chosen: list[tuple[int, int]] = []
     while len(free) >= 2 and len(chosen) < pairs:
         first = free.pop(0)
-        other = next((i for i in free if numbers[i] != numbers[first]), free[0])
+        other = next((i for i in free if (numbers[i] == numbers[first]) == alike), free[0])
         free.remove(other)
         chosen.append((first, other))
     return torch.tensor(chosen, dtype=torch.int64).reshape(-1, 2)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaelab import UsageError, figures
-from vaelab.evaluations.base import Context, Result, images_array, images_at, refuse_missing_rows
+from vaelab.evaluations.base import Context, Result, images_array, images_at, refuse_missing_rows, repeated
 
 Edit = dict[str, float]  # dim, and one of add, set and scale
 CHANGES = ("add", "set", "scale")
@@ -52,11 +52,12 @@ class LatentEdit:
     def __call__(self, context: Context) -> Result:
         model: Any = context.model
         chosen = images_at(context, self.index)
-        code = model.encode(chosen.images).mean
+        code = model.encode(chosen.images, chosen.labels).mean
         codes = torch.stack(
             [code, *(edited(code, edit) for edit in self.edits)], dim=1
         )  # (N, 1 + edits, ...)
-        decoded = model.decode(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
+        labels = repeated(chosen.labels, codes.shape[1])
+        decoded = model.decode(codes.flatten(0, 1), labels).unflatten(0, codes.shape[:2])
         original, reconstruction, edits = (
             images_array(images) for images in (chosen.images, decoded[:, 0], decoded[:, 1:])
         )

@@ -1,5 +1,6 @@
 """The codes of the test images in two dimensions."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar, Literal
@@ -57,8 +58,7 @@ class LatentSpace:
 def _codes(context: Context, total: int, points: int) -> dict[str, np.ndarray]:
     """mean (N, d) and index (N,) of at most `points` test images; log_variance and label (N,) where there are such."""
     parts: dict[str, list[np.ndarray]] = {}
-    first = next(iter(context.batches("test")))
-    size = int(context.model.encode(first.images[:1]).mean.numel())  # type: ignore[operator]
+    size = math.prod(context.model.code_shape)  # type: ignore[arg-type]
     places = _places(total, min(points, max(1, MOST_VALUES // size)))
     start = 0
     for batch, code in encoded(context):

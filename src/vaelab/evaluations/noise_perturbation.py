@@ -16,6 +16,7 @@ from vaelab.evaluations.base import (
     images_at,
     noise,
     refuse_missing_rows,
+    repeated,
 )
 
 
@@ -46,10 +47,11 @@ class NoisePerturbation:
     def __call__(self, context: Context) -> Result:
         model: Any = context.model
         chosen = images_at(context, [row - self.first_index for row in self.index])
-        code = model.encode(chosen.images).mean
+        code = model.encode(chosen.images, chosen.labels).mean
         added = self.sigma * noise((len(code), self.copies, *code.shape[1:]), self.seed, code)
         z = code[:, None] + added
-        perturbed = model.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        labels = repeated(chosen.labels, self.copies)
+        perturbed = model.decode(z.flatten(0, 1), labels).unflatten(0, z.shape[:2])
         original = chosen.images[:, None].expand_as(perturbed)
         measured = {"mse": metrics.mse(original, perturbed), "psnr": metrics.psnr(original, perturbed)}
         if min(original.shape[-2:]) >= metrics.WINDOW:

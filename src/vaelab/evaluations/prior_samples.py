@@ -9,34 +9,37 @@ import torch
 
 from vaelab import figures
 from vaelab.bounds import Many, Seed
-from vaelab.evaluations.base import Context, Result, images_array, noise, spread_images
-from vaelab.evaluations.generation import aggregate_posterior_samples, in_pieces, prior_is_meant
+from vaelab.evaluations.base import Context, Result, images_array, spread_images
+from vaelab.evaluations.generation import aggregate_posterior_samples, in_pieces, in_turn, prior_is_meant
 
 
 @dataclass(frozen=True)
 class PriorSamples:
-    """Decodes `count` samples of N(0, I), the same for every run of the same latent shape.
+    """Decodes `count` samples of the prior, the same of N(0, I) for every run of the same latent shape.
 
     At λ = 0 the prior means nothing to the decoder, so samples of a Gaussian fitted to the aggregate posterior of
-    the train split stand beside them; with `beside_real` also as many test images.
+    the train split stand beside them; with `beside_real` also as many test images. Of a class-conditional model the
+    classes take turns.
     """
 
     count: Many
     seed: Seed
     beside_real: bool = False  # absent from older run folders
-    needs: ClassVar[str] = "posterior"
+    needs: ClassVar[str] = "prior"
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:
         model: Any = context.model
-        mean = model.encode(spread_images(context, "test", 1).images).mean
-        z = noise((self.count, *mean.shape[1:]), self.seed, mean)
-        image = images_array(in_pieces(model.decode, z))
+        z = model.draw(self.count, torch.Generator().manual_seed(self.seed))
+        label = in_turn(model, self.count, z.device)
+        image = images_array(in_pieces(model.decode, z, label))
         arrays = {"z": z.cpu().numpy(), "image": image}
-        grids = {"prior N(0, I)": image}
+        if label is not None:
+            arrays["label"] = label.cpu().numpy()
+        grids = {model.prior: image}
         if not prior_is_meant(context):
             fitted = aggregate_posterior_samples(context, self.count, self.seed)
-            fitted_image = images_array(in_pieces(model.decode, fitted))
+            fitted_image = images_array(in_pieces(model.decode, fitted, label))
             grids["Gaussian fitted to the aggregate posterior"] = fitted_image
             arrays |= {"aggregate_z": fitted.cpu().numpy(), "aggregate_image": fitted_image}
         if self.beside_real:

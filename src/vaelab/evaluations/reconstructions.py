@@ -36,7 +36,7 @@ class Reconstructions:
     def __call__(self, context: Context) -> Result:
         shown = spread_images(context, "test", self.count)
         original = images_array(shown.images)
-        reconstruction = images_array(reconstruct(context.model, shown.images))
+        reconstruction = images_array(reconstruct(context.model, shown.images, shown.labels))
         arrays = {
             "original": original,
             "reconstruction": reconstruction,

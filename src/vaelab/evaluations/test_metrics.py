@@ -15,6 +15,7 @@ from torch import Tensor
 from vaelab import figures, metrics
 from vaelab.bounds import Few, Seed
 from vaelab.evaluations.base import (
+    Batch,
     Context,
     Result,
     encoded,
@@ -48,11 +49,12 @@ class TestMetrics:
         noise, other_noise = context.noise(self.seed), context.noise(self.seed + 1)
         sampled: list[Tensor] = []
         for batch, code in encoded(context):
-            measured = {"index": torch.as_tensor(batch.index)} | _measure(context, batch.images, code)
+            measured = {"index": torch.as_tensor(batch.index)} | _measure(context, batch, code)
             for name, values in measured.items():
                 per_image.setdefault(name, []).append(values)
-            if code.kl() is not None:
-                sampled.append(metrics.mse(batch.images, context.model.decode(code.sample(other_noise))))  # type: ignore[operator]
+            z = code.sample(other_noise)
+            if code.kl(z) is not None:
+                sampled.append(metrics.mse(batch.images, context.model.decode(z, batch.labels)))  # type: ignore[operator]
             for _, terms in context.loss(context.model, batch, noise):
                 for name, term in terms.items():
                     totals[name] = totals.get(name, torch.zeros_like(term)) + len(batch.images) * term
@@ -67,18 +69,19 @@ class TestMetrics:
             means |= at_optimal_sigma(float(torch.cat(sampled).double().mean()), means["kl"], size)
         if "elbo" in means and context.loss.likelihood.discrete:  # type: ignore[union-attr]
             means["bits_per_dim"] = bits_per_dim(-means["elbo"], size)
-        return Result(arrays, self._draw(context, arrays), means)
+        findings = context.loss.findings(means)  # type: ignore[operator]
+        return Result(arrays, self._draw(context, arrays), means, findings)
 
     def _draw(self, context: Context, arrays: dict[str, np.ndarray]) -> Callable[[], Figure]:
         order = np.argsort(-arrays["psnr"], kind="stable")
         count = min(self.examples, len(order) // 2) or len(order)
         chosen = np.concatenate((order[:count], order[count:][-count:]))
-        shown = _pick(context, chosen)
+        shown, labels = _pick(context, chosen)
         captions = [_caption(arrays, int(place)) for place in chosen]
         return partial(
             figures.best_and_worst,
             images_array(shown),
-            images_array(reconstruct(context.model, shown)),
+            images_array(reconstruct(context.model, shown, labels)),
             captions,
             count,
             arrays["psnr"],
@@ -95,24 +98,29 @@ def at_optimal_sigma(mse: float, kl: float, values: int) -> dict[str, float]:
     return {"elbo_optimal_sigma": -(nll + kl), "optimal_sigma": math.sqrt(mse)}
 
 
-def _measure(context: Context, images: Tensor, code: Any) -> dict[str, Tensor]:
+def _measure(context: Context, batch: Batch, code: Any) -> dict[str, Tensor]:
     """Each image's mse, psnr and, where the images are large enough for it, ssim."""
-    reconstruction = context.model.decode(code.mean)  # type: ignore[operator]
+    images = batch.images
+    reconstruction = context.model.decode(code.mean, batch.labels)  # type: ignore[operator]
     measured = {"mse": metrics.mse(images, reconstruction), "psnr": metrics.psnr(images, reconstruction)}
     if min(images.shape[-2:]) >= metrics.WINDOW:
         measured["ssim"] = metrics.ssim(images, reconstruction)
     return measured
 
 
-def _pick(context: Context, places: np.ndarray) -> Tensor:
-    """The test images at these places of the split."""
+def _pick(context: Context, places: np.ndarray) -> tuple[Tensor, Tensor | None]:
+    """The test images at these places of the split, and their labels if they have some."""
     found: dict[int, Tensor] = {}
+    labels: dict[int, Tensor] = {}
     start = 0
     for batch in context.batches("test"):
         inside = places[(places >= start) & (places < start + len(batch.images))]
         found |= {place: batch.images[place - start] for place in inside.tolist()}
+        if batch.labels is not None:
+            labels |= {place: batch.labels[place - start] for place in inside.tolist()}
         start += len(batch.images)
-    return torch.stack([found[place] for place in places.tolist()])
+    images = torch.stack([found[place] for place in places.tolist()])
+    return images, torch.stack([labels[place] for place in places.tolist()]) if labels else None
 
 
 def _caption(arrays: dict[str, np.ndarray], place: int) -> str:

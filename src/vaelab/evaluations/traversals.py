@@ -8,7 +8,7 @@ import torch
 
 from vaelab import figures
 from vaelab.bounds import Above, Few, Steps
-from vaelab.evaluations.base import Context, Result, images_array, spread_images
+from vaelab.evaluations.base import Context, Result, images_array, repeated, spread_images
 from vaelab.evaluations.codes import moments
 
 
@@ -31,14 +31,16 @@ class Traversals:
         kl = moments(context).kl
         assert kl is not None
         dimension = torch.argsort(kl, descending=True, stable=True)[: self.dimensions]
-        mean = model.encode(spread_images(context, "test", 1).images).mean
+        first = spread_images(context, "test", 1)
+        mean = model.encode(first.images, first.labels).mean
         origin = mean.flatten() if self.start == "image" else torch.zeros_like(mean.flatten())
         value = torch.linspace(-self.limit, self.limit, self.steps, device=origin.device)
         z = origin.repeat(len(dimension), self.steps, 1)
         for row, place in enumerate(dimension):
             z[row, :, place] = value
         z = z.unflatten(-1, mean.shape[1:])
-        image = images_array(model.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2]))
+        labels = repeated(first.labels, len(dimension) * self.steps)
+        image = images_array(model.decode(z.flatten(0, 1), labels).unflatten(0, z.shape[:2]))
         arrays = {"dimension": dimension, "kl": kl[dimension].float(), "value": value, "z": z}
         numbers = {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
         draw = partial(

@@ -10,7 +10,15 @@ from vaelab.figures.curves import (
     rate_distortion,
     run_curves,
 )
-from vaelab.figures.distributions import best_and_worst, confusions, histograms, kl_per_dimension, scatter
+from vaelab.figures.distributions import (
+    best_and_worst,
+    codebook,
+    confusions,
+    histograms,
+    kl_per_dimension,
+    kl_per_layer,
+    scatter,
+)
 from vaelab.figures.fonts import class_names
 from vaelab.figures.pictures import (
     contact_sheet,
@@ -36,6 +44,7 @@ __all__ = [
     "along_sizes",
     "best_and_worst",
     "class_names",
+    "codebook",
     "confusions",
     "contact_sheet",
     "game_curves",
@@ -43,6 +52,7 @@ __all__ = [
     "image_rows",
     "interpolations",
     "kl_per_dimension",
+    "kl_per_layer",
     "latent_edits",
     "learning_curve",
     "neighbours",

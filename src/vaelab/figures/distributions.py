@@ -177,6 +177,48 @@ def kl_per_dimension(kl: Array, active: Array, title: str) -> Figure:
 
 
 @drawn
+def kl_per_layer(kl: Array, names: Sequence[str], title: str) -> Figure:
+    """KL (L,) in nats of each layer, with its number and its name."""
+    figure = blank(WIDTH, 0.8 + 0.5 * len(kl), title)
+    ax = figure.subplots()
+    rows = np.arange(len(kl))
+    ax.barh(rows, np.nan_to_num(kl, posinf=0.0), color=BLUE, height=0.6)
+    for row, value in enumerate(kl):
+        ax.annotate(
+            f"{value:.1f}",
+            (float(value), row),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=SMALL,
+        )
+    ax.set_yticks(rows, names, fontsize=SMALL)
+    ax.margins(x=0.1)
+    ax.set_xlim(left=0)
+    ax.set_xlabel("KL (nats)", fontsize=TEXT)
+    ax.tick_params(axis="x", labelsize=SMALL)
+    open_axes(ax)
+    return figure
+
+
+@drawn
+def codebook(share: Array, title: str) -> Figure:
+    """How often each vector (K,) is used, the most used first, beside a use of all alike."""
+    figure = blank(WIDTH, 2.6, title)
+    ax = figure.subplots()
+    ax.stairs(np.sort(share)[::-1], np.arange(len(share) + 1), fill=True, color=BLUE, label="test images")
+    ax.axhline(1 / len(share), color=BLACK, linewidth=0.8, linestyle="--", label="all alike")
+    ax.set_xlim(0, len(share))
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("rank of the vector by its use", fontsize=TEXT)
+    ax.set_ylabel("share of all places", fontsize=TEXT)
+    ax.tick_params(labelsize=SMALL)
+    open_axes(ax)
+    ax.legend(fontsize=SMALL, frameon=False)
+    return figure
+
+
+@drawn
 def best_and_worst(
     original: Array, reconstruction: Array, captions: Sequence[str], best: int, psnr: Array, title: str
 ) -> Figure:

@@ -1,5 +1,6 @@
 """What every loss is: a generator of turns."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
 import torch
@@ -29,11 +30,20 @@ class Loss(nn.Module):
     """
 
     epoch: Tensor  # float64 (): the time in epochs that schedules read, on the device; the training sets it
-    needs: ClassVar[str]  # what a model must offer: "encoder", "posterior" or "generator"
+    needs: ClassVar[str]  # what a model must offer: "encoder", "prior" or "generator"
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("epoch", torch.zeros((), dtype=torch.float64), persistent=False)
+
+    @property
+    def kl_weight(self) -> float | None:
+        """λ, or None without one."""
+        return None
+
+    def findings(self, terms: Mapping[str, float]) -> tuple[str, ...]:
+        """Sentences on the terms of held-out images."""
+        return ()
 
     def beta_eff(self, pixels: int) -> float | None:
         """The weight of the KL term that images of this many values have in common units; None without one."""

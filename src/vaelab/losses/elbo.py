@@ -1,6 +1,6 @@
 """The losses of autoencoders and VAEs: -log p(x|z), and λ times a regulariser of the code beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -26,7 +26,8 @@ class Reconstruction(Loss):
 
     def forward(self, model: Any, batch: ImageBatch, noise: torch.Generator) -> Iterator[Turn]:
         """One turn of the player "model": terms loss and reconstruction, averaged over the batch."""
-        reconstruction = model.decode(model.encode(batch.images).sample(noise))
+        code = model.encode(batch.images, batch.labels)
+        reconstruction = model.decode(code.sample(noise), batch.labels)
         nll = self.likelihood.nll(batch.images, reconstruction).mean()
         yield "model", {"loss": self.optimised(nll, batch.images, reconstruction), "reconstruction": nll}
 
@@ -40,23 +41,24 @@ class Reconstruction(Loss):
 class ELBO(Reconstruction):
     """The evidence lower bound with a weighted regulariser (Kingma & Welling 2014; Higgins et al. 2017, equation 4)."""
 
-    needs: ClassVar[str] = "posterior"
+    needs: ClassVar[str] = "prior"
 
     def __init__(self, likelihood: Likelihood, regulariser: Regulariser, reduction: Reduction) -> None:
         super().__init__(likelihood, reduction)
         self.regulariser = regulariser
 
     @property
-    def kl_weight(self) -> float:
-        """λ, where no schedule holds it back."""
+    def kl_weight(self) -> float | None:
+        """λ, where no schedule holds it back; None where the regulariser has none."""
         return self.regulariser.kl_weight
 
     def forward(self, model: Any, batch: ImageBatch, noise: torch.Generator) -> Iterator[Turn]:
-        """One turn of the player "model": loss, elbo (λ = 1), reconstruction, kl, and what the regulariser has."""
-        code = model.encode(batch.images)
-        reconstruction = model.decode(code.sample(noise))
+        """One turn of the player "model": loss, elbo (λ = 1), reconstruction, kl, and the terms of the parts."""
+        code = model.encode(batch.images, batch.labels)
+        z = code.sample(noise)
+        reconstruction = model.decode(z, batch.labels)
         nll = self.likelihood.nll(batch.images, reconstruction).mean()
-        terms = self.regulariser(code, self.epoch, noise)
+        terms = self.regulariser(code, z, self.epoch, noise)
         penalty, kl = terms.pop("penalty"), terms.pop("kl")
         yield (
             "model",
@@ -66,9 +68,19 @@ class ELBO(Reconstruction):
                 "reconstruction": nll,
                 "kl": kl,
                 **terms,
+                **code.terms(z),
             },
         )
+        if self.training:
+            model.after_step(code, noise)
 
-    def beta_eff(self, pixels: int) -> float:
+    def beta_eff(self, pixels: int) -> float | None:
         """The KL's weight against the summed -log p(x|z) of a unit-variance Gaussian, or of the Bernoulli."""
-        return float(self.kl_weight * self.likelihood.variance(self.reduction, pixels))
+        share = self.regulariser.kl_share
+        if self.kl_weight is None or share is None:
+            return None
+        return float(self.kl_weight * share * self.likelihood.variance(self.reduction, pixels))
+
+    def findings(self, terms: Mapping[str, float]) -> tuple[str, ...]:
+        """What the regulariser says of the terms of held-out images."""
+        return self.regulariser.findings(terms)

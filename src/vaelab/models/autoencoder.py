@@ -15,7 +15,7 @@ from vaelab.models.blocks import EncoderDecoder, ImageShape
 class Autoencoder(EncoderDecoder):
     """An encoder to codes and a decoder."""
 
-    def encode(self, images: Tensor) -> Point:
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Point:
         """Images (B, C, H, W) in [0, 1] to their codes (B, ...)."""
         return Point(self.encoder(images))
 
@@ -23,7 +23,7 @@ class Autoencoder(EncoderDecoder):
 class TanhAutoencoder(Autoencoder):
     """An autoencoder whose output is a tanh mapped to [0, 1]."""
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Codes (B, ...) to images (B, C, H, W) in [0, 1], always in float32."""
         # (tanh(a) + 1) / 2 = sigmoid(2a), which keeps its digits near 0
         return torch.sigmoid(2 * self.decoder(z).float())
@@ -40,6 +40,7 @@ def fc_ae(
     return TanhAutoencoder(
         blocks.fc_encoder(image_shape, hidden, latent_dim, activation),
         blocks.fc_decoder(image_shape, hidden, latent_dim, activation),
+        (latent_dim,),
     )
 
 
@@ -48,6 +49,7 @@ def conv_ae(image_shape: ImageShape, latent_dim: Width, channels: Maps) -> Autoe
     return Autoencoder(
         blocks.pooled_encoder(image_shape, channels, latent_dim),
         blocks.upsampling_decoder(image_shape, channels, latent_dim),
+        (latent_dim,),
     )
 
 
@@ -56,4 +58,5 @@ def spatial_ae(image_shape: ImageShape, code_channels: Maps, channels: Maps) -> 
     return Autoencoder(
         blocks.spatial_encoder(image_shape, channels, code_channels),
         blocks.spatial_decoder(image_shape, channels, code_channels),
+        blocks.spatial_code(image_shape, code_channels),
     )

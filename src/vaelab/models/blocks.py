@@ -22,23 +22,28 @@ class EncoderDecoder(nn.Module):
     offers: ClassVar[frozenset[str]] = frozenset({"encoder"})
     methods: ClassVar[tuple[str, ...]] = ("encode", "decode")
     bounded: ClassVar[bool] = True  # whether decoded pixels lie in [0, 1]
+    prior: ClassVar[str | None] = None  # in words, where draw() draws from one
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, code_shape: Sequence[int]) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.code_shape = tuple(code_shape)  # of one image
 
     def players(self) -> dict[str, list[nn.Parameter]]:
         """Who takes turns, with the parameters of each: all of them are one player's."""
         return {"model": [*self.parameters()]}
 
-    def encode(self, images: Tensor) -> Code:
-        """Images (B, C, H, W) in [0, 1] to what is known of their codes (B, ...)."""
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Code:
+        """Images (B, C, H, W) in [0, 1] to what is known of their codes (B, ...); most need no labels (B,)."""
         raise NotImplementedError
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Codes (B, ...) to images (B, C, H, W) in [0, 1], always in float32."""
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Codes (B, ...) to images (B, C, H, W) in [0, 1], always in float32; most need no labels (B,)."""
         return torch.sigmoid(self.decoder(z).float())
+
+    def after_step(self, code: Code, noise: torch.Generator) -> None:
+        """What a network learns of a training batch's code without a gradient, once its player has stepped."""
 
 
 class Reshape(nn.Module):
@@ -50,6 +55,29 @@ class Reshape(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.unflatten(1, self.shape)
+
+
+class OneHot(nn.Module):
+    """(z (B, d), label (B,)) to z beside the label's one-hot code (B, d + K)."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, code: tuple[Tensor, Tensor]) -> Tensor:
+        z, label = code
+        # Not F.one_hot, which reads the labels back on a CPU.
+        told = z.new_zeros(len(label), self.classes).scatter_(1, label.unsqueeze(1), 1.0)
+        return torch.cat([z, told], dim=1)
+
+
+def refuse_unlabelled(model: str, classes: int, other: str) -> None:
+    """Raises ValueError where a model that is told classes gets data with fewer than two."""
+    if classes < 2:
+        raise ValueError(
+            f"{model} needs labelled images of two or more classes: give dataset.attribute=COLUMN of a CSV, "
+            f"a folder with sub-folders, or take model={other}"
+        )
 
 
 def perceptron(widths: Sequence[int], activation: nn.Module) -> nn.Sequential:
@@ -165,6 +193,12 @@ def upsampling_decoder(image_shape: ImageShape, channels: int, latent_dim: int) 
     ]
     bottom = nn.Linear(latent_dim, widths[-1] * math.prod(sizes[-1]))
     return nn.Sequential(bottom, Reshape((widths[-1], *sizes[-1])), *reversed(stages))
+
+
+def spatial_code(image_shape: ImageShape, code_channels: int) -> tuple[int, int, int]:
+    """The shape of a code that keeps the image's layout."""
+    _, height, width = image_shape
+    return code_channels, height - 2, width - 2
 
 
 def spatial_encoder(image_shape: ImageShape, channels: int, out: int) -> nn.Module:

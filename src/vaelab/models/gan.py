@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from vaelab.bounds import Maps, Width
 from vaelab.models import blocks
 from vaelab.models.averages import move_toward
-from vaelab.models.blocks import ImageShape, Reshape
+from vaelab.models.blocks import ImageShape, OneHot, Reshape
 
 Noise = Literal["normal", "uniform"]
 DiscriminatorNorm = Literal["batch", "spectral", "none"]
@@ -137,20 +137,6 @@ class ACGAN(GAN):
         return Verdict(real.squeeze(1), classes)
 
 
-class OneHot(nn.Module):
-    """(z (B, d), label (B,)) to z beside the label's one-hot code (B, d + K)."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.classes = classes
-
-    def forward(self, code: tuple[Tensor, Tensor]) -> Tensor:
-        z, label = code
-        # Not F.one_hot, which reads the labels back on a CPU.
-        told = z.new_zeros(len(label), self.classes).scatter_(1, label.unsqueeze(1), 1.0)
-        return torch.cat([z, told], dim=1)
-
-
 class Embedding(nn.Module):
     """(z (B, d), label (B,)) to z times a learned vector of the class (B, d)."""
 
@@ -197,11 +183,7 @@ def acgan(
 
     Raises ValueError for data with fewer than two classes.
     """
-    if classes < 2:
-        raise ValueError(
-            "acgan needs labelled images of two or more classes: give dataset.attribute=COLUMN of a CSV, "
-            "a folder with sub-folders, or take model=dcgan"
-        )
+    blocks.refuse_unlabelled("acgan", classes, "dcgan")
     told = OneHot(classes) if conditioning == "one_hot" else Embedding(classes, latent_dim)
     width = latent_dim + classes if conditioning == "one_hot" else latent_dim
     return ACGAN(

@@ -46,10 +46,11 @@ class LinearVAE(VAE):
         super().__init__(
             LinearEncoder(pixels, latent_dim),
             nn.Sequential(nn.Linear(latent_dim, pixels), Reshape(image_shape)),
+            (latent_dim,),
         )
         self.init = init
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Codes (B, latent_dim) to images (B, C, H, W) as they are, beyond [0, 1] too, always in float32."""
         return self.decoder(z).float()
 

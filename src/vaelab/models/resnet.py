@@ -96,4 +96,5 @@ def resnet_vae(
     return VAE(
         residual_encoder(image_shape, channels, blocks, 2 * latent_dim),
         residual_decoder(image_shape, channels, blocks, hidden, latent_dim),
+        (latent_dim,),
     )

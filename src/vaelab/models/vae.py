@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from vaelab.bounds import Between, Maps, Width
@@ -14,16 +15,33 @@ from vaelab.models.blocks import EncoderDecoder, ImageShape
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
 
 
-class VAE(EncoderDecoder):
+class NormalPrior(EncoderDecoder):
+    """An encoder to a posterior, and a decoder of codes whose prior is N(0, I)."""
+
+    offers: ClassVar[frozenset[str]] = frozenset({"encoder", "prior", "posterior"})
+    prior: ClassVar[str | None] = "prior N(0, I)"
+
+    def draw(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Codes (count, ...) from the prior on the model's device, which a generator on the CPU gives on any device."""
+        device = next(self.parameters()).device
+        where = device if generator is None else generator.device
+        return torch.randn(count, *self.code_shape, generator=generator, device=where).to(device)
+
+
+class VAE(NormalPrior):
     """An encoder to the mean and log variance of q(z|x) and a decoder."""
 
-    offers: ClassVar[frozenset[str]] = frozenset({"encoder", "posterior"})
+    offers: ClassVar[frozenset[str]] = NormalPrior.offers | {"gaussian"}
 
-    def encode(self, images: Tensor) -> Gaussian:
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Gaussian:
         """Images (B, C, H, W) in [0, 1] to q(z|x), in float32 (Kingma & Welling 2014, appendix C.2)."""
-        output = self.encoder(images).float()
-        mean, log_variance = output.chunk(2, dim=1)
-        return Gaussian(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
+        return gaussian(self.encoder(images))
+
+
+def gaussian(output: Tensor) -> Gaussian:
+    """An encoder's output (B, 2n, ...) as the means and log variances of codes (B, n, ...), in float32."""
+    mean, log_variance = output.float().chunk(2, dim=1)
+    return Gaussian(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
 
 def fc_vae(image_shape: ImageShape, latent_dim: Width, hidden: Sequence[Width]) -> VAE:
@@ -32,6 +50,7 @@ def fc_vae(image_shape: ImageShape, latent_dim: Width, hidden: Sequence[Width]) 
     return VAE(
         blocks.fc_encoder(image_shape, hidden, 2 * latent_dim, activation),
         blocks.fc_decoder(image_shape, hidden, latent_dim, activation),
+        (latent_dim,),
     )
 
 
@@ -42,6 +61,7 @@ def conv_vae(
     return VAE(
         blocks.strided_encoder(image_shape, channels, 2 * latent_dim),
         blocks.strided_decoder(image_shape, channels, hidden, latent_dim),
+        (latent_dim,),
     )
 
 
@@ -50,4 +70,5 @@ def spatial_vae(image_shape: ImageShape, code_channels: Maps, channels: Maps) ->
     return VAE(
         blocks.spatial_encoder(image_shape, channels, 2 * code_channels),
         blocks.spatial_decoder(image_shape, channels, code_channels),
+        blocks.spatial_code(image_shape, code_channels),
     )

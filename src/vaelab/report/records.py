@@ -98,7 +98,16 @@ class Record:
     @property
     def kl_weight(self) -> float | None:
         """λ; None for a model without a KL term."""
-        return number((self.config.get("regulariser") or {}).get("kl_weight"))
+        return number(
+            (self.config.get("regulariser") or {}).get("kl_weight", self.config["loss"].get("kl_weight"))
+        )
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether samples of a prior mean something: not in an autoencoder, nor at λ = 0."""
+        model = self.info.get("model")
+        told = isinstance(model, dict) and bool(model.get("prior"))
+        return self.kind == "GAN" or bool(self.kl_weight) or (told and self.kl_weight is None)
 
     @property
     def beta_eff(self) -> float | None:

@@ -48,7 +48,7 @@ def gallery(section: Section, scale: float, record: Record) -> Gallery:
         strips = tuple(
             strip_of(record.name, label, images, columns, scale) for label, images, columns in rows
         )
-        if record.kind == "GAN" and strips:
+        if strips and (record.kind == "GAN" or kind == "class_pairs"):
             matrices.append(Matrix(kind, title, strips))
     return Gallery(record.name, section.labels[record.name], tuple(matrices))
 
@@ -56,7 +56,7 @@ def gallery(section: Section, scale: float, record: Record) -> Gallery:
 def _of_run(section: Section, record: Record, scale: float) -> Strip | None:
     """The row of a run's samples, where its files hold some."""
     label = section.labels[record.name]
-    has_prior = record.kind == "GAN" or bool(record.kl_weight)
+    has_prior = record.has_prior
     for name, key in (
         ("samples", "image"),
         ("prior_samples", "image" if has_prior else "aggregate_image"),

@@ -167,7 +167,7 @@ def context(
 ) -> Context:
     """What evaluations read: the network in evaluation mode and float32, the splits, the history, a title."""
     criterion.epoch.fill_(epoch)  # what a schedule of the KL weight reads
-    weighted = [f"λ = {criterion.kl_weight:g}"] if criterion.needs == "posterior" else []
+    weighted = [] if criterion.kl_weight is None else [f"λ = {criterion.kl_weight:g}"]
     architecture = str(cfg.model._target_).rpartition(".")[2]
     return Context(
         model=network.eval(),

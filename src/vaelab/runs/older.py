@@ -22,7 +22,7 @@ def config(values: Mapping[str, Any]) -> dict[str, Any]:
     for group, keys in GONE.items():
         if isinstance(adapted.get(group), Mapping):
             adapted[group] = {key: value for key, value in adapted[group].items() if key not in keys}
-    if isinstance(adapted.get("loss"), Mapping) and {"likelihood", "kl_weight"} & adapted["loss"].keys():
+    if isinstance(adapted.get("loss"), Mapping) and "likelihood" in adapted["loss"]:
         adapted |= _parts(adapted["loss"])
     return _filled(THEN, adapted)
 

@@ -210,8 +210,23 @@ def facts(job: Job) -> dict[str, Any]:
             "classes": list(images.classes),
         },
         "parameters": sum(p.numel() for player in job.network.players().values() for p in player),
+        "model": {"prior": getattr(job.network, "prior", None), "code": code_facts(job)},
         "beta_eff": beta_eff(job),
     }
+
+
+@torch.no_grad()
+def code_facts(job: Job) -> dict[str, Any] | None:
+    """What run.json says of the code of an image; None of a GAN. The network is left as it was."""
+    if "encoder" not in job.network.offers:
+        return None
+    network: Any = job.network
+    parameter, was_training = next(network.parameters()), network.training
+    image = torch.zeros(1, *job.images.image_shape, device=parameter.device)
+    code = network.eval().encode(image, torch.zeros(1, dtype=torch.int64, device=parameter.device))
+    network.train(was_training)
+    units = math.prod(network.code_shape)
+    return {"shape": list(network.code_shape), "units": units, "bits": code.bits, "layers": code.layers}
 
 
 def measured(job: Job, run: Run) -> dict[str, Any]:

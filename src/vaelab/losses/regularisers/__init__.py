@@ -1,6 +1,7 @@
 """Regularisers: what a loss adds to the mean -log p(x|z), λ times a measure of the code."""
 
 from vaelab.losses.regularisers.base import Regulariser, Weighted
+from vaelab.losses.regularisers.commitment import Commitment
 from vaelab.losses.regularisers.controller import Controller
 from vaelab.losses.regularisers.dip import DIPI, DIPII
 from vaelab.losses.regularisers.kl import KL
@@ -8,7 +9,7 @@ from vaelab.losses.regularisers.mmd import MMD
 from vaelab.losses.regularisers.schedules import SCHEDULES, ScheduleName
 from vaelab.losses.regularisers.tc import TC
 
-BUILDABLE = (KL, TC, DIPI, DIPII, MMD)  # what a configuration may name as _target_
+BUILDABLE = (KL, TC, DIPI, DIPII, MMD, Commitment)  # what a configuration may name as _target_
 
 __all__ = [
     "BUILDABLE",
@@ -18,6 +19,7 @@ __all__ = [
     "MMD",
     "SCHEDULES",
     "TC",
+    "Commitment",
     "Controller",
     "Regulariser",
     "ScheduleName",

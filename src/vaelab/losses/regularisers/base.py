@@ -1,5 +1,6 @@
 """What every regulariser is: λ times a measure of what a code says of its images."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 import torch
@@ -13,20 +14,30 @@ from vaelab.losses.regularisers.schedules import Scheduled, ScheduleName
 
 
 class Regulariser(nn.Module):
-    """What a loss adds to the mean -log p(x|z): regulariser(code, epoch, noise) gives terms of no dimension.
+    """What a loss adds to the mean -log p(x|z): regulariser(code, z, epoch, noise) gives terms of no dimension.
 
-    They are "penalty", which is added; "kl", in nats per image and without a weight; "kl_weight", the λ of now; and the
-    regulariser's own. `epoch` is the time in epochs, float64 (), and all that is random comes from `noise`.
+    They are "penalty", which is added; "kl", in nats per image and without a weight; "kl_weight", the λ of now, where
+    there is one; and the regulariser's own. `z` is the draw of the code that is decoded, `epoch` the time in epochs,
+    float64 (), and all that is random comes from `noise`.
     """
 
-    needs: ClassVar[str] = "posterior"
+    needs: ClassVar[str] = "posterior"  # what a model must offer
 
     @property
-    def kl_weight(self) -> float:
-        """λ, where no schedule holds it back."""
-        raise NotImplementedError
+    def kl_weight(self) -> float | None:
+        """λ, where no schedule holds it back, or None without one."""
+        return None
 
-    def forward(self, code: Code, epoch: Tensor, noise: torch.Generator) -> Terms:
+    @property
+    def kl_share(self) -> float | None:
+        """What λ weights of the KL: 1 where it weights the KL itself, None where that is no one number."""
+        return 1.0
+
+    def findings(self, terms: Mapping[str, float]) -> tuple[str, ...]:
+        """Sentences on the terms of held-out images."""
+        return ()
+
+    def forward(self, code: Code, z: Tensor, epoch: Tensor, noise: torch.Generator) -> Terms:
         """The terms of a batch's code."""
         raise NotImplementedError
 
@@ -64,15 +75,23 @@ class Weighted(Regulariser):
         """λ where no schedule holds it back: the one given, or what a target has led to, which waits for the device."""
         return self.weight.full
 
-    def measure(self, code: Code, kl: Tensor, epoch: Tensor, noise: torch.Generator) -> tuple[Tensor, Terms]:
+    def measure(
+        self, code: Code, z: Tensor, kl: Tensor, epoch: Tensor, noise: torch.Generator
+    ) -> tuple[Tensor, Terms]:
         """What λ weights, and the terms of one's own; `kl` is that of the units, (B, units)."""
         raise NotImplementedError
 
-    def forward(self, code: Code, epoch: Tensor, noise: torch.Generator) -> Terms:
+    def findings(self, terms: Mapping[str, float]) -> tuple[str, ...]:
+        """Says where the KL of held-out images is not near the target."""
+        if not isinstance(self.weight, Controller):
+            return ()
+        return self.weight.findings(terms["kl"])
+
+    def forward(self, code: Code, z: Tensor, epoch: Tensor, noise: torch.Generator) -> Terms:
         """The terms of a batch's code."""
-        kl = code.kl()
+        kl = code.kl(z)
         assert kl is not None  # of what `needs` says
-        measured, terms = self.measure(code, kl, epoch, noise)
+        measured, terms = self.measure(code, z, kl, epoch, noise)
         total = kl.sum(1).mean()
         weight = self.weight(epoch, total).to(total.dtype)
         return {"penalty": weight * measured, "kl": total, "kl_weight": weight, **terms}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 RANGE = (math.log(1e-6), math.log(1e6))  # of log λ
+NEAR = 0.05  # of a target: that far off, a KL is not as large as asked for
 
 
 class Controller(nn.Module):
@@ -30,6 +31,12 @@ class Controller(nn.Module):
     def full(self) -> float:
         """The λ that it has come to."""
         return math.exp(float(self.log_weight))
+
+    def findings(self, kl: float) -> tuple[str, ...]:
+        """Says where a KL in nats is not near the target."""
+        if abs(kl - self.target) <= NEAR * self.target:
+            return ()
+        return (f"KL {kl:.1f} of {self.target:g} asked for (regulariser.target), with λ at {self.full:.3g}",)
 
     def forward(self, epoch: Tensor, kl: Tensor) -> Tensor:
         """λ for a batch of this KL in nats, whatever the time."""

@@ -1,6 +1,6 @@
 """The covariance of the aggregate posterior held at the identity beside the KL: DIP-VAE."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ class DIPI(KL):
     `KL` has it.
     """
 
+    needs: ClassVar[str] = "gaussian"
+
     def __init__(
         self,
         diagonal_weight: Annotated[float, AtLeast(0)],
@@ -29,7 +31,9 @@ class DIPI(KL):
         refuse(AtLeast(0), diagonal_weight=diagonal_weight, off_diagonal_weight=off_diagonal_weight)
         self.diagonal_weight, self.off_diagonal_weight = diagonal_weight, off_diagonal_weight
 
-    def measure(self, code: Code, kl: Tensor, epoch: Tensor, noise: torch.Generator) -> tuple[Tensor, Terms]:
+    def measure(
+        self, code: Code, z: Tensor, kl: Tensor, epoch: Tensor, noise: torch.Generator
+    ) -> tuple[Tensor, Terms]:
         """The KL as it counts and the distance "dip"."""
         covariance = self.covariance(code)
         diagonal = covariance.diagonal()
@@ -37,7 +41,7 @@ class DIPI(KL):
         dip = self.diagonal_weight * (diagonal - 1).square().sum() + self.off_diagonal_weight * (
             covariance.square().sum() - squares
         )
-        return self.counted(kl, epoch) + dip, {"dip": dip}
+        return self.counted(code, kl, epoch) + dip, {"dip": dip}
 
     def covariance(self, code: Code) -> Tensor:
         """That of the posterior means over the batch, (units, units)."""

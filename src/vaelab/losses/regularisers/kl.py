@@ -15,7 +15,8 @@ from vaelab.losses.regularisers.schedules import ScheduleName, linear
 class KL(Weighted):
     """λ · KL(q(z|x) ‖ N(0, I)) (Higgins et al. 2017, equation 4).
 
-    With `free_bits` each unit's mean KL counts as that many nats at least (Kingma et al. 2016, appendix C.8). With
+    With `free_bits` the mean KL of each unit, or of each layer of a code that has layers, counts as that many nats at
+    least (Kingma et al. 2016, appendix C.8). With
     `capacity` the KL is held at C nats by λ · |KL - C|, where C grows from 0 over `capacity_epochs` (Burgess et al.
     2018, equation 8). With `target` λ is driven until the KL is that many nats.
     """
@@ -39,16 +40,20 @@ class KL(Weighted):
             raise ValueError(f"{' and '.join(given)} exclude each other: give one of {', '.join(choices)}")
         self.free_bits, self.capacity, self.capacity_epochs = free_bits, capacity, capacity_epochs
 
-    def measure(self, code: Code, kl: Tensor, epoch: Tensor, noise: torch.Generator) -> tuple[Tensor, Terms]:
+    def measure(
+        self, code: Code, z: Tensor, kl: Tensor, epoch: Tensor, noise: torch.Generator
+    ) -> tuple[Tensor, Terms]:
         """The KL as it counts."""
-        return self.counted(kl, epoch), {}
+        return self.counted(code, kl, epoch), {}
 
-    def counted(self, kl: Tensor, epoch: Tensor) -> Tensor:
+    def counted(self, code: Code, kl: Tensor, epoch: Tensor) -> Tensor:
         """What the KL of the units, (B, units), counts for."""
-        of_units = kl.mean(0)
+        parts = kl.mean(0)
         if self.free_bits is not None:
-            of_units = of_units.clamp(min=self.free_bits)
-        total = of_units.sum()
+            if code.layers is not None:
+                parts = torch.stack([layer.sum() for layer in parts.split(code.layers)])
+            parts = parts.clamp(min=self.free_bits)
+        total = parts.sum()
         if self.capacity is None:
             return total
         capacity = self.capacity * linear(epoch, self.capacity_epochs)

@@ -47,14 +47,21 @@ class MMD(KL):
         refuse(AtLeast(0), weight=weight, kl_share=kl_share)
         if not kl_share and any(kl[name] is not None for name in ("free_bits", "capacity", "target")):
             raise ValueError("kl_share=0 leaves no KL to hold: leave out free_bits, capacity and target")
-        self.mmd_weight, self.kernel, self.kl_share = weight, KERNELS[kernel], kl_share
+        self.mmd_weight, self.kernel, self.kl_part = weight, KERNELS[kernel], kl_share
 
-    def measure(self, code: Code, kl: Tensor, epoch: Tensor, noise: torch.Generator) -> tuple[Tensor, Terms]:
+    @property
+    def kl_share(self) -> float:
+        """What λ weights of the KL."""
+        return self.kl_part
+
+    def measure(
+        self, code: Code, z: Tensor, kl: Tensor, epoch: Tensor, noise: torch.Generator
+    ) -> tuple[Tensor, Terms]:
         """The share of the KL and the weighted "mmd", which is squared and may be negative, being unbiased."""
-        z = code.sample(noise).flatten(1)
+        z = z.flatten(1)
         prior = torch.randn(z.shape, generator=noise, dtype=z.dtype, device=z.device)
         mmd = squared_mmd(z, prior, self.kernel)
-        return self.kl_share * self.counted(kl, epoch) + self.mmd_weight * mmd, {"mmd": mmd}
+        return self.kl_part * self.counted(code, kl, epoch) + self.mmd_weight * mmd, {"mmd": mmd}
 
 
 def squared_mmd(a: Tensor, b: Tensor, kernel: Kernel) -> Tensor:

@@ -1,7 +1,7 @@
 """The KL in three parts with weights of their own: β-TCVAE."""
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ class TC(Weighted):
     KL of each unit's aggregate ("dimension_kl"), in nats. `data_size` is the number of images that are learned from.
     """
 
+    needs: ClassVar[str] = "gaussian"
+
     def __init__(
         self,
         mi_weight: Annotated[float, AtLeast(0)],
@@ -33,14 +35,21 @@ class TC(Weighted):
         self.mi_weight, self.tc_weight, self.dimension_weight = mi_weight, tc_weight, dimension_weight
         self.data_size = data_size
 
-    def measure(self, code: Code, kl: Tensor, epoch: Tensor, noise: torch.Generator) -> tuple[Tensor, Terms]:
+    @property
+    def kl_share(self) -> float | None:
+        """What λ weights of the KL, where all its parts have one weight."""
+        return self.mi_weight if self.mi_weight == self.tc_weight == self.dimension_weight else None
+
+    def measure(
+        self, code: Code, z: Tensor, kl: Tensor, epoch: Tensor, noise: torch.Generator
+    ) -> tuple[Tensor, Terms]:
         """The weighted sum of the parts, and the parts."""
-        parts = decomposition(code, noise, self.data_size)
+        parts = decomposition(code, z, self.data_size)
         mi, tc, dimension_kl = parts.values()
         return self.mi_weight * mi + self.tc_weight * tc + self.dimension_weight * dimension_kl, parts
 
 
-def decomposition(code: Code, noise: torch.Generator, data_size: int) -> Terms:
+def decomposition(code: Code, z: Tensor, data_size: int) -> Terms:
     """Estimates mi, tc and dimension_kl in nats from one draw for each image; their sum has the KL's expectation.
 
     The aggregate posterior is estimated from the batch by the stratified weights of Chen et al. 2018, appendix C.2,
@@ -49,7 +58,7 @@ def decomposition(code: Code, noise: torch.Generator, data_size: int) -> Terms:
     """
     assert code.variance is not None
     mean, log_variance = code.mean.flatten(1), code.variance.log().flatten(1)
-    z = code.sample(noise).flatten(1)
+    z = z.flatten(1)
     of_own = log_normal(z, mean, log_variance).sum(1)
     of_each = log_normal(
         z[:, None], mean, log_variance

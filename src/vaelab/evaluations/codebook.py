@@ -1,0 +1,43 @@
+"""How much of a codebook the test images use."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import torch
+
+from vaelab import figures
+from vaelab.codes import counted, perplexity
+from vaelab.evaluations.base import Context, Result, encoded
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """How often each vector is used over the test split: the perplexity of that, the share that is used, the bits.
+
+    The perplexity is that of all places together (van den Oord et al. 2017 report it); `bits` is the size of a code
+    that writes each place with the same number of bits, `bits_by_prior` that of one which knows how often each
+    vector is at each place.
+    """
+
+    needs: ClassVar[str] = "quantiser"
+
+    @torch.inference_mode()
+    def __call__(self, context: Context) -> Result:
+        counts, nats, images = torch.zeros(()), torch.zeros((), dtype=torch.float64), 0
+        for _, code in encoded(context):
+            counts = counts.to(code.index.device) + counted(code.index, code.prior.shape[1])
+            nats = nats.to(code.index.device) + code.kl().double().sum()
+            images += len(code.index)
+        uses = counts.sum(0)
+        found = {
+            "perplexity": float(perplexity(uses.double())),
+            "codebook_use": float((uses > 0).float().mean()),
+            "bits": float(code.bits),
+            "bits_by_prior": float(nats) / images / float(torch.log(torch.tensor(2.0))),
+        }
+        share = (uses / uses.sum()).cpu().numpy()
+        title = f"Codebook: perplexity {found['perplexity']:.1f} of {len(share):,} · {context.title}"
+        return Result(
+            {"share": share, "count": counts.cpu().numpy()}, partial(figures.codebook, share, title), found
+        )
