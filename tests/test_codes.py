@@ -112,6 +112,7 @@ def test_a_draw_s_kl_is_the_same_when_it_is_asked_for_again_later() -> None:
         code.kl()
 
 
+@torch.no_grad()
 def test_free_bits_of_layers_count_by_layer() -> None:
     code = ladder(5, 3).encode(torch.rand(4, *SHAPE))
     z = code.sample(seeded())

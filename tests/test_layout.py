@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "vaelab"
 # package root is open to all.
 FLOORS = (
     {"files", "machine", "words", "bounds", "interpolations", "names", "metrics", "embeddings", "codes"},
-    {"mistakes", "checks"},
+    {"mistakes", "checks", "plugins"},
     {"config", "figures", "models", "losses", "hardware"},
     {"data", "evaluations", "commands"},
     {"build"},

@@ -4,6 +4,8 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vaelab.runs.open_run import OpenedRun
 
 __version__ = "0.1.0"
@@ -18,12 +20,15 @@ class Failure(Exception):
 
 
 def open_run(
-    folder: "str | os.PathLike[str]", data_dir: str | None = None, path: str | None = None
+    folder: "str | os.PathLike[str]",
+    data_dir: str | None = None,
+    path: str | None = None,
+    plugins: "Sequence[str]" = (),
 ) -> "OpenedRun":
     """Opens a run folder: .config .metrics .history .info .model() .images("test"); raises UsageError if it is none.
 
     Its images are found by their fingerprint where they are prepared, below `data_dir` or where the run had them; where
-    they are prepared nowhere, `path` says where they are.
+    they are prepared nowhere, `path` says where they are. A run of modules of one's own needs them as `plugins`.
 
     >>> run = open_run(folder)
     >>> images = run.images("test")[:8]                 # (8, C, H, W) in [0, 1]
@@ -36,4 +41,4 @@ def open_run(
     """
     from vaelab.runs.open_run import OpenedRun
 
-    return OpenedRun(folder, data_dir, path)
+    return OpenedRun(folder, data_dir, path, plugins)

@@ -4,13 +4,14 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.optim import Optimizer
 
-from vaelab import UsageError, checks, config, data, losses, models, names
+from vaelab import UsageError, checks, config, data, losses, models, names, plugins
 from vaelab import evaluations as measures
 from vaelab.data import ImageSet, Loader
 from vaelab.losses import Loss
@@ -81,7 +82,14 @@ def _check_group(node: Mapping[str, Any], path: str) -> None:
 def _target(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
     known = BUILDABLE[path.partition(".")[0]]
     name = str(node.get("_target_"))
+    if plugins.is_of_plugin(name):
+        return plugins.find(name, path)
     if name not in known:
+        module = name.rpartition(".")[0]
+        if module.partition(".")[0] not in ("vaelab", "torch", ""):
+            raise UsageError(
+                f"{path}._target_={name} is refused: give plugins=[{module}] if {module} is a module of your own"
+            )
         raise UsageError(
             f"{path}._target_={name} is refused: it is none of {', '.join(known)}{config.nearest(name, known)}"
         )
@@ -99,6 +107,14 @@ def _build(node: DictConfig, path: str, **given: Any) -> Any:
         return target(**plain, **given)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UsageError(f"{path}: {str(error).splitlines()[0]}") from error
+
+
+def _of_kind(kind: type | UnionType, built: Any, path: str) -> Any:
+    """What was built, which a user's own class may be of no right kind; raises UsageError then."""
+    if not isinstance(built, kind):
+        wanted = " or ".join(c.__name__ for c in (get_args(kind) or (kind,)))
+        raise UsageError(f"{path}: {type(built).__name__} is no {wanted}: derive it from vaelab's")
+    return built
 
 
 def rehearse(cfg: DictConfig) -> None:
@@ -137,27 +153,24 @@ def _refuse_unfit_trainer(cfg: DictConfig, network: Network) -> None:
 
 def dataset(cfg: DictConfig) -> ImageSet:
     """The images of the configuration, prepared if they are not yet."""
-    images = _build(cfg.dataset, "dataset")
-    assert isinstance(images, ImageSet)
-    return images
+    return _of_kind(ImageSet, _build(cfg.dataset, "dataset"), "dataset")
 
 
 def model(cfg: DictConfig, image_shape: tuple[int, int, int], classes: int = 0) -> Network:
     """The network for images (C, H, W) of so many classes (0: unlabelled), with weights that follow from the seed."""
     torch.manual_seed(cfg.seed)
     facts = {"image_shape": image_shape, "classes": classes}
-    wanted = inspect.signature(_target(cfg.model, "model")).parameters
+    wanted = checks.arguments_of(_target(cfg.model, "model"))
     network = _build(cfg.model, "model", **{name: fact for name, fact in facts.items() if name in wanted})
-    assert isinstance(network, Network)
-    return network
+    return _of_kind(Network, network, "model")
 
 
 def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
     """The loss for so many images to learn from; raises UsageError where it does not fit the network or its parts."""
     target = _target(cfg.loss, "loss")
-    wanted, name = inspect.signature(target).parameters, f"loss={target.__name__.lower()}"
+    wanted, name = checks.arguments_of(target), f"loss={target.__name__.lower()}"
     _refuse_misfit(name, target, network)
-    if "prior" in network.offers and "regulariser" not in wanted:
+    if "prior" in network.offers and getattr(target, "needs", None) == "encoder":
         raise UsageError(f"{name} leaves the posterior of a VAE without a meaning: use kl_weight=0")
     for part in PARTS:
         if cfg.get(part) and part not in wanted:
@@ -170,7 +183,7 @@ def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
     built = _build(
         cfg.loss, "loss", **{part: _part(cfg[part], part, data_size) for part in PARTS if part in wanted}
     )
-    assert isinstance(built, Loss)
+    built = _of_kind(Loss, built, "loss")
     likelihood = getattr(built, "likelihood", None)
     if likelihood is not None and likelihood.of_means and not network.bounded:
         raise UsageError(
@@ -181,8 +194,9 @@ def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
 
 
 def _part(node: DictConfig, part: str, data_size: int) -> Any:
-    wanted = inspect.signature(_target(node, part)).parameters
-    return _build(node, part, **({"data_size": data_size} if "data_size" in wanted else {}))
+    wanted = checks.arguments_of(_target(node, part))
+    built = _build(node, part, **({"data_size": data_size} if "data_size" in wanted else {}))
+    return _of_kind({"likelihood": losses.Likelihood, "regulariser": losses.Regulariser}[part], built, part)
 
 
 def evaluations(cfg: DictConfig, network: Network, images: ImageSet | None = None) -> dict[str, Any]:
@@ -192,6 +206,8 @@ def evaluations(cfg: DictConfig, network: Network, images: ImageSet | None = Non
     """
     built = {name: _build(node, f"evaluation.{name}") for name, node in (cfg.get("evaluation") or {}).items()}
     for name, evaluation in built.items():
+        if not callable(evaluation):
+            raise UsageError(f"evaluation.{name}: {type(evaluation).__name__} has no __call__(context)")
         _refuse_misfit(f"evaluation={name}", evaluation, network)
     if images is not None and not images.sizes()["test"]:
         for name, evaluation in built.items():

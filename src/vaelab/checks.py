@@ -22,12 +22,12 @@ def check_arguments(
 
     `given` names the parameters that the program itself passes, which a configuration must not hold.
     """
-    known = {name: found for name, found in _arguments_of(function).items() if name not in given}
+    known = {name: found for name, found in arguments_of(function).items() if name not in given}
     hints = {name: hint for name, (hint, _) in known.items()}
     check_keys(arguments, hints, f"{path}.", {name for name, (_, is_needed) in known.items() if is_needed})
 
 
-def _arguments_of(function: Callable[..., Any]) -> dict[str, tuple[Any, bool]]:
+def arguments_of(function: Callable[..., Any]) -> dict[str, tuple[Any, bool]]:
     """The hint of each argument and whether it is required; keywords that a class hands on are those of its bases."""
     found: dict[str, tuple[Any, bool]] = {}
     described_by = [function]

@@ -100,10 +100,10 @@ def _evaluate(cfg: DictConfig) -> None:
     from vaelab.runs import measure, repair
 
     device = hardware.device(cfg.device)
-    opened = open_run(cfg.run, cfg.data_dir, cfg.dataset.path)
+    opened = open_run(cfg.run, cfg.data_dir, cfg.dataset.path, list(cfg.plugins))
     with open_dict(opened.config):
         opened.config.evaluation = cfg.get("evaluation") or opened.config.get("evaluation") or {}
-    build.check(opened.config)
+    opened.check()
     with run.locked():
         repair.mend(run)
     network, criterion = opened.networks(device)

@@ -72,6 +72,7 @@ class Train:
     data_dir: Path
     output_dir: Path
     rerun: bool
+    plugins: list[Path]
     likelihood: Group | None = None  # of losses that have one
     regulariser: Group | None = None
 
@@ -93,6 +94,7 @@ class Evaluate:
     data_dir: Path | None
     device: Literal["auto", "cpu", "cuda"]
     dpi: Dpi
+    plugins: list[Path]
 
 
 @dataclass

@@ -60,7 +60,9 @@ def test_lists_and_choices(override: list[str], expected: set[str], primary: Pat
     built = {name: instantiate(node, _convert_="all") for name, node in cfg.evaluation.items()}
     assert all(callable(evaluation) for evaluation in built.values())
     needing = {
-        name for name, evaluation in built.items() if getattr(evaluation, "needs", None) == "posterior"
+        name
+        for name, evaluation in built.items()
+        if getattr(evaluation, "needs", None) in ("prior", "posterior")
     }
     assert needing == expected & set(OF_VAES)
     at_snapshots = {name for name, evaluation in built.items() if getattr(evaluation, "at_snapshots", False)}
@@ -79,7 +81,7 @@ def test_a_value_on_the_command_line(primary: Path) -> None:
 def test_every_file_says_what_it_is() -> None:
     for path in (CONF / "evaluation").glob("*.yaml"):
         lines = path.read_text().splitlines()
-        if path.stem in ("vae", "autoencoder", "gan", "acgan"):
+        if path.stem in ("vae", "autoencoder", "gan", "acgan", "conditional", "layered", "quantised"):
             assert lines[0].startswith("# ")
             continue
         assert lines[0] == f"# @package evaluation.{path.stem}"

@@ -99,10 +99,11 @@ def launch(launcher: Launcher, jobs: Sequence[Job]) -> Failures:
 
 def refuse_mistakes(asked: Sequence[Request]) -> None:
     """Raises UsageError for a mistake in any of the runs, before all of them."""
-    from vaelab import build
+    from vaelab import build, plugins
     from vaelab.sweep.strategies import alike
 
     for one in asked:
+        plugins.allow(one.cfg.plugins)
         build.check(one.cfg)
     for first, *_ in alike(asked):  # what is built of the others has other numbers, and these are checked
         build.rehearse(first.cfg)

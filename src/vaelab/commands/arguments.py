@@ -20,7 +20,7 @@ PATHS = (
     *("evaluation.fid.weights", "hydra.launcher.submitit_folder", "hydra.sweeper.storage"),
 )
 TEXTS = ("chapter",)
-ONE_FOR_ALL = ("list", "rerun")  # keys that a sweep has one value of
+ONE_FOR_ALL = ("list", "rerun", "plugins")  # keys that a sweep has one value of
 MOST_RUNS = 10_000
 LONGEST_NAME = 200  # of a key or a choice, which may be looked for as a file
 KEY = r"[+~]*[a-z_]\w*([./@:-]\w+)*"

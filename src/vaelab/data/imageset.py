@@ -1,9 +1,12 @@
 """A set of prepared images with labels, and its fixed split into train, val and test."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
+
+from vaelab import UsageError
 
 SPLITS = ("train", "val", "test")
 BY_HASH = -1  # in a source's own split: train, or what the hash says where the source has no such split
@@ -35,18 +38,55 @@ class ImageSet:
             raise KeyError(f"{split!r} is not one of {', '.join(SPLITS)}")
         return np.flatnonzero(self.split == SPLITS.index(split)).astype(np.int64)
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        classes: Sequence[str] = (),
+        source: str = "memory",
+    ) -> "ImageSet":
+        """A set of uint8 images (N, H, W, C), C 1 or 3, and labels (N,) that number the classes, split by their index.
+
+        Raises UsageError for arrays that are not such.
+        """
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+            found = f"{images.dtype} {images.shape}"
+            raise UsageError(
+                f"dataset {name}: images are uint8 (N, H, W, C) with C 1 or 3, these are {found}"
+            )
+        if labels is not None:
+            labels = np.asarray(labels).astype(np.int64)
+            if (
+                labels.shape != images.shape[:1]
+                or not classes
+                or not np.isin(labels, range(len(classes))).all()
+            ):
+                raise UsageError(f"dataset {name}: labels are (N,) numbers of its {len(classes)} classes")
+        split = hashed_split(name, len(images))
+        names = tuple(f"row {row}" for row in range(len(images)))
+        return cls(
+            name, images, labels, tuple(classes), names, split, fingerprint(images, labels, split), source
+        )
+
     def is_intact(self) -> bool:
         """Whether pixels, labels and split are those that the fingerprint was made of."""
-        digest = blake2b(repr(self.images.shape[1:]).encode(), digest_size=8)
-        for first in range(0, len(self.images), HASHED):
-            digest.update(np.ascontiguousarray(self.images[first : first + HASHED]).data)
-        for array in (self.split, self.labels):
-            digest.update(b"" if array is None else array.tobytes())
-        return digest.hexdigest() == self.fingerprint
+        return fingerprint(self.images, self.labels, self.split) == self.fingerprint
 
     def sizes(self) -> dict[str, int]:
         """Number of images of each split."""
         return split_sizes(self.split)
+
+
+def fingerprint(images: np.ndarray, labels: np.ndarray | None, split: np.ndarray) -> str:
+    """Hash of pixels, labels and split, 16 hex digits."""
+    digest = blake2b(repr(images.shape[1:]).encode(), digest_size=8)
+    for first in range(0, len(images), HASHED):
+        digest.update(np.ascontiguousarray(images[first : first + HASHED]).data)
+    for array in (split, labels):
+        digest.update(b"" if array is None else array.tobytes())
+    return digest.hexdigest()
 
 
 def split_sizes(split: np.ndarray) -> dict[str, int]:

@@ -67,7 +67,7 @@ class TestMetrics:
         size = int(np.prod(batch.images.shape[1:]))
         if sampled and "kl" in means:
             means |= at_optimal_sigma(float(torch.cat(sampled).double().mean()), means["kl"], size)
-        if "elbo" in means and context.loss.likelihood.discrete:  # type: ignore[union-attr]
+        if "elbo" in means and getattr(getattr(context.loss, "likelihood", None), "discrete", False):
             means["bits_per_dim"] = bits_per_dim(-means["elbo"], size)
         findings = context.loss.findings(means)  # type: ignore[operator]
         return Result(arrays, self._draw(context, arrays), means, findings)

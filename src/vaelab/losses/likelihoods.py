@@ -42,11 +42,12 @@ class Likelihood(nn.Module):
         raise NotImplementedError
 
     def variance(self, reduction: Reduction, pixels: int) -> float:
-        """The factor that turns the weighted loss of this likelihood into nats of a unit-variance Gaussian.
+        """The factor that turns the weighted loss of this likelihood into nats of a unit-variance Gaussian, or nan.
 
         Raises ValueError for a reduction that this likelihood has not.
         """
-        raise NotImplementedError
+        self.refuse(reduction)
+        return math.nan
 
     def refuse(self, reduction: Reduction) -> None:
         """Raises ValueError for a reduction that this likelihood has not."""

@@ -166,8 +166,8 @@ def _check(folder: Path, config: Mapping[str, Any], info: Mapping[str, Any]) -> 
             raise UsageError(
                 f"{folder / 'config.yaml'} is damaged{version}: {group} holds no keys and values"
             )
-    weight = (config.get("regulariser") or {}).get("kl_weight")
-    if weight is not None and number(weight) is None:
+    weights = [(config.get(group) or {}).get("kl_weight") for group in ("regulariser", "loss")]
+    if any(weight is not None and number(weight) is None for weight in weights):
         raise UsageError(f"{folder / 'config.yaml'} is damaged{version}: kl_weight is no number")
     if len(flatten(config)) > MOST_KEYS:
         raise UsageError(f"{folder / 'config.yaml'} is refused: no run has more than {MOST_KEYS:,} keys")

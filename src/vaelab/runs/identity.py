@@ -16,7 +16,7 @@ from vaelab.runs import older
 from vaelab.runs.folder import FOR_REPORTS, Run
 
 # Where a run is kept, whether to train it again and what it is compared with are not part of what it is.
-NOT_PART_OF_A_RUN = ("output_dir", "rerun", *FOR_REPORTS)
+NOT_PART_OF_A_RUN = ("output_dir", "rerun", "plugins", *FOR_REPORTS)
 SWEEP_ONLY = ("list",)  # keys of a sweep that no run has
 NOT_IN_A_NAME = ("dataset", "model", "data_dir", *SWEEP_ONLY, *NOT_PART_OF_A_RUN)
 PLACES = ("data_dir", "dataset.data_dir", "dataset.path", "dataset.attributes")  # where a run's data were

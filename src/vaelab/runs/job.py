@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from vaelab import UsageError, build, hardware
+from vaelab import UsageError, build, hardware, plugins
 from vaelab.data import ImageSet, Loader
 from vaelab.hardware import Hardware
 from vaelab.losses import Loss
@@ -33,6 +33,7 @@ class Job:
 
 def prepare(cfg: DictConfig) -> Job:
     """Builds a job; raises UsageError for every mistake in the configuration or the data."""
+    plugins.allow(cfg.get("plugins") or ())
     build.check(cfg)
     chosen = hardware.choose(cfg.trainer)
     build.rehearse(cfg)

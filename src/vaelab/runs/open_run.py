@@ -1,6 +1,7 @@
 """A run folder as Python objects: its configuration, numbers, network and images."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from vaelab import UsageError, build
+from vaelab import UsageError, build, plugins
 from vaelab.data import ImageSet, find_prepared
 from vaelab.losses import Loss
 from vaelab.runs.checkpoint import below, refuse_not_finite, weights
@@ -24,10 +25,15 @@ class OpenedRun:
     """A run folder, read: raises UsageError where the folder is not a run, or what is asked for is not there."""
 
     def __init__(
-        self, folder: str | os.PathLike[str], data_dir: str | None = None, path: str | None = None
+        self,
+        folder: str | os.PathLike[str],
+        data_dir: str | None = None,
+        path: str | None = None,
+        own_modules: Sequence[str] = (),
     ) -> None:
         self.run = Run.open(folder)
-        self._data_dir, self._path = data_dir, path
+        self._data_dir, self._path, self._own_modules = data_dir, path, own_modules
+        plugins.allow(own_modules)  # never what the folder names
 
     @property
     def config(self) -> DictConfig:
@@ -57,9 +63,15 @@ class OpenedRun:
         """
         return self.networks(device)[0]
 
+    def check(self) -> None:
+        """Raises UsageError where the configuration fits nothing, or a module is not as it was when the run was made."""
+        recorded = self.run.info.get("plugins") or {}
+        plugins.refuse_changed(recorded, self._own_modules, self.run.folder, "put it back as it was")
+        build.check(self.config)
+
     def networks(self, device: str) -> tuple[build.Network, Loss]:
         """The trained network and its loss on a device, both in evaluation mode."""
-        build.check(self.config)
+        self.check()
         with torch.device("meta"):  # first without memory, for a stranger's files may ask for any size
             network = self._network()
             expected = weights(network, build.loss(self.config, network, self._data_size()))
@@ -84,7 +96,9 @@ class OpenedRun:
         name, fingerprint = self.info["dataset"].get("name"), str(self.info["dataset"].get("fingerprint"))
         if images := find_prepared(fingerprint, self._data_dirs()):
             return images
-        if self.config.dataset.get("path") == "embedded":
+        if plugins.is_of_plugin(str(self.config.dataset.get("_target_"))):
+            images = build.dataset(self.config)
+        elif self.config.dataset.get("path") == "embedded":
             images = self._prepared_in_memory()
         elif self._path is not None:
             images = self._prepared_from(self._path, self._data_dir or "data")

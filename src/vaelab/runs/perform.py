@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vaelab import Failure, build, hardware, machine
+from vaelab import Failure, build, hardware, machine, plugins
 from vaelab.data import SPLITS, Feed
 from vaelab.evaluations import measure
 from vaelab.runs import job as jobs
@@ -195,6 +195,7 @@ def facts(job: Job) -> dict[str, Any]:
     """What run.json says from the start."""
     images = job.images
     return {
+        "plugins": plugins.hashes(job.cfg.get("plugins") or ()),
         "device": device_name(job.device.type),
         "precision": job.hardware.precision,
         "compile": job.hardware.compile,

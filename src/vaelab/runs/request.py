@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from vaelab import UsageError, config
+from vaelab import UsageError, config, plugins
 from vaelab.runs.folder import Run
 from vaelab.runs.identity import SWEEP_ONLY, find, run_name
 from vaelab.runs.lock import refuse_unwritable
@@ -67,6 +67,10 @@ def ask(
     values = config.check(cfg, config.Train)
     parent = Path(values["output_dir"], choices["dataset"], choices["model"])
     run = find(parent, run_name(overrides), values, values["rerun"])
+    again = "give rerun=true" if run.is_done() else f"rename {run.folder} to start anew"
+    plugins.refuse_changed(
+        run.info.get("plugins") or {}, values["plugins"], run.folder, f"put it back, or {again}"
+    )
     if not run.is_done():  # which is told of on a disk that is read-only too
         refuse_unwritable(parent)
     return Request(cfg, run, tuple(command))
