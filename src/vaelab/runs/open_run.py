@@ -64,7 +64,7 @@ class OpenedRun:
         return self.networks(device)[0]
 
     def check(self) -> None:
-        """Raises UsageError where the configuration fits nothing, or a module is not as it was when the run was made."""
+        """Raises UsageError where the configuration fits nothing, or a module is not as it was then."""
         recorded = self.run.info.get("plugins") or {}
         plugins.refuse_changed(recorded, self._own_modules, self.run.folder, "put it back as it was")
         build.check(self.config)
