@@ -12,6 +12,7 @@ from tests.test_train import trained
 from vaelab.data import ImageSet
 from vaelab.training.capture import WARM_UP, Plain, Repeated
 
+SMALL = {"model.channels": 4, "model.hidden": 8}
 SMALL_GAN = {"model.generator_maps": 2, "model.discriminator_maps": 2}
 CASES: dict[str, dict[str, Any]] = {
     "conv_vae": {},
@@ -37,6 +38,10 @@ CASES: dict[str, dict[str, Any]] = {
     "cosine": {"lr_schedule": "cosine", "lr_warmup_epochs": 0.5},
     "sgd": {"optimizer._target_": "torch.optim.SGD", "~optimizer.betas": "[0.9,0.999]", "lr": 1e-5},
     "log_every": {"log_every": 3},
+    "conditional": {"model": "conditional_vae", **SMALL},
+    "layers": {"model": "ladder_vae", **SMALL, "regulariser.free_bits": 0.5},
+    "codebook": {"model": "vq_vae", **SMALL, "model.codes": 8, "model.code_dim": 3},
+    "grid": {"model": "vq_vae", **SMALL, "model.quantiser": "fsq", "model.layout": "vector", "latent_dim": 3},
     "dcgan": {"model": "dcgan", **SMALL_GAN, "loss.augment": "[color,translation,cutout]"},
     "acgan": {
         "model": "acgan",
@@ -52,7 +57,7 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_replayed_steps_equal_called_ones(case: str, images: ImageSet, tmp_path: Path) -> None:
     settings = {"batch_size": 8, **CASES[case]}
-    if settings.get("model") == "acgan":
+    if settings.get("model") in ("acgan", "conditional_vae"):
         object.__setattr__(images, "labels", (images.images.sum((1, 2, 3)) % 3).astype("int64"))
         object.__setattr__(images, "classes", ("a", "b", "c"))
         object.__setattr__(images, "fingerprint", "with labels")

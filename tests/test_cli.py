@@ -117,7 +117,10 @@ def test_options_may_stand_anywhere() -> None:
         ("train loss=[elbo]", "loss has not one choice"),
         ("train " + "x" * 300 + "=1", "there is no key " + "x" * 60 + "...;"),
         ("train dataset=" + "x" * 300, "x... names no dataset; choices: anime"),
-        ("train model=dcgan model.channels=3", "the chosen model has no key channels: model=conv_ae"),
+        (
+            "train model=dcgan model.channels=3",
+            "the chosen model has no key channels: model=conditional_vae, conv_ae",
+        ),
         ("train +kl_weight=5", "kl_weight is there already"),
         ("train hydra.run.dir=x", "hydra.run.dir is refused"),
         ("train hydra/job_logging=default", "hydra.job_logging.root is refused"),

@@ -118,10 +118,13 @@ def test_a_run_learns_at_the_rates_of_its_schedule(images: ImageSet, tmp_path: P
 # ---- all that is kept in a checkpoint
 
 
+SMALL = {"model.channels": 4, "model.hidden": 8}
 SETTINGS: dict[str, dict[str, Any]] = {
     "target": {"regulariser.target": 5},
     "logistic": {"likelihood": "discretized_logistic"},
     "mmd": {"regulariser": "mmd", "regulariser.kl_share": 0.5},
+    "codebook": {"model": "vq_vae", **SMALL, "model.codes": 8, "model.code_dim": 3, "trainer.ema": 0.8},
+    "layers": {"model": "ladder_vae", **SMALL},
     "cosine": {"lr_schedule": "cosine", "lr_warmup_epochs": 1.5},
     "step of sgd": {"lr_schedule": "step", "lr_step_epochs": 1, "lr": 1e-5, **SGD},
     "average": {"trainer.ema": 0.8},

@@ -6,11 +6,13 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from vaelab import config, open_run
+from vaelab import config, metrics, open_run
 from vaelab.data import Loader
+from vaelab.evaluations.base import reconstruct
 from vaelab.names import choices
 from vaelab.report.reading import collect
 from vaelab.runs import measure
+from vaelab.runs.folder import Run
 from vaelab.runs.perform import perform
 from vaelab.runs.request import ask
 
@@ -75,3 +77,61 @@ def test_a_part_goes_all_the_way(part: str, prepared: Path, tmp_path: Path) -> N
     (record,) = collect(str(tmp_path), tmp_path / "report").sections[0].records
     if group in ("likelihood", "regulariser"):
         assert record.line[group] == choice
+
+
+def done(prepared: Path, folder: Path, dataset: str, model: str, *overrides: str) -> Run:
+    """A run on a CPU in float32 that is measured by test_metrics alone."""
+    common = [
+        "evaluation=[test_metrics]",
+        "snapshot_epochs=[]",
+        "trainer.device=cpu",
+        "trainer.precision=fp32",
+    ]
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        chosen = [f"dataset={dataset}", f"model={model}", f"data_dir={prepared}", f"output_dir={folder}"]
+        cfg = compose("train", [*chosen, *common, *overrides])
+    asked = ask(cfg, {"dataset": dataset, "model": model}, overrides, ["vae-train"])
+    perform(asked, processes=0)
+    return Run(asked.run.folder)
+
+
+@pytest.mark.parametrize(
+    ("setting", "kl"),
+    [
+        (["regulariser.target=20"], 20),
+        (["regulariser.capacity=25", "regulariser.capacity_epochs=3", "kl_weight=10"], 25),
+    ],
+    ids=["target", "capacity"],
+)
+def test_the_kl_of_tibetan_digits_is_what_was_asked_for(
+    setting: list[str], kl: float, shared_data: Path, prepared: Path, tmp_path: Path
+) -> None:
+    """Within 0.5 nats in training, which is what is held, and within 1 on the test images."""
+    source = f"dataset.path={shared_data / 'tibetan_mnist' / 'TibetanMNIST.npz'}"
+    run = done(prepared, tmp_path, "tibetan_mnist", "fc_vae", source, "epochs=5", *setting)
+    assert [row for row in run.history if row["split"] == "train"][-1]["kl"] == pytest.approx(kl, abs=0.5)
+    assert run.metrics["kl"] == pytest.approx(kl, abs=1)
+    assert "findings" not in run.info or not run.info["findings"]
+
+
+def test_a_target_out_of_reach_is_said(prepared: Path, tmp_path: Path) -> None:
+    settings = ["dataset.size=8", "latent_dim=2", "model.hidden=[8]", "epochs=1", "regulariser.target=80"]
+    run = done(prepared, tmp_path, "digits", "fc_vae", *settings)
+    (found,) = run.info["findings"]["test_metrics"]
+    assert found.startswith(f"KL {run.metrics['kl']:.1f} of 80 asked for (regulariser.target), with λ at ")
+
+
+def test_a_conditional_vae_told_wrong_labels_reconstructs_worse(prepared: Path, tmp_path: Path) -> None:
+    settings = ["dataset.size=8", *SMALL["conditional_vae"], "latent_dim=2", "epochs=8", "lr=3e-3"]
+    settings += ["batch_size=32"]
+    run = done(prepared, tmp_path, "digits", "conditional_vae", *settings)
+    opened = open_run(run.folder)
+    model, data = opened.model(), opened.image_set()
+    images, labels = opened.images("test"), torch.from_numpy(data.labels[data.indices("test")])
+    with torch.inference_mode():
+        right, *wrong = (
+            float(metrics.mse(images, reconstruct(model, images, (labels + shift) % 10)).mean())
+            for shift in range(10)
+        )
+    assert right == pytest.approx(run.metrics["mse"], rel=1e-3)
+    assert all(right < 0.6 * error for error in wrong)

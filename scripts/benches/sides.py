@@ -146,7 +146,8 @@ class PlainTraining:
 
     def loss(self, images: Tensor) -> Tensor:
         """-ELBO in nats per image (Kingma & Welling 2014, equation 10 and appendix B)."""
-        mean, log_variance = self.model.encode(images)
+        code = self.model.encode(images)
+        mean, log_variance = code.mean, code.log_variance
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         error = F.binary_cross_entropy(self.model.decode(z), images, reduction="sum")
         return (error + self.kl_weight * kl(mean, log_variance)) / len(images)

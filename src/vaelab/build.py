@@ -3,7 +3,7 @@
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import UnionType
 from typing import Any, get_args
 
@@ -75,6 +75,19 @@ def check(cfg: DictConfig) -> None:
         _check_group(evaluation, f"evaluation.{name}")
 
 
+def own_modules(cfg: DictConfig) -> list[str]:
+    """The modules of a user's own whose classes make up a run, which its evaluations do not."""
+    return sorted({target.rpartition(".")[0] for target in plugins.foreign(cfg, GROUPS).values()})
+
+
+def refuse_foreign(cfg: DictConfig, modules: Collection[str]) -> None:
+    """Raises UsageError for a class of neither vaelab nor torch nor these modules, whatever else is allowed."""
+    evaluations = [f"evaluation.{name}" for name in cfg.get("evaluation") or {}]
+    for path, target in plugins.foreign(cfg, [*GROUPS, *evaluations]).items():
+        if target.rpartition(".")[0] not in modules:
+            raise plugins.refusal(path, target)
+
+
 def _check_group(node: Mapping[str, Any], path: str) -> None:
     checks.check_arguments(_target(node, path), node, path, GIVEN.get(path, ()))
 
@@ -85,11 +98,8 @@ def _target(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
     if plugins.is_of_plugin(name):
         return plugins.find(name, path)
     if name not in known:
-        module = name.rpartition(".")[0]
-        if module.partition(".")[0] not in ("vaelab", "torch", ""):
-            raise UsageError(
-                f"{path}._target_={name} is refused: give plugins=[{module}] if {module} is a module of your own"
-            )
+        if "." in name and plugins.is_foreign(name):
+            raise plugins.refusal(path, name)
         raise UsageError(
             f"{path}._target_={name} is refused: it is none of {', '.join(known)}{config.nearest(name, known)}"
         )
@@ -105,7 +115,11 @@ def _build(node: DictConfig, path: str, **given: Any) -> Any:
     del plain["_target_"]
     try:
         return target(**plain, **given)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except Exception as error:
+        if plugins.is_of_plugin(str(values["_target_"])) and not isinstance(error, UsageError):
+            raise UsageError(f"{path}: {plugins.in_words(error)}") from error
+        if not isinstance(error, ValueError | TypeError | RuntimeError):
+            raise
         raise UsageError(f"{path}: {str(error).splitlines()[0]}") from error
 
 
@@ -162,7 +176,13 @@ def model(cfg: DictConfig, image_shape: tuple[int, int, int], classes: int = 0) 
     facts = {"image_shape": image_shape, "classes": classes}
     wanted = checks.arguments_of(_target(cfg.model, "model"))
     network = _build(cfg.model, "model", **{name: fact for name, fact in facts.items() if name in wanted})
-    return _of_kind(Network, network, "model")
+    _of_kind(Network, network, "model")
+    for name in ("encode", "decode") if "encoder" in network.offers else ():
+        if len(inspect.signature(getattr(network, name)).parameters) < 2:
+            raise UsageError(
+                f"model: {type(network).__name__}.{name} takes no labels: write {name}(self, ..., labels=None)"
+            )
+    return network
 
 
 def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
@@ -171,7 +191,8 @@ def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
     wanted, name = checks.arguments_of(target), f"loss={target.__name__.lower()}"
     _refuse_misfit(name, target, network)
     if "prior" in network.offers and getattr(target, "needs", None) == "encoder":
-        raise UsageError(f"{name} leaves the posterior of a VAE without a meaning: use kl_weight=0")
+        remedy = "use kl_weight=0" if "posterior" in network.offers else _fitting(network)
+        raise UsageError(f"{name} leaves the posterior of a VAE without a meaning: {remedy}")
     for part in PARTS:
         if cfg.get(part) and part not in wanted:
             raise UsageError(f"{name} takes no {part}: leave {part}=... out")
@@ -227,7 +248,9 @@ def evaluations(cfg: DictConfig, network: Network, images: ImageSet | None = Non
 def _refuse_misfit(what: str, built: Any, network: Network) -> None:
     needs = getattr(built, "needs", None)
     if needs is not None and needs not in network.offers:
-        raise UsageError(f"{what} needs {NEEDED[needs]}, which this model has not: {_fitting(network)}")
+        raise UsageError(
+            f"{what} needs {NEEDED.get(needs, needs)}, which this model has not: {_fitting(network)}"
+        )
 
 
 def _fitting(network: Network) -> str:

@@ -34,7 +34,10 @@ def arguments_of(function: Callable[..., Any]) -> dict[str, tuple[Any, bool]]:
     if inspect.isclass(function):
         described_by = [vars(c)["__init__"] for c in inspect.getmro(function) if "__init__" in vars(c)]
     for described in described_by:
-        hints = get_type_hints(described, include_extras=True)
+        try:
+            hints = get_type_hints(described, include_extras=True)
+        except NameError:  # of a user's own, imported for type checkers alone
+            hints = {}
         hands_on = False
         for name, parameter in inspect.signature(described).parameters.items():
             hands_on |= parameter.kind is parameter.VAR_KEYWORD

@@ -138,8 +138,9 @@ def _data(cfg: DictConfig) -> None:
         from vaelab.data import catalogue
 
         return print(catalogue.table(CONF / "dataset", Path(cfg.data_dir).expanduser()))
-    from vaelab import build
+    from vaelab import build, plugins
 
+    plugins.allow(cfg.plugins)
     build.check(cfg)
     images = build.dataset(cfg)
     print(*map(printable, describe(images)), sep="\n")

@@ -167,9 +167,10 @@ class Quantised(Code):
         return -self.prior.log().expand(len(self.index), -1, -1).gather(2, self.index.unsqueeze(2)).squeeze(2)
 
     def terms(self, z: Tensor) -> dict[str, Tensor]:
-        """perplexity and codebook_use of the batch."""
+        """batch_perplexity and batch_codebook_use: of a batch, which has fewer places than a split."""
         counts = counted(self.index, self.prior.shape[1]).sum(0)
-        return {"perplexity": perplexity(counts), "codebook_use": (counts > 0).float().mean()}
+        used = (counts > 0).float().mean()
+        return {"batch_perplexity": perplexity(counts), "batch_codebook_use": used}
 
     def commitment(self) -> Tensor:
         """Squared distances (B,) of what was encoded from the vectors (van den Oord et al. 2017, equation 3)."""

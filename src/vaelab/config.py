@@ -107,6 +107,7 @@ class Data:
     data_dir: Path
     output_dir: Path
     dpi: Dpi
+    plugins: list[Path]
 
 
 @dataclass

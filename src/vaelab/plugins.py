@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
 from vaelab import UsageError
 
 _allowed: dict[str, ModuleType] = {}  # by what this process has been told on its command line, or from Python
@@ -36,10 +38,29 @@ def find(target: str, path: str) -> Callable[..., Any]:
     module, _, name = target.rpartition(".")
     found = getattr(_allowed[module], name, None)
     # What a module has only imported is no part of it: torch.load is everywhere.
-    own = str(getattr(found, "__module__", "")).startswith(module)
-    if not callable(found) or not own:
+    defined = str(getattr(found, "__module__", ""))
+    if not callable(found) or not (defined == module or defined.startswith(f"{module}.")):
         raise UsageError(f"{path}._target_={target}: {_place(module)} defines no {name}")
     return found
+
+
+def is_foreign(target: str) -> bool:
+    """Whether a class is of neither vaelab nor torch."""
+    return target.partition(".")[0] not in ("vaelab", "torch")
+
+
+def foreign(cfg: DictConfig, paths: Iterable[str]) -> dict[str, str]:
+    """What is built at some paths of a configuration that is neither vaelab's nor torch's."""
+    targets = {path: str(OmegaConf.select(cfg, f"{path}._target_") or "") for path in paths}
+    return {path: target for path, target in targets.items() if "." in target and is_foreign(target)}
+
+
+def refusal(path: str, target: str) -> UsageError:
+    """For a class of a module that is not allowed."""
+    module = target.rpartition(".")[0]
+    return UsageError(
+        f"{path}._target_={target} is refused: give plugins=[{module}] if {module} is a module of your own"
+    )
 
 
 def hashes(names: Iterable[str]) -> dict[str, str]:
@@ -47,14 +68,22 @@ def hashes(names: Iterable[str]) -> dict[str, str]:
     return {name: _hash(_source(name)) for name in names}
 
 
-def refuse_changed(recorded: Mapping[str, Any], names: Iterable[str], folder: object, remedy: str) -> None:
-    """Raises UsageError where a module is not given, or is not as it was, of those that run.json records."""
+def recorded(info: Mapping[str, Any], folder: object) -> dict[str, str]:
+    """The hashes of the modules that run.json says a run is made of; raises UsageError where these are none."""
+    found = info.get("plugins") or {}
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise UsageError(f"{folder}: run.json is damaged: plugins are no hashes by name")
+    return dict(found)
+
+
+def refuse_changed(expected: Mapping[str, str], names: Iterable[str], folder: object, remedy: str) -> None:
+    """Raises UsageError where a module is not given, or is not as it was, of those with these hashes."""
     given = list(names)
-    missing = [name for name in recorded if name not in given]
+    missing = [name for name in expected if name not in given]
     if missing:
-        raise UsageError(f"{folder} is made of modules of a user's own: give plugins=[{','.join(recorded)}]")
-    for name, value in hashes(recorded).items():
-        if value != recorded[name]:
+        raise UsageError(f"{folder} is made of modules of a user's own: give plugins=[{','.join(expected)}]")
+    for name, value in hashes(expected).items():
+        if value != expected[name]:
             raise UsageError(f"{_place(name)} has changed since {folder} was trained: {remedy}")
 
 
@@ -63,14 +92,17 @@ def _imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
-        where = f"{os.path.relpath(frames[-1].filename)}, line {frames[-1].lineno}" if frames else name
-        if isinstance(error, SyntaxError):
-            where = f"{os.path.relpath(error.filename or name)}, line {error.lineno}"
-        told = " ".join(str(error).split())
-        raise UsageError(
-            f"plugins=[{name}] cannot be imported: {where}: {type(error).__name__}: {told}"
-        ) from error
+        raise UsageError(f"plugins=[{name}] cannot be imported: {in_words(error)}") from error
+
+
+def in_words(error: Exception) -> str:
+    """Where in a file an error was raised, and what it says."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    file, line = (frames[-1].filename, frames[-1].lineno) if frames else ("", None)
+    if isinstance(error, SyntaxError):
+        file, line = error.filename or "", error.lineno
+    told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{os.path.relpath(file)}, line {line}: {told}" if file else told
 
 
 def _source(name: str) -> Path:

@@ -18,7 +18,9 @@ class Moments:
     mean: Tensor
     mean_variance: Tensor  # of the posterior means, or of an autoencoder's codes
     aggregate_variance: Tensor  # of the mixture of all posteriors; an autoencoder's is mean_variance
-    kl: Tensor | None  # mean KL to the prior in nats; None for an autoencoder
+    kl: (
+        Tensor | None
+    )  # mean KL to the prior in nats; None without one, and where its units are not the dimensions
 
     @property
     def information(self) -> Tensor:
@@ -49,6 +51,6 @@ def moments(context: Context) -> Moments:
     mean = total / images
     # In float64 the difference of squares loses nothing that float32 codes have.
     mean_variance = (squares / images - mean.square()).clamp_min(0)
-    return Moments(
-        mean, mean_variance, mean_variance + variance / images, None if kl is None else kl / images
-    )
+    if kl is not None:
+        kl = kl / images if kl.shape == mean.shape else None
+    return Moments(mean, mean_variance, mean_variance + variance / images, kl)

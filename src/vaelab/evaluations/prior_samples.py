@@ -46,5 +46,5 @@ class PriorSamples:
             real = spread_images(context, "test", self.count)
             grids["test images"] = images_array(real.images)
             arrays |= {"original": grids["test images"], "index": real.index.cpu().numpy()}
-        title = f"Prior samples · {context.title}"
+        title = f"Samples of the {model.prior} · {context.title}"
         return Result(arrays, partial(figures.samples, grids, title, math.ceil(math.sqrt(self.count))))

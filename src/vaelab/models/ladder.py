@@ -82,7 +82,10 @@ class LadderVAE(NormalPrior):
             return moments(self.priors[layer - 1](above.float()))
 
     def posterior(self, read: Sequence[Moments], layer: int, above: Tensor) -> Moments:
-        """The moments of a layer of a code: what the image says and the prior, by their precisions (equation 16-17)."""
+        """The moments of a layer of a code: what the image says and the prior, by their precisions.
+
+        Sønderby et al. 2016, equations 16 and 17, which have all layers but the top one so; here it is too.
+        """
         mean, log_variance = read[layer]
         if layer:
             prior_mean, prior_log_variance = self.prior_of(layer, self.values(above)[-1])

@@ -66,8 +66,8 @@ class Quantiser(nn.Module):
 class Codebook(Quantiser):
     """Learned vectors, each the average of what is encoded to it (van den Oord et al. 2017, appendix A.1).
 
-    A vector that is used less than DEAD times as often as the mean one is replaced by one of the batch's own, as all
-    are at the first step.
+    A vector that is used less than `dead` times as often as the mean one is replaced by what the batch has at some
+    place. All are new after the first step.
     """
 
     dead = 0.03
@@ -83,8 +83,9 @@ class Codebook(Quantiser):
 
     def nearest(self, encoded: Tensor) -> Tensor:
         """Which vector is nearest, (B, P) int64."""
-        # ‖z‖² is the same for all vectors.
-        return (self.codes.square().sum(1) - 2 * encoded @ self.codes.T).argmin(-1)
+        # ‖z‖² is the same for all vectors. In float64, for a GPU may multiply float32 with the digits of TF32.
+        codes, encoded = self.codes.double(), encoded.double()
+        return (codes.square().sum(1) - 2 * encoded @ codes.T).argmin(-1)
 
     def vectors(self, index: Tensor) -> Tensor:
         """The vectors (..., D) of these numbers."""
@@ -95,7 +96,11 @@ class Codebook(Quantiser):
         """Moves the vectors toward what was encoded to them, and replaces those that are not used."""
         super().after_step(code, noise)
         encoded, index = code.encoded.flatten(0, 1), code.index.flatten()
-        uses = torch.zeros_like(self.uses).index_add_(0, index, torch.ones_like(encoded[:, 0]))
+        finite = encoded.isfinite().all(
+            1
+        )  # a step that is left out for its gradient must not spoil the vectors
+        encoded = torch.where(finite[:, None], encoded, 0)
+        uses = torch.zeros_like(self.uses).index_add_(0, index, finite.float())
         sums = torch.zeros_like(self.sums).index_add_(0, index, encoded)
         self.uses.lerp_(uses, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)

@@ -1,5 +1,6 @@
 """The VAE of a discrete code: one of K vectors at each place (van den Oord et al. 2017)."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
@@ -14,6 +15,7 @@ from vaelab.models.quantisers import Codebook, Grid, Quantiser
 from vaelab.models.resnet import activated, growing, halving, residual_decoder, residual_encoder, residuals
 
 HALVINGS = 2  # of the resolution, from the image to a spatial code
+MOST = 65_536  # vectors
 
 
 class VQVAE(EncoderDecoder):
@@ -24,7 +26,7 @@ class VQVAE(EncoderDecoder):
     """
 
     offers: ClassVar[frozenset[str]] = frozenset({"encoder", "prior", "quantiser"})
-    prior: ClassVar[str | None] = "codes as often as in training, each place by itself"
+    prior: ClassVar[str | None] = "prior of counted vectors, each place by itself"
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, quantiser: Quantiser) -> None:
         super().__init__(encoder, decoder, (len(quantiser.frequency), quantiser.dim))
@@ -107,7 +109,7 @@ def vq_vae(
     latent_dim: Width,
     layout: Literal["spatial", "vector"],
     quantiser: Literal["vq", "fsq"],
-    codes: Annotated[int, Between(2, 65_536)],
+    codes: Annotated[int, Between(2, MOST)],
     code_dim: Annotated[int, Between(1, 1024)],
     levels: Sequence[Annotated[int, Between(2, 256)]],
     channels: Maps,
@@ -116,11 +118,14 @@ def vq_vae(
 ) -> VQVAE:
     """Residual networks around a codebook of `codes` vectors (vq) or a grid of `levels` (fsq).
 
-    A spatial code has a place for each 4×4 pixels, one of vectors has `latent_dim` places. Raises ValueError for
-    levels that are no grid.
+    A spatial code has a place for each 4×4 pixels, of images with a side below 16 for each 2×2; one of vectors has
+    `latent_dim` places. Raises ValueError for levels that are no grid.
     """
-    if quantiser == "fsq" and not levels:
-        raise ValueError("quantiser=fsq needs the levels of each dimension: give model.levels=[8,6,5]")
+    if quantiser == "fsq" and not 2 <= math.prod(levels) <= MOST:
+        raise ValueError(
+            f"quantiser=fsq takes levels whose product, the number of vectors, is from 2 to {MOST:,}: "
+            "give model.levels=[8,6,5]"
+        )
     dim = code_dim if quantiser == "vq" else len(levels)
     if layout == "spatial":
         encoder, decoder, places = spatial_networks(image_shape, dim, channels, blocks)

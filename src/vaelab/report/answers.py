@@ -316,6 +316,8 @@ def _without_kl(line: Line) -> list[str]:
                 ("psnr", "PSNR", 2, " dB"),
                 ("ssim", "SSIM", 3, ""),
                 ("reconstruction", "reconstruction", 2, " nats per image"),
+                ("kl", "rate", 2, " nats per image"),
+                ("perplexity", "perplexity of the codebook", 1, ""),
             )
             if (values := [v for r in records if math.isfinite(v := r.metric(metric))])
         ]

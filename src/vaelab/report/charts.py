@@ -42,6 +42,7 @@ ITERATIONS = "loss by iteration, as it was optimised"  # of report.md
 SIZES = {"psnr": "PSNR (dB)", "ssim": "SSIM"}  # over the size of the code
 MOST_POINTS = 1000  # of one curve, for log_every may keep each step of a long training
 LEAST_KL = 1e-3  # nats; less is drawn as this
+MOST_LAYERS = 9
 HEAT_MAP_ROWS = 64  # dimensions; of more, those with the most KL
 
 
@@ -72,7 +73,7 @@ def colours(section: Section) -> dict[str, str]:
     places = np.linspace(DARKEST, PALEST, max(2, len(weights)))
     scale = dict(zip(weights, sample_colorscale(SCALE, list(places)), strict=False))
     autoencoders = [line for line in section.lines if line.kind == "AE"]
-    own = [line for line in section.lines if line.kind == "GAN" or line in autoencoders[1:]]
+    own = [line for line in section.lines if not line.has_kl and line not in autoencoders[:1]]
     own += [] if on_scale else with_kl
     palette = BESIDE if on_scale else INSTEAD
     of_line = {r.name: palette[i % len(palette)] for i, line in enumerate(own) for r in line.records}
@@ -100,7 +101,7 @@ def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart | No
     _iso_elbo(figure, points)
     for line in lines:
         number = place[line.records[0].name]
-        if line.has_kl:
+        if any(math.isfinite(record.metric("kl")) for record in line.records):
             _along_weight(figure, section, line, shade, number, named=len(lines) > 1)
         else:
             _autoencoder(figure, section, line, max(x for x, _ in points))
@@ -135,7 +136,7 @@ def _along_weight(
             x=[record.metric("kl")],
             y=[record.metric("reconstruction")],
             mode="markers+text",
-            text=[_weight(section, record) if section.has_several_weights else _text(line.label)],
+            text=[(section.has_several_weights and _weight(section, record)) or _text(line.label)],
             textposition="top right",
             marker={
                 "color": shade[record.name],
@@ -358,6 +359,35 @@ def active_units(section: Section) -> Chart | None:
     if not figure.traces:
         return None
     _axes(figure, "", "active units")
+    figure.layout["xaxis"]["type"] = "category"
+    return figure
+
+
+def kl_of_layers(section: Section) -> Chart | None:
+    """KL of each layer of each run's code, one on the other; None where no code has layers."""
+    figure = Chart()
+    runs = [r for r in section.records if math.isfinite(r.metric("kl_2"))]
+    if not runs:
+        return None
+    most = max(
+        number
+        for r in runs
+        for number in range(2, MOST_LAYERS + 1)
+        if math.isfinite(r.metric(f"kl_{number}"))
+    )
+    for layer, colour in zip(range(1, most + 1), INSTEAD, strict=False):
+        values = [r.metric(f"kl_{layer}") for r in runs]
+        figure.draw(
+            "bar",
+            x=[_text(section.labels[r.name]) for r in runs],
+            y=_short(np.array(values)),
+            marker={"color": colour},
+            name=f"layer {layer}",
+            hovertemplate=f"%{{x}}<br>layer {layer}: %{{y}} nats<extra></extra>",
+            showlegend=True,
+        )
+    _axes(figure, "", "KL (nats per image)")
+    figure.layout |= {"barmode": "stack"}
     figure.layout["xaxis"]["type"] = "category"
     return figure
 

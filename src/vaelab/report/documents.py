@@ -215,12 +215,12 @@ def _plane(section: Section, convention: tuple[object, ...]) -> Figure | None:
             for r in line.records
             if r.convention == convention and math.isfinite(r.metric("reconstruction"))
         ]
-        if line.has_kl and runs:
-            numbers = [[section.weight(r), r.metric("kl"), r.metric("reconstruction")] for r in runs]
+        rated = [r for r in runs if math.isfinite(r.metric("kl"))]
+        if rated:
+            numbers = [[section.weight(r), r.metric("kl"), r.metric("reconstruction")] for r in rated]
             weight, rate, distortion = np.array(numbers, float).T
             lines[line.label] = (weight, rate, distortion)
-        if not line.has_kl:
-            flat |= {section.labels[r.name]: r.metric("reconstruction") for r in runs}
+        flat |= {section.labels[r.name]: r.metric("reconstruction") for r in runs if r not in rated}
     if not lines:  # a rate is what makes a plane
         return None
     likelihood = " with σ = ".join(map(str, convention))

@@ -179,6 +179,7 @@ def _figures(section: Section) -> dict[str, Any]:
     found |= {
         "kl-heat-map": charts.kl_heat_map(section),
         "active-units": charts.active_units(section),
+        "kl-layers": charts.kl_of_layers(section),
         "aggregate-posterior": charts.aggregate_posterior(section),
     }
     return {name: figure for name, figure in found.items() if figure is not None}

@@ -29,6 +29,7 @@ ALONG_A_LINE = (
     "snapshot_epochs",
     "evaluation",
     "log_every",
+    "plugins",
     "trainer",
 )
 
@@ -93,7 +94,7 @@ class Record:
         """AE, VAE or GAN."""
         if str(self.config["loss"]["_target_"]).endswith("Adversarial"):
             return "GAN"
-        return "AE" if self.kl_weight is None else "VAE"
+        return "VAE" if self.kl_weight is not None or self._told_prior else "AE"
 
     @property
     def kl_weight(self) -> float | None:
@@ -105,9 +106,13 @@ class Record:
     @property
     def has_prior(self) -> bool:
         """Whether samples of a prior mean something: not in an autoencoder, nor at λ = 0."""
+        return self.kind == "GAN" or (self._told_prior if self.kl_weight is None else self.kl_weight != 0)
+
+    @property
+    def _told_prior(self) -> bool:
+        """Whether run.json names a prior; those of older versions do not."""
         model = self.info.get("model")
-        told = isinstance(model, dict) and bool(model.get("prior"))
-        return self.kind == "GAN" or bool(self.kl_weight) or (told and self.kl_weight is None)
+        return isinstance(model, dict) and bool(model.get("prior"))
 
     @property
     def beta_eff(self) -> float | None:

@@ -64,10 +64,18 @@ class OpenedRun:
         return self.networks(device)[0]
 
     def check(self) -> None:
-        """Raises UsageError where the configuration fits nothing, or a module is not as it was then."""
-        recorded = self.run.info.get("plugins") or {}
-        plugins.refuse_changed(recorded, self._own_modules, self.run.folder, "put it back as it was")
+        """Raises UsageError where the configuration fits nothing, or is of modules not given, or not as they were."""
+        self._check_modules()
         build.check(self.config)
+
+    def _check_modules(self) -> None:
+        given = self._own_modules
+        recorded = plugins.recorded(self.run.info, self.run.folder)
+        plugins.refuse_changed(recorded, given, self.run.folder, "put it back as it was")
+        # What another run was given in this process is not given to this one.
+        build.refuse_foreign(self.config, given)
+        unknown = dict.fromkeys(set(build.own_modules(self.config)) - set(recorded), "")
+        plugins.refuse_changed(unknown, given, self.run.folder, "put it back as it was")
 
     def networks(self, device: str) -> tuple[build.Network, Loss]:
         """The trained network and its loss on a device, both in evaluation mode."""
@@ -94,6 +102,8 @@ class OpenedRun:
         What the run folder says is never fetched, nor written to. Raises UsageError where they are not found.
         """
         name, fingerprint = self.info["dataset"].get("name"), str(self.info["dataset"].get("fingerprint"))
+        if plugins.is_foreign(str(self.config.dataset.get("_target_"))):
+            self._check_modules()
         if images := find_prepared(fingerprint, self._data_dirs()):
             return images
         if plugins.is_of_plugin(str(self.config.dataset.get("_target_"))):

@@ -195,7 +195,7 @@ def facts(job: Job) -> dict[str, Any]:
     """What run.json says from the start."""
     images = job.images
     return {
-        "plugins": plugins.hashes(job.cfg.get("plugins") or ()),
+        "plugins": plugins.hashes(build.own_modules(job.cfg)),
         "device": device_name(job.device.type),
         "precision": job.hardware.precision,
         "compile": job.hardware.compile,

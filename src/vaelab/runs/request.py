@@ -69,7 +69,7 @@ def ask(
     run = find(parent, run_name(overrides), values, values["rerun"])
     again = "give rerun=true" if run.is_done() else f"rename {run.folder} to start anew"
     plugins.refuse_changed(
-        run.info.get("plugins") or {}, values["plugins"], run.folder, f"put it back, or {again}"
+        plugins.recorded(run.info, run.folder), values["plugins"], run.folder, f"put it back, or {again}"
     )
     if not run.is_done():  # which is told of on a disk that is read-only too
         refuse_unwritable(parent)
