@@ -180,6 +180,25 @@ def test_the_first_step_takes_the_vectors_from_the_batch_and_unused_ones_are_rep
     assert quantiser.codes.abs().max() < 10
 
 
+def test_a_batch_that_is_not_finite_leaves_no_trace_in_the_vectors() -> None:
+    torch.manual_seed(0)
+    quantiser, noise = Codebook(places=1, size=4, dim=2), seeded()
+    for step in range(10):
+        output = torch.randn(32, 1, 2)
+        output[0, 0, 0] = torch.nan if step == 5 else 0
+        quantiser.after_step(quantiser(output), noise)
+    assert all(values.isfinite().all() for values in quantiser.state_dict().values())
+
+
+@pytest.mark.parametrize("levels", [[], [256] * 4, [256, 256, 256, 256, 256, 256, 256, 256]])
+def test_a_grid_of_too_few_or_many_vectors_is_refused(levels: list[int]) -> None:
+    with pytest.raises(ValueError, match="from 2 to 65,536"):
+        models.vq_vae(
+            SHAPE, latent_dim=2, layout="vector", quantiser="fsq", codes=2, code_dim=1, levels=levels, channels=4,
+            blocks=1, hidden=8,
+        )  # fmt: skip
+
+
 def test_the_same_noise_gives_the_same_codebook_bit_for_bit() -> None:
     def learn() -> dict[str, Tensor]:
         torch.manual_seed(0)
@@ -264,6 +283,7 @@ def test_a_codebook_s_loss_is_a_bound_with_its_commitment_beside_it() -> None:
     torch.testing.assert_close(terms["elbo"], -(nll + len(code.index[0]) * math.log(4)))
     torch.testing.assert_close(terms["loss"], nll + 0.5 * code.commitment().mean())
     assert loss.beta_eff(64) is None
+    assert {"batch_perplexity", "batch_codebook_use"} <= terms.keys()
     assert "kl_weight" not in terms
 
 
