@@ -98,10 +98,18 @@ class Record:
 
     @property
     def kl_weight(self) -> float | None:
-        """λ; None for a model without a KL term."""
+        """λ, or what a target of the KL has driven it to, in three digits; None for a model without a KL term."""
+        found = number(self.metrics.get("kl_weight"))
+        if self.target is not None and found is not None:
+            return float(f"{found:.3g}")
         return number(
             (self.config.get("regulariser") or {}).get("kl_weight", self.config["loss"].get("kl_weight"))
         )
+
+    @property
+    def target(self) -> float | None:
+        """The KL in nats that λ was driven for, or None where λ was given."""
+        return number((self.config.get("regulariser") or {}).get("target"))
 
     @property
     def has_prior(self) -> bool:
@@ -164,7 +172,14 @@ class Record:
         for part in ("likelihood", "regulariser"):
             if target := flat.pop(f"{part}._target_", None):
                 flat[part] = choice_of(part, str(target))
-        hidden = ("regulariser.kl_weight", "output_dir", "rerun", "dataset.data_dir", "dataset.path")
+        hidden = (
+            "regulariser.kl_weight",
+            "regulariser.target",
+            "output_dir",
+            "rerun",
+            "dataset.data_dir",
+            "dataset.path",
+        )
         return {key: value for key, value in flat.items() if key not in hidden}
 
     @property
@@ -474,7 +489,8 @@ def _labels(lines: Sequence[Line], in_beta_eff: bool) -> dict[str, str]:
         for record in line.records:
             parts = [line.label] if len(lines) > 1 or record.kl_weight is None else []
             if record.kl_weight is not None:
-                parts.append(f"λ = {record.kl_weight:g}")
+                found = "" if record.target is None else f", found for a KL of {record.target:g}"
+                parts.append(f"λ = {record.kl_weight:g}{found}")
             if in_beta_eff and record.beta_eff is not None:
                 parts.append(f"β_eff = {record.beta_eff:.3g}")
             if weights.count(record.kl_weight) > 1:
