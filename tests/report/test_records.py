@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from vaelab import UsageError
+from vaelab.report import charts
 from vaelab.report.reading import collect, find
 from vaelab.report.records import Collection
 
-from .conftest import Make
+from .conftest import Make, measured
 from .test_report import written
 
 
@@ -199,3 +200,64 @@ def test_a_chapter_of_two_data_sets_says_which(run: Make, tmp_path: Path) -> Non
     titles = [section.title for section in read(tmp_path / "outputs").sections]
     assert titles == ["AE and VAE · digits", "x" * 300, "AE and VAE · eyes", "digits"]  # without numbers last
     written(tmp_path / "outputs")  # no name of a file is too long
+
+
+def test_plugins_tell_no_runs_apart(run: Make, tmp_path: Path) -> None:
+    run("vae/older", 1.0)
+    run("vae/newer", 5.0, plugins=[])
+    run("vae/own", 100.0, plugins=["my_evaluations"])
+    (section,) = read(tmp_path / "outputs").sections
+    assert [len(line.records) for line in section.lines] == [3]
+
+
+def test_a_run_with_a_target_stands_at_the_weight_that_was_found(run: Make, tmp_path: Path) -> None:
+    parts = {
+        "loss": {"_target_": "vaelab.losses.ELBO", "reduction": "sum"},
+        "likelihood": {"_target_": "vaelab.losses.likelihoods.Bernoulli"},
+    }
+    regulariser = {"_target_": "vaelab.losses.regularisers.KL", "kl_weight": 1, "target": None}
+    run("vae/given", 1.0, regulariser=regulariser, metrics=measured(-100, 20, 21, 0.8), **parts)
+    found = measured(-120, 5.02, 18, 0.7) | {"kl_weight": 4.5678}
+    run("vae/found", 1.0, regulariser=regulariser | {"target": 5}, metrics=found, **parts)
+    (section,) = read(tmp_path / "outputs").sections
+    (line,) = section.lines
+    assert [record.kl_weight for record in line.records] == [1, 4.57]
+    assert set(section.labels.values()) == {"λ = 1", "λ = 4.57, found for a KL of 5"}
+
+
+def test_a_codebook_has_a_rate_and_a_prior_but_no_weight(run: Make, tmp_path: Path) -> None:
+    parts = {
+        "model": {"_target_": "vaelab.models.vq_vae"},
+        "loss": {"_target_": "vaelab.losses.ELBO", "reduction": "sum"},
+        "likelihood": {"_target_": "vaelab.losses.likelihoods.Bernoulli"},
+        "regulariser": {"_target_": "vaelab.losses.regularisers.Commitment", "weight": 0.25},
+    }
+    told = {"model": {"prior": "prior of counted vectors, each place by itself", "code": None}}
+    run("vq/default", 1.0, info=told, metrics=measured(-230, 150, 22, 0.9) | {"perplexity": 37.2}, **parts)
+    (section,) = read(tmp_path / "outputs").sections
+    (record,) = section.records
+    assert (record.kl_weight, record.kind, record.has_prior) == (None, "VAE", True)
+    plane = charts.rate_distortion(section, record.convention)
+    assert plane is not None
+    (point,) = (trace for trace in plane.traces if trace.get("meta") == record.name)
+    assert (point["x"], point["y"]) == ([150], [80])
+    page = written(tmp_path / "outputs").page.read_text(encoding="utf-8")
+    assert "rate 150.00 nats per image, perplexity of the codebook 37.2" in page
+    assert "no prior" not in page
+    assert "(no rate)" not in page
+
+
+def test_the_kl_of_layers_stands_one_on_the_other(run: Make, tmp_path: Path) -> None:
+    for weight, layers in ((1.0, (20.0, 3.0)), (5.0, (8.0, 0.5))):
+        numbers = {f"kl_{number}": kl for number, kl in enumerate(layers, 1)}
+        run(f"vae/{weight}", weight, metrics=measured(-100, sum(layers), 20, 0.7) | numbers)
+    (section,) = read(tmp_path / "outputs").sections
+    chart = charts.kl_of_layers(section)
+    assert chart is not None
+    assert chart.layout["barmode"] == "stack"
+    assert [(trace["name"], trace["y"]) for trace in chart.traces] == [
+        ("layer 1", [20, 8]),
+        ("layer 2", [3, 0.5]),
+    ]
+    run("vae/plain", 100.0)
+    assert charts.kl_of_layers(read(tmp_path / "outputs" / "vae" / "plain").sections[0]) is None
