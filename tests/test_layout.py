@@ -13,8 +13,18 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "vaelab"
 # The floors of the house, from the ground up: a part imports what lies on floors below its own, never above. The
 # package root is open to all.
 FLOORS = (
-    {"files", "machine", "words", "bounds", "interpolations", "names", "metrics", "embeddings", "codes"},
-    {"mistakes", "checks", "plugins"},
+    {
+        "files",
+        "machine",
+        "words",
+        "bounds",
+        "interpolations",
+        "names",
+        "embeddings",
+        "codes",
+        "quantities",
+    },
+    {"metrics", "mistakes", "checks", "plugins"},
     {"config", "figures", "models", "losses", "hardware"},
     {"data", "evaluations", "commands"},
     {"build"},

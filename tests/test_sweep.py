@@ -91,8 +91,8 @@ def test_the_table_has_what_the_metrics_say(tmp_path: Path) -> None:
 def test_the_table_of_a_gan_has_the_numbers_of_its_samples(tmp_path: Path) -> None:
     numbers = {"diversity_ms_ssim": 0.25, "sharpness": 0.0123, "gan_test_accuracy": 0.95}
     header, row = table([finished(asked(tmp_path, "model=acgan"), **numbers)]).splitlines()
-    assert header.split() == ["λ", "MS-SSIM", "sharpness", "GAN-test", "time", "folder"]
-    assert row.split()[:5] == ["–", "0.250", "0.012", "0.950", "12.3"]
+    assert header.split("  ") == ["λ", "MS-SSIM of pairs", "sharpness", "GAN-test accuracy", "time", "folder"]
+    assert row.split()[:5] == ["–", "0.250", "0.0123", "0.950", "12.3"]
 
 
 def test_the_list_has_states(tmp_path: Path) -> None:

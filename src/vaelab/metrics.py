@@ -6,6 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vaelab.quantities import Quantity
+
+MSE = Quantity("mse", "MSE", better="lower", of="images", shown="report")
+PSNR = Quantity("psnr", "PSNR", "dB", digits=2, better="higher", of="images", shown="always")
+SSIM = Quantity("ssim", "SSIM", digits=3, better="higher", of="images", shown="always")
+
 CEILING = 100.0  # dB that identical images get, so that a mean of PSNRs stays finite
 ACTIVE = 0.01  # a unit is active when its posterior mean varies by more (Burda et al. 2016, section 5.2)
 

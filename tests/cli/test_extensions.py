@@ -29,6 +29,13 @@ BROUGHT: dict[str, tuple[list[str], list[str], str]] = {
     "correlations": (["model=fc_vae"], ["correlations"], "correlation"),
 }
 
+# What the report has of it with no edit outside its file: a curve, a number at a run that is pointed at, a sentence.
+SAID = {
+    "tc_like": ['data-chart="curve-my_tc"', "total correlation of my own (nats per image) by epoch"],
+    "mmd_like": ['data-chart="curve-my_mmd"', "my mmd by epoch"],
+    "correlations": ["mean correlation", "of the pairs of units are correlated"],
+}
+
 
 @pytest.mark.parametrize("module", BROUGHT)
 def test_an_extension_goes_all_the_way(module: str, vae: Command, tmp_path: Path) -> None:
@@ -93,6 +100,10 @@ def test_an_extension_goes_all_the_way(module: str, vae: Command, tmp_path: Path
         assert float(row[number]) == pytest.approx(told, rel=1e-4)
     page = (tmp_path / "outputs/report/index.html").read_text(encoding="utf-8")
     assert "λ = 0.5" in page
+    for words in SAID.get(module, ()):
+        assert words in page
+    if module == "correlations":
+        assert "mean correlation" in swept.stdout.splitlines()[0], "in the sweep's table"
 
 
 def test_a_module_that_has_changed_is_refused(vae: Command, tmp_path: Path) -> None:

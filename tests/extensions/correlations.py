@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from vaelab.evaluations import Context, Result
 from vaelab.evaluations.base import encoded
+from vaelab.quantities import Quantity
 
 
 def drawing(table: np.ndarray, title: str) -> Figure:
@@ -24,6 +25,9 @@ def drawing(table: np.ndarray, title: str) -> Figure:
 class Correlations:
     least: float
     needs: ClassVar[str] = "encoder"
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        Quantity("correlation", "mean correlation", digits=3, better="lower", shown="always"),
+    )
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -9,10 +9,12 @@ from torch.distributions import Normal
 
 from vaelab.codes import Code
 from vaelab.losses.regularisers import Weighted
+from vaelab.quantities import Quantity
 
 
 class WeightedSampling(Weighted):
     needs = "gaussian"
+    quantities = (*Weighted.quantities, Quantity("my_tc", "total correlation of my own", "nats per image"))
 
     def __init__(self, beta: float, data_size: int, **weighted: Any) -> None:
         super().__init__(**weighted)

@@ -8,6 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from vaelab.metrics import PSNR
+from vaelab.quantities import Quantity
 from vaelab.report import charts, codes, comparisons, page, series
 from vaelab.report.reading import collect
 from vaelab.report.records import Collection, Section
@@ -339,7 +341,7 @@ def test_sizes_of_codes_are_compared_among_models_trained_alike(sizes: Path) -> 
         "conv_ae: PSNR is 20.00 dB with a code of 4 values and 25.50 dB with a code of 16 values.",
         "spatial_ae: PSNR is 40.00 dB with a code of 128 values.",
     ]
-    figure = charts.by_code_size(found, "psnr", "PSNR (dB)")
+    figure = charts.by_code_size(found, PSNR)
     assert figure is not None
     go.Figure(figure.as_json())  # raises for what Plotly does not know
     lines = {trace["name"]: (trace["x"], trace["y"]) for trace in figure.traces}
@@ -356,7 +358,7 @@ def test_codes_of_one_size_are_not_compared(sweep: Path) -> None:
     found = section(sweep)
     assert {record.code_size for record in found.records} == {4.0}
     assert comparisons.code_sizes(found) is None
-    assert charts.by_code_size(found, "psnr", "PSNR") is None
+    assert charts.by_code_size(found, PSNR) is None
 
 
 def test_each_weight_is_a_line_over_the_sizes(run: Make, tmp_path: Path) -> None:
@@ -419,7 +421,7 @@ def test_the_loss_inside_epochs_is_drawn(weight: float | None, run: Make, tmp_pa
     rows = history(2, -100.0)
     run("inside", weight, rows=[*rows[:1], *steps[:5], *rows[1:3], *steps[5:], *rows[3:]])
     found = section(tmp_path / "outputs")
-    figure = charts.learning_curve(found, *charts.CURVES["loss"])
+    figure = charts.learning_curve(found, Quantity("loss", "loss"))
     assert figure is not None
     (thin,) = [t for t in figure.traces if t["meta"] == "inside" and t["name"].endswith("(train)")]
     assert (thin["line"]["width"], thin["line"]["dash"]) == (1.0, "solid")
@@ -455,7 +457,7 @@ def test_the_epoch_whose_weights_are_kept_is_marked(run: Make, tmp_path: Path) -
     run("best", 5.0, trainer={"keep": "best", "ema": 0.99}, info={"training": {"weights_of_epoch": 1}})
     found = section(tmp_path / "outputs")
     for column, value in (("loss", 100.0), ("elbo", 100.0)):
-        figure = charts.learning_curve(found, column, "title")
+        figure = charts.learning_curve(found, Quantity(column, "title", sign=-1 if column == "elbo" else 1))
         assert figure is not None
         (star,) = [t for t in figure.traces if t["name"].endswith("(kept)")]
         assert (star["meta"], star["x"], star["y"], star["customdata"]) == ("best", [1.0], [value], [3.0])

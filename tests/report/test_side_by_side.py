@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from vaelab import report
+from vaelab.quantities import Quantity
 from vaelab.report import answers, charts, page, samples, side_by_side
 from vaelab.report.reading import collect
 from vaelab.report.records import Section
@@ -208,7 +209,7 @@ def test_the_game_is_drawn_inside_epochs_where_rows_were_kept(zoo: Path) -> None
     figures = page._figures(shown)
     for name in ("curve-loss_generator", "curve-class_accuracy_fake", "curve-kl", "rate-distortion-0"):
         assert len(go.Figure(figures[name].as_json()).data) > 0
-    traces = {t["name"]: t for t in charts.learning_curve(shown, "loss_generator", "title").traces}  # type: ignore[union-attr]
+    traces = {t["name"]: t for t in charts.learning_curve(shown, Quantity("loss_generator", "title")).traces}  # type: ignore[union-attr]
     assert set(traces) == {"acgan (train)", "acgan (val)", "dcgan (train)", "dcgan (val)"}
     assert traces["dcgan (train)"]["x"] == [1, 2]
     assert traces["dcgan (train)"]["y"] == [1.5, 2.0]
@@ -238,7 +239,6 @@ def test_the_page_and_the_document_have_all_of_it_and_nothing_wrong_of_gans(zoo:
     said = text_of(done)
     for words in (
         "4 times as sharp as those of conv_vae",
-        "The game of generator and discriminator",
         "VAE against GAN",
         "third (0.3)",
         "The discriminator won: <b>.",
@@ -257,7 +257,7 @@ def test_the_page_and_the_document_have_all_of_it_and_nothing_wrong_of_gans(zoo:
     )
     with Image.open(zoo / "report" / "figures" / "1-digits-side-by-side.png") as picture:
         assert picture.size[0] > 200
-    assert (zoo / "report" / "figures" / "1-digits-game.png").is_file()
+    assert (zoo / "report" / "figures" / "1-digits-learning-curves.png").is_file()
 
 
 def test_gans_alone_are_a_report_without_lambda(gan: Make, tmp_path: Path) -> None:

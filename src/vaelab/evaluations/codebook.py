@@ -9,6 +9,7 @@ import torch
 from vaelab import figures
 from vaelab.codes import counted, perplexity
 from vaelab.evaluations.base import Context, Result, encoded
+from vaelab.quantities import Quantity
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,14 @@ class Codebook:
     """
 
     needs: ClassVar[str] = "quantiser"
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        Quantity("perplexity", "perplexity of the codebook", better="higher", shown="report"),
+        Quantity(
+            "codebook_use", "share of the codebook that is used", digits=3, better="higher", shown="report"
+        ),
+        Quantity("bits", "bits of a code", "bits", shown="report"),
+        Quantity("bits_by_prior", "bits of a code by the prior", "bits", better="lower"),
+    )
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from vaelab import figures, metrics
 from vaelab.bounds import Made, Seed
 from vaelab.evaluations.base import Context, Result, spread_images
 from vaelab.evaluations.generation import generated
+from vaelab.quantities import Quantity
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,13 @@ class Diversity:
 
     pairs: Made
     seed: Seed
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        Quantity(
+            "diversity_ms_ssim", "MS-SSIM of pairs", digits=3, of="samples", shown="always",
+            beside="diversity_ms_ssim_data", whose="real",
+        ),
+        Quantity("diversity_ms_ssim_data", "MS-SSIM of pairs of real images"),
+    )  # fmt: skip
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

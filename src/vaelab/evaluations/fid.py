@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from vaelab import UsageError
 from vaelab.bounds import Between, Seed
 from vaelab.evaluations.base import Context, Result, seeded, spread_images
 from vaelab.evaluations.generation import AT_ONCE, generated
+from vaelab.quantities import Quantity
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 ADDRESS = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{WEIGHTS}"
@@ -38,6 +39,14 @@ class FID:
     network: Literal["inception", "random"]
     weights: str | None
     seed: Seed
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        Quantity("fid", "FID", better="lower", of="samples", shown="report"),
+        Quantity("kid", "KID", better="lower", of="samples", shown="report"),
+        Quantity("kid_std", "standard deviation of KID over subsets"),
+        Quantity("fid_random", "FID, random features", better="lower", of="samples"),
+        Quantity("kid_random", "KID, random features", better="lower", of="samples"),
+        Quantity("kid_std_random", "standard deviation of KID over subsets, random features"),
+    )
 
     def __post_init__(self) -> None:
         if self.weights is not None:  # said before anything is trained

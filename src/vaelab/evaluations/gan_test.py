@@ -14,6 +14,7 @@ from vaelab import figures
 from vaelab.bounds import Count, Made, Seed
 from vaelab.evaluations.base import Batch, Context, Result, chosen, seeded, size_of, spread
 from vaelab.evaluations.generation import generated
+from vaelab.quantities import Quantity
 
 MOST_IMAGES, MOST_BYTES = 60_000, 2**29  # of the train split that the classifier learns from
 WIDTHS = (16, 32, 64, 128)
@@ -31,6 +32,13 @@ class GANTest:
     count: Made
     epochs: Count
     seed: Seed
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        Quantity(
+            "gan_test_accuracy", "GAN-test accuracy", digits=3, better="higher", of="samples", shown="always",
+            beside="classifier_accuracy", whose="test images",
+        ),
+        Quantity("classifier_accuracy", "the classifier's accuracy on test images"),
+    )  # fmt: skip
     needs: ClassVar[str] = "classes"
 
     def __call__(self, context: Context) -> Result:

@@ -9,12 +9,14 @@ import torch
 from vaelab import figures
 from vaelab.evaluations.base import Context, Result
 from vaelab.evaluations.codes import moments
+from vaelab.quantities import Quantity
 
 
 @dataclass(frozen=True)
 class KLPerDimension:
     """KL to the prior of each dimension, averaged over the test split, and the active units (Burda et al. 2016)."""
 
+    quantities: ClassVar[tuple[Quantity, ...]] = (Quantity("active_units", "active units", shown="always"),)
     needs: ClassVar[str] = "posterior"
 
     @torch.inference_mode()

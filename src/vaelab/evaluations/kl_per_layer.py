@@ -9,12 +9,16 @@ import torch
 from vaelab import figures
 from vaelab.evaluations.base import Context, Result
 from vaelab.evaluations.codes import moments
+from vaelab.quantities import Quantity
 
 
 @dataclass(frozen=True)
 class KLPerLayer:
     """KL of each layer given the layers above it, averaged over the test split, and its active units."""
 
+    quantities: ClassVar[tuple[Quantity, ...]] = tuple(
+        Quantity(f"active_units_{number}", f"active units of layer {number}") for number in range(1, 5)
+    )
     needs: ClassVar[str] = "layers"
 
     @torch.inference_mode()

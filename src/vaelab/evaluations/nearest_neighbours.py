@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from vaelab import figures
 from vaelab.bounds import Few, Many, Seed
 from vaelab.evaluations.base import Context, Result, images_array, images_at, spread_images
 from vaelab.evaluations.generation import generated
+from vaelab.quantities import Quantity
 
 TESTS = 256  # test images that are measured, at most: a hundredth of much fewer is none
 SAME = 0.5 / 255  # RMSE below which two images are one: data hold duplicates
@@ -31,6 +33,13 @@ class NearestNeighbours:
     shown: Few
     neighbours: Few
     seed: Seed
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        Quantity(
+            "nearest_distance", "distance to training images", of="samples", shown="report",
+            beside="nearest_distance_data", whose="test images",
+        ),
+        Quantity("nearest_distance_data", "distance of test images to training images"),
+    )  # fmt: skip
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -18,6 +18,7 @@ from vaelab.evaluations.base import (
     refuse_missing_rows,
     repeated,
 )
+from vaelab.quantities import Quantity
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class NoisePerturbation:
     copies: Few
     sigma: Annotated[float, AtLeast(0)]
     seed: Seed
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        Quantity("perturbed_mse", "MSE of images from codes and noise"),
+        Quantity("perturbed_psnr", "PSNR of images from codes and noise", "dB", digits=2),
+        Quantity("perturbed_ssim", "SSIM of images from codes and noise", digits=3),
+    )
     needs: ClassVar[str] = "encoder"
 
     def __post_init__(self) -> None:

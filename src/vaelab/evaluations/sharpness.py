@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 
@@ -9,6 +10,7 @@ from vaelab import figures, metrics
 from vaelab.bounds import Made, Seed
 from vaelab.evaluations.base import Context, Result, spread_images
 from vaelab.evaluations.generation import generated
+from vaelab.quantities import Quantity
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,12 @@ class Sharpness:
 
     count: Made
     seed: Seed
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        Quantity(
+            "sharpness", "sharpness", of="samples", shown="always", beside="sharpness_data", whose="real"
+        ),
+        Quantity("sharpness_data", "sharpness of real images"),
+    )
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -22,7 +22,9 @@ from vaelab.evaluations.base import (
     images_array,
     reconstruct,
 )
+from vaelab.losses.base import NATS
 from vaelab.losses.densities import bits_per_dim
+from vaelab.quantities import Quantity
 
 if TYPE_CHECKING:
     from vaelab.figures import Figure
@@ -39,6 +41,23 @@ class TestMetrics:
 
     examples: Few
     seed: Seed
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        metrics.PSNR,
+        metrics.SSIM,
+        metrics.MSE,
+        Quantity("mse_signed", "MSE of images in [-1, 1]", better="lower", shown="report"),
+        Quantity(
+            "elbo_optimal_sigma",
+            "−ELBO at the optimal σ",
+            NATS,
+            digits=2,
+            better="lower",
+            sign=-1,
+            shown="report",
+        ),
+        Quantity("optimal_sigma", "optimal σ"),
+        Quantity("bits_per_dim", "bits per dimension", "bits", digits=3, better="lower", shown="report"),
+    )
     needs: ClassVar[str] = "encoder"
 
     @torch.inference_mode()

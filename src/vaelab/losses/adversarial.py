@@ -9,7 +9,8 @@ from torch import Tensor
 
 from vaelab.bounds import AtLeast
 from vaelab.losses.augment import AUGMENTATIONS
-from vaelab.losses.base import ImageBatch, Loss, Terms, Turn, mean_terms
+from vaelab.losses.base import NATS, ImageBatch, Loss, Terms, Turn, mean_terms
+from vaelab.quantities import Quantity
 
 Augmentation = Literal["color", "translation", "cutout"]
 
@@ -21,6 +22,16 @@ class Adversarial(Loss):
     squared gradient at real images. What it sees is augmented. Raises ValueError for values out of range.
     """
 
+    quantities: tuple[Quantity, ...] = (
+        Quantity("loss_discriminator", "discriminator's loss", NATS),
+        Quantity("loss_generator", "generator's loss", NATS),
+        Quantity("accuracy_real", "discriminator's accuracy, real images"),
+        Quantity("accuracy_fake", "discriminator's accuracy, generated images"),
+        Quantity("class_loss_real", "class loss, real images", "nats"),
+        Quantity("class_loss_fake", "class loss, generated images", "nats"),
+        Quantity("class_accuracy_real", "class accuracy, real images"),
+        Quantity("class_accuracy_fake", "class accuracy, generated images"),
+    )
     needs: ClassVar[str] = "generator"
 
     def __init__(

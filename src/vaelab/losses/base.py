@@ -6,8 +6,17 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from vaelab.quantities import Quantity
+
 Terms = dict[str, Tensor]
 Turn = tuple[str, Terms]  # who steps, and the named terms of which "loss" is the one to minimise
+
+
+NATS = "nats per image"
+LOSS = Quantity("loss", "loss, as it was optimised", better="lower")
+RECONSTRUCTION = Quantity(
+    "reconstruction", "reconstruction", NATS, digits=2, better="lower", of="images", shown="always"
+)
 
 
 class ImageBatch(Protocol):
@@ -30,6 +39,7 @@ class Loss(nn.Module):
     """
 
     epoch: Tensor  # float64 (): the time in epochs that schedules read, on the device; the training sets it
+    quantities: tuple[Quantity, ...] = (LOSS,)  # of its terms
     needs: ClassVar[str]  # what a model must offer: "encoder", "prior" or "generator"
 
     def __init__(self) -> None:

@@ -6,9 +6,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from vaelab.losses.base import ImageBatch, Loss, Turn
+from vaelab.losses.base import LOSS, NATS, RECONSTRUCTION, ImageBatch, Loss, Turn
 from vaelab.losses.likelihoods import SQUARED_RANGE, Likelihood, Reduction
 from vaelab.losses.regularisers import Regulariser
+from vaelab.quantities import Quantity
+
+ELBO_TERM = Quantity("elbo", "−ELBO", NATS, digits=2, better="lower", sign=-1, shown="always")
+KL_TERM = Quantity("kl", "KL", NATS, digits=2, shown="always")
 
 
 class Reconstruction(Loss):
@@ -23,6 +27,7 @@ class Reconstruction(Loss):
         super().__init__()
         likelihood.refuse(reduction)
         self.likelihood, self.reduction = likelihood, reduction
+        self.quantities = (LOSS, RECONSTRUCTION)
 
     def forward(self, model: Any, batch: ImageBatch, noise: torch.Generator) -> Iterator[Turn]:
         """One turn of the player "model": terms loss and reconstruction, averaged over the batch."""
@@ -46,6 +51,7 @@ class ELBO(Reconstruction):
     def __init__(self, likelihood: Likelihood, regulariser: Regulariser, reduction: Reduction) -> None:
         super().__init__(likelihood, reduction)
         self.regulariser = regulariser
+        self.quantities = (LOSS, ELBO_TERM, RECONSTRUCTION, KL_TERM, *regulariser.quantities)
 
     @property
     def kl_weight(self) -> float | None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.codes import Code
+from vaelab.quantities import Quantity
 
 ImageShape = tuple[int, int, int]  # (channels, height, width)
 
@@ -29,6 +30,7 @@ class EncoderDecoder(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         self.code_shape = tuple(code_shape)  # of one image
+        self.quantities: tuple[Quantity, ...] = ()  # of the terms that its codes have
 
     def players(self) -> dict[str, list[nn.Parameter]]:
         """Who takes turns, with the parameters of each: all of them are one player's."""

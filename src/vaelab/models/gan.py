@@ -15,6 +15,7 @@ from vaelab.bounds import Maps, Width
 from vaelab.models import blocks
 from vaelab.models.averages import move_toward
 from vaelab.models.blocks import ImageShape, OneHot, Reshape
+from vaelab.quantities import Quantity
 
 Noise = Literal["normal", "uniform"]
 DiscriminatorNorm = Literal["batch", "spectral", "none"]
@@ -37,6 +38,7 @@ class GAN(nn.Module):
 
     offers: ClassVar[frozenset[str]] = frozenset({"generator"})
     methods: ClassVar[tuple[str, ...]] = ("generate", "discriminate")
+    quantities: ClassVar[tuple[Quantity, ...]] = ()
     averaged: Tensor
 
     def __init__(

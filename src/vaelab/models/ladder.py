@@ -12,6 +12,7 @@ from vaelab.bounds import Between, Maps, Width
 from vaelab.codes import Layered, Moments
 from vaelab.models.blocks import ImageShape, perceptron, strided_decoder, strided_encoder
 from vaelab.models.vae import LOG_VARIANCE_RANGE, NormalPrior
+from vaelab.quantities import Quantity
 
 FEWEST, MOST = 2, 4  # layers
 
@@ -37,6 +38,10 @@ class LadderVAE(NormalPrior):
     ) -> None:
         super().__init__(encoder, decoder, (sum(sizes),))
         self.layers = tuple(sizes)  # units, the top layer first
+        self.quantities = tuple(
+            Quantity(f"kl_{number}", f"KL of layer {number}", "nats per image", shown="report")
+            for number in range(1, len(sizes) + 1)
+        )
         self.evidence = nn.ModuleList(
             evidence
         )  # from the features below to those of a layer, the top one last

@@ -13,6 +13,7 @@ from vaelab.codes import Code, Quantised
 from vaelab.models.blocks import EncoderDecoder, ImageShape, Reshape, stage_sizes, stage_widths
 from vaelab.models.quantisers import Codebook, Grid, Quantiser
 from vaelab.models.resnet import activated, growing, halving, residual_decoder, residual_encoder, residuals
+from vaelab.quantities import Quantity
 
 HALVINGS = 2  # of the resolution, from the image to a spatial code
 MOST = 65_536  # vectors
@@ -31,6 +32,10 @@ class VQVAE(EncoderDecoder):
     def __init__(self, encoder: nn.Module, decoder: nn.Module, quantiser: Quantiser) -> None:
         super().__init__(encoder, decoder, (len(quantiser.frequency), quantiser.dim))
         self.quantiser = quantiser
+        self.quantities = (
+            Quantity("batch_perplexity", "perplexity of the codebook, of a batch"),
+            Quantity("batch_codebook_use", "share of the codebook that is used, of a batch"),
+        )
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Quantised:
         """Images (B, C, H, W) in [0, 1] to the nearest vectors at each place, (B, P, D)."""

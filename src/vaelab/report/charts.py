@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from plotly.colors import sample_colorscale
 
+from vaelab.quantities import Quantity
 from vaelab.report import series
 from vaelab.report.records import Line, Record, Section, image_values
 
@@ -20,26 +21,7 @@ BESIDE = ("#d55e00", "#c0569b", "#a87b00", "#7b6fd0")
 INSTEAD = (*BESIDE, "#2a8fbd", "#2f9e6e", "#6b8e00", "#b5493a")  # where the scale is not used
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
-CURVES = {
-    "loss": ("loss", "loss, as it was optimised"),
-    "negative_elbo": ("elbo", "−ELBO (nats per image)"),
-    "reconstruction": ("reconstruction", "reconstruction (nats per image)"),
-    "kl": ("kl", "KL (nats per image)"),
-    "mse": ("mse", "validation MSE"),
-    "psnr": ("psnr", "validation PSNR (dB)"),
-}
-GAME = {
-    "loss_discriminator": "discriminator's loss (nats per image)",
-    "loss_generator": "generator's loss (nats per image)",
-    "accuracy_real": "discriminator's accuracy, real images",
-    "accuracy_fake": "discriminator's accuracy, generated images",
-    "class_loss_real": "class loss, real images (nats)",
-    "class_loss_fake": "class loss, generated images (nats)",
-    "class_accuracy_real": "class accuracy, real images",
-    "class_accuracy_fake": "class accuracy, generated images",
-}
 ITERATIONS = "loss by iteration, as it was optimised"  # of report.md
-SIZES = {"psnr": "PSNR (dB)", "ssim": "SSIM"}  # over the size of the code
 MOST_POINTS = 1000  # of one curve, for log_every may keep each step of a long training
 LEAST_KL = 1e-3  # nats; less is drawn as this
 MOST_LAYERS = 9
@@ -192,7 +174,7 @@ def _iso_elbo(figure: Chart, points: Sequence[tuple[float, float]]) -> None:
         )
 
 
-def learning_curve(section: Section, column: str, title: str) -> Chart | None:
+def learning_curve(section: Section, quantity: Quantity) -> Chart | None:
     """One quantity of all runs by epoch on the validation split, dotted on the training split; None without rows.
 
     Where log_every kept rows inside epochs, these stand for the training split, and are not dotted.
@@ -200,7 +182,7 @@ def learning_curve(section: Section, column: str, title: str) -> Chart | None:
     """
     figure = Chart()
     shade, place = colours(section), style(section)
-    sign = -1 if column == "elbo" else 1
+    sign, column = quantity.sign, quantity.name
     for record in section.records:
         for split in ("train", "val"):
             whole = record.curve(column, split)
@@ -230,7 +212,7 @@ def learning_curve(section: Section, column: str, title: str) -> Chart | None:
                 _kept(figure, (epochs[at], seconds[at], sign * values[at]), label, record)
     if not figure.traces:
         return None
-    _axes(figure, "epoch", title)
+    _axes(figure, "epoch", _text(quantity.heading))
     figure.layout["hovermode"] = "x unified" if len(section.records) <= 8 else "closest"
     return figure
 
@@ -257,12 +239,12 @@ def inside_epochs(section: Section) -> list[Record]:
     return [record for record in section.records if record.inside("loss")[2]]
 
 
-def by_code_size(section: Section, metric: str, title: str) -> Chart | None:
+def by_code_size(section: Section, quantity: Quantity) -> Chart | None:
     """A metric over the size of the code, one line for each model; None where all codes are of one size."""
     figure = Chart()
     sizes: set[float] = set()
     for number, line in enumerate(series.by_code_size(section)):
-        x, y = line.curve(metric)
+        x, y = line.curve(quantity.name)
         if not y:
             continue
         sizes.update(x)
@@ -279,7 +261,7 @@ def by_code_size(section: Section, metric: str, title: str) -> Chart | None:
         )
     if not figure.traces:
         return None
-    _axes(figure, "values of the code; below, how many times as many an image has", title)
+    _axes(figure, "values of the code; below, how many times as many an image has", quantity.heading)
     ticks = sorted(sizes)
     values = image_values(section)
     texts = [f"{t:,.0f}" + (f"<br>{values / t:.3g}:1" if values else "") for t in ticks]

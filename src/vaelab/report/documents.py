@@ -13,14 +13,15 @@ import numpy as np
 import pandas as pd
 
 from vaelab import figures
-from vaelab.report import answers, comparisons, side_by_side
-from vaelab.report.charts import CURVES, GAME, ITERATIONS, SIZES, inside_epochs, training_curve
-from vaelab.report.page import amount, conventions, headline, state
+from vaelab.quantities import Quantity, amount
+from vaelab.report import answers, columns, comparisons, side_by_side
+from vaelab.report.charts import ITERATIONS, inside_epochs, training_curve
+from vaelab.report.page import conventions, headline, state
 from vaelab.report.pictures import Matrix, Strip
 from vaelab.report.records import Collection, Section, image_values
 from vaelab.report.series import by_code_size
 from vaelab.report.shown import Shown
-from vaelab.report.table import SHOWN
+from vaelab.report.table import first_columns
 from vaelab.words import printable
 
 MOST_ROWS = 24  # of one figure
@@ -62,7 +63,7 @@ def markdown(
         "",
         "## All runs",
         "",
-        *_table(table),
+        *_table(collection, table),
         "",
         "table.csv has every column, index.html how each number was made.",
     ]
@@ -147,8 +148,8 @@ def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]
         if plane is not None:
             name = "rate-distortion" + (f"-{place + 1}" if place else "")
             yield name, f"Rate against distortion on the test split of {_of(section)}", plane
-    curves = {title: _curves(section, column) for column, title in CURVES.values()}
-    curves = {title.replace(" (", "\n("): found for title, found in curves.items() if found}
+    curves = {one.heading.replace(" (", "\n("): _curves(section, one) for one in columns.curves(section)}
+    curves = {title: found for title, found in curves.items() if found}
     if curves:
         caption = f"Learning curves on the validation split of {_of(section)}"
         yield "learning-curves", caption, figures.run_curves(curves, caption)
@@ -159,11 +160,6 @@ def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]
             caption,
             figures.run_curves({ITERATIONS.replace(", ", ",\n"): found}, caption),
         )
-    game = {title: _training_curves(section, column) for column, title in GAME.items()}
-    game = {title.replace(" (", "\n(").replace(", ", ",\n"): found for title, found in game.items() if found}
-    if game:
-        caption = f"The game of generator and discriminator on {_of(section)}"
-        yield "game", caption, figures.run_curves(game, caption)
     if shown.side_by_side is not None:
         caption = f"Samples of each model on {_of(section)}"
         yield "side-by-side", caption, figures.image_rows(_equal(_few(section, shown.side_by_side)), caption)
@@ -228,13 +224,12 @@ def _plane(section: Section, convention: tuple[object, ...]) -> Figure | None:
     return figures.rate_distortion(lines, flat, section.symbol, title)
 
 
-def _curves(section: Section, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    sign = -1 if column == "elbo" else 1
-    return _drawn(section, {r.name: r.curve(column, "val") for r in section.records}, sign)
-
-
-def _training_curves(section: Section, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    return _drawn(section, {r.name: training_curve(r, column) for r in section.records})
+def _curves(section: Section, quantity: Quantity) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """On the validation split, or on the training split where a quantity has none there."""
+    held_out = {r.name: r.curve(quantity.name, "val") for r in section.records}
+    if not any(values for _, _, values in held_out.values()):
+        held_out = {r.name: training_curve(r, quantity.name) for r in section.records}
+    return _drawn(section, held_out, quantity.sign)
 
 
 def _drawn(
@@ -254,18 +249,19 @@ def _losses(section: Section) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def _sizes(section: Section) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
     panels = {
-        title: {line.label: line.curve(metric) for line in by_code_size(section)}
-        for metric, title in SIZES.items()
+        one.heading: {line.label: line.curve(one.name) for line in by_code_size(section)}
+        for one in columns.of_images(section.records)
     }
     kept = {t: {n: (np.array(x), np.array(y)) for n, (x, y) in p.items() if y} for t, p in panels.items()}
     return {title: panel for title, panel in kept.items() if panel}
 
 
-def _table(table: pd.DataFrame) -> Iterator[str]:
-    columns = [name for name in table.columns if name.removesuffix(" (reported)") in SHOWN]
-    yield "| " + " | ".join(map(_escaped, columns)) + " |"
-    yield "|" + "---|" * len(columns)
-    for row in table[columns].itertuples(index=False):
+def _table(collection: Collection, table: pd.DataFrame) -> Iterator[str]:
+    first = first_columns(collection)
+    names = [name for name in table.columns if name.removesuffix(" (reported)") in first]
+    yield "| " + " | ".join(map(_escaped, names)) + " |"
+    yield "|" + "---|" * len(names)
+    for row in table[names].itertuples(index=False):
         yield "| " + " | ".join(_escaped(amount(value)) for value in row) + " |"
 
 

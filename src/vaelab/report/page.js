@@ -85,8 +85,6 @@ setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 
 // ---- the rate-distortion plane: the run that is pointed at, with its numbers and pictures
 
-const NAMES = { elbo: "−ELBO (nats)", kl: "rate: KL", reconstruction: "distortion", psnr: "PSNR (dB)", ssim: "SSIM", active_units: "active units" };
-
 function point(chart, run) {
   const select = one(".pointed", chart.closest(".part"));
   if (!run || !select || !chart.dataset.chart.startsWith("rate") || ![...select.options].some((o) => o.value === run)) return;
@@ -99,7 +97,7 @@ async function describe(select) {
   const panel = select.closest(".panel");
   const numbers = one(".numbers", panel);
   numbers.replaceChildren();
-  for (const [name, value] of Object.entries(run.metrics)) numbers.append(make("dt", NAMES[name]), make("dd", value));
+  for (const [name, value] of Object.entries(run.metrics)) numbers.append(make("dt", name), make("dd", value));
   const canvas = one(".probes", panel);
   canvas.hidden = !run.reconstructions;
   canvas.setAttribute("aria-label", `Test images above their reconstructions: ${run.label}`);

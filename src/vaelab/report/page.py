@@ -14,15 +14,15 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from plotly.offline import get_plotlyjs
 
 from vaelab import __version__
-from vaelab.report import answers, charts, comparisons, side_by_side
+from vaelab.quantities import Quantity, amount, called
+from vaelab.report import answers, charts, columns, comparisons, side_by_side
 from vaelab.report.records import Collection, Record, Section, flatten, number
 from vaelab.report.samples import FITTED
 from vaelab.report.shown import SHRINKS, Shown, scale_for, show
-from vaelab.report.table import SHOWN, references
+from vaelab.report.table import first_columns, references
 from vaelab.words import printable
 
 LARGEST = 20_000_000  # bytes of the page
-DECIMALS = {"elbo": 2, "reconstruction": 2, "psnr": 2, "ssim": 3, "seconds": 1}  # of the table's columns
 SMALLEST = 0.1  # images are not reduced further
 HERE = Path(__file__).parent
 
@@ -69,8 +69,8 @@ def _render(
         counts=_counts(collection.records),
         title=headline(collection),
         reported=comparisons.reported(collection),
-        columns=_columns(table),
-        rows=_rows(table),
+        columns=_columns(collection, table),
+        rows=_rows(collection, table),
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
         version=__version__,
         command=printable(shlex.join(command)),
@@ -111,18 +111,19 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
             if f"rate-distortion-{i}" in figures
         },
         "curves": {
-            f"curve-{name}": title for name, (_, title) in charts.CURVES.items() if f"curve-{name}" in figures
+            f"curve-{one.name}": one.heading
+            for one in columns.curves(section)
+            if f"curve-{one.name}" in figures
         },
-        "game": {f"curve-{name}": title for name, title in charts.GAME.items() if f"curve-{name}" in figures},
         "colours": charts.colours(section),
         "epochs": comparisons.epochs(section),
         "epochs_sentences": comparisons.along_epochs(section),
         "sizes": comparisons.code_sizes(section),
         "sizes_sentences": comparisons.along_code_sizes(section),
         "size_charts": {
-            f"code-size-{name}": title
-            for name, title in charts.SIZES.items()
-            if f"code-size-{name}" in figures
+            f"code-size-{one.name}": one.heading
+            for one in columns.of_images(section.records)
+            if f"code-size-{one.name}" in figures
         },
         "perturbed": {
             "matrix": shown.perturbed,
@@ -164,17 +165,10 @@ def _figures(section: Section) -> dict[str, Any]:
         f"rate-distortion-{i}": charts.rate_distortion(section, convention)
         for i, convention in enumerate(conventions(section))
     }
+    found |= {f"curve-{one.name}": charts.learning_curve(section, one) for one in columns.curves(section)}
     found |= {
-        f"curve-{name}": charts.learning_curve(section, column, title)
-        for name, (column, title) in charts.CURVES.items()
-    }
-    found |= {
-        f"curve-{column}": charts.learning_curve(section, column, title)
-        for column, title in charts.GAME.items()
-    }
-    found |= {
-        f"code-size-{metric}": charts.by_code_size(section, metric, title)
-        for metric, title in charts.SIZES.items()
+        f"code-size-{one.name}": charts.by_code_size(section, one)
+        for one in columns.of_images(section.records)
     }
     found |= {
         "kl-heat-map": charts.kl_heat_map(section),
@@ -203,12 +197,16 @@ def _not_explorable(section: Section, shown: Shown) -> list[Record]:
 def _summary(section: Section, record: Record, shown: Shown) -> dict[str, Any]:
     """What the page's script says of a run that is pointed at."""
     probes, originals = shown.probes.get(record.name), shown.probes.get("")
-    names = ("kl", "reconstruction", "psnr", "ssim", "active_units")
-    metrics = {"elbo": amount(-elbo)} if math.isfinite(elbo := record.metric("elbo")) else {}
+    main = [
+        one for one in columns.quantities([record]).values() if one.shown == "always" and one.of != "samples"
+    ]
+    metrics = {
+        one.heading: one.written(one.sign * v) for one in main if math.isfinite(v := record.metric(one.name))
+    }
     return {
         "label": section.labels[record.name],
         "weight": section.weight(record),
-        "metrics": metrics | {n: amount(v) for n in names if math.isfinite(v := record.metric(n))},
+        "metrics": metrics,
         "reconstructions": probes.sheet.uri if probes and originals else None,
         "originals": originals.sheet.uri if originals else None,
         "columns": len(probes.columns) if probes else 0,
@@ -277,44 +275,33 @@ def _counts(records: Sequence[Record]) -> str:
     return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
 
 
-def _columns(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _columns(collection: Collection, table: pd.DataFrame) -> list[dict[str, Any]]:
+    first = first_columns(collection)
     return [
         {
             "name": name,
             "numeric": is_numeric_dtype(table[name]) and not is_bool_dtype(table[name]),
-            "shown": name.removesuffix(" (reported)") in SHOWN,
+            "shown": name.removesuffix(" (reported)") in first,
         }
         for name in table.columns
     ]
 
 
-def _rows(table: pd.DataFrame) -> list[list[dict[str, Any]]]:
+def _rows(collection: Collection, table: pd.DataFrame) -> list[list[dict[str, Any]]]:
     """Each cell as it is shown, with its whole value for sorting and copying."""
+    declared = columns.quantities(collection.records)
+    named = [called(name.removesuffix(" (reported)"), declared) for name in table.columns]
     return [
         [
-            {"text": _cell(name, value), "value": "" if pd.isna(value) else value}
-            for name, value in zip(table.columns, row, strict=True)
+            {"text": _cell(one, value), "value": "" if pd.isna(value) else value}
+            for one, value in zip(named, row, strict=True)
         ]
         for row in table.itertuples(index=False)
     ]
 
 
-def _cell(column: str, value: Any) -> str:
-    decimals = DECIMALS.get(column.removesuffix(" (reported)"))
-    return amount(value) if decimals is None or number(value) is None else f"{value:,.{decimals}f}"
-
-
-def amount(value: Any) -> str:
-    """A number as it is read: five digits, no exponent where there need not be one."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if abs(value) >= 1e10:
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
-    if float(value).is_integer():
-        return f"{int(value):,}" if abs(value) >= 10_000 else f"{int(value)}"
-    return f"{value:,.2f}" if abs(value) >= 100 else f"{value:.4g}"
+def _cell(quantity: Quantity, value: Any) -> str:
+    return amount(value) if number(value) is None else quantity.written(value)
 
 
 def finite(values: Any) -> Any:

@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from vaelab.quantities import Quantity
+from vaelab.report import columns
 from vaelab.report.records import Record, Section, number, repeats
 
 KINDS = ("AE", "VAE", "GAN")
@@ -14,27 +16,6 @@ GUESSED = 0.1  # of the way from chance to 1, below which a class can hardly be 
 NOISY = 1.25  # times the sharpness of real images, from which sharpness is more likely noise
 
 
-@dataclass(frozen=True)
-class Column:
-    """A number of each run, and what it is held against."""
-
-    title: str
-    metric: str
-    beside: str | None = None
-    whose: str = ""  # the number beside
-
-
-COLUMNS = (
-    Column("MS-SSIM of pairs", "diversity_ms_ssim", "diversity_ms_ssim_data", "real"),
-    Column("sharpness", "sharpness", "sharpness_data", "real"),
-    Column("distance to training images", "nearest_distance", "nearest_distance_data", "test images"),
-    Column("GAN-test accuracy", "gan_test_accuracy", "classifier_accuracy", "test images"),
-    Column("FID", "fid"),
-    Column("KID", "kid"),
-    Column("FID, random features", "fid_random"),
-    Column("KID, random features", "kid_random"),
-)
-OF_SAMPLES = tuple(column.metric for column in COLUMNS)
 FACTS = (
     ("seconds of training", "seconds"),
     ("parameters", "parameters"),
@@ -89,7 +70,8 @@ class Group:
 def compared(section: Section) -> tuple[Record, ...]:
     """The evaluated runs, AE, VAE by λ, DCGAN, ACGAN; none without a GAN or two kinds with numbers of samples."""
     runs = [record for record in section.records if record.is_evaluated]
-    kinds = {r.kind for r in runs if any(math.isfinite(r.metric(name)) for name in OF_SAMPLES)}
+    measured = [one.name for one in columns.of_samples(runs)]
+    kinds = {r.kind for r in runs if any(math.isfinite(r.metric(name)) for name in measured)}
     if len(kinds) < 2 and not any(record.kind == "GAN" for record in runs):
         return ()
     return tuple(sorted(runs, key=lambda r: (KINDS.index(r.kind), r.model == "acgan")))
@@ -98,10 +80,11 @@ def compared(section: Section) -> tuple[Record, ...]:
 def table(section: Section) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
     """The heads of the columns that some run has a number for, and each run's label and cells."""
     runs = compared(section)
-    rows = {r.name: {c.title: _cell(r, c) for c in COLUMNS} | _facts(r) for r in runs}
+    measured = columns.of_samples(runs)
+    rows = {r.name: {one.title: _cell(r, one) for one in measured} | _facts(r) for r in runs}
     heads = [
         title
-        for title in (*(c.title for c in COLUMNS), *(title for title, _ in FACTS))
+        for title in (*(one.title for one in measured), *(title for title, _ in FACTS))
         if any(row[title].text for row in rows.values())
     ]
     return heads, [(section.labels[name], [row[title] for title in heads]) for name, row in rows.items()]
@@ -121,8 +104,8 @@ def sentences(section: Section) -> list[str]:
     return found + _times([g for g in groups if g in [*gans, *autoencoder] or g is other])
 
 
-def _cell(record: Record, column: Column) -> Cell:
-    value = record.metric(column.metric)
+def _cell(record: Record, column: Quantity) -> Cell:
+    value = record.metric(column.name)
     if not math.isfinite(value):
         return Cell("")
     beside = record.metric(column.beside) if column.beside else math.nan
@@ -169,7 +152,7 @@ def _best(groups: Sequence[Group], metric: str) -> list[Group]:
 
 
 def _is_measured(group: Group) -> bool:
-    return any(math.isfinite(group.mean(name)) for name in OF_SAMPLES)
+    return any(math.isfinite(group.mean(one.name)) for one in columns.of_samples(group.records))
 
 
 def _pair(group: Group, other: Group, metric: str) -> tuple[float, float] | None:

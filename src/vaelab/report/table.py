@@ -1,31 +1,16 @@
 """All runs as one pandas table: what they are, what was measured, and what was reported."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from vaelab.report import columns
 from vaelab.report.records import Collection, Record, flatten, number
 
-# Columns shown at first; the others can be chosen, and table.csv has all.
-SHOWN = (
-    *("dataset", "model", "label", "kl_weight", "seed", "epochs", "status"),
-    *(
-        "elbo",
-        "reconstruction",
-        "kl",
-        "active_units",
-        "psnr",
-        "ssim",
-        "mse",
-        "mse_signed",
-        "elbo_optimal_sigma",
-        "bits_per_dim",
-    ),
-    *("diversity_ms_ssim", "sharpness", "nearest_distance", "gan_test_accuracy", "fid", "kid", "seconds"),
-)
+FIRST = ("dataset", "model", "label", "kl_weight", "seed", "epochs", "status")  # columns, before the numbers
 FACTS = ("beta_eff", "parameters", "seconds", "images_per_second", "peak_memory_bytes", "device", "git_sha")
 FORMULA = tuple("=+-@\t\r＝＋－＠")  # how it begins for a spreadsheet
 NOT_SETTINGS = ("data_dir", "output_dir", "rerun", "dpi", "reported")
@@ -39,13 +24,19 @@ def frame(collection: Collection) -> pd.DataFrame:
         for record in section.records
     ]
     table = pd.DataFrame(rows).dropna(axis="columns", how="all")
-    return table[[*_order(table.columns)]]
+    return table[[*_order(table.columns, first_columns(collection))]]
 
 
-def _order(columns: Iterable[str]) -> list[str]:
+def first_columns(collection: Collection) -> list[str]:
+    """Those shown at first; the others can be chosen, and table.csv has all."""
+    declared = columns.quantities(collection.records)
+    return list(dict.fromkeys([*FIRST, *(name for name, one in declared.items() if one.shown)]))
+
+
+def _order(names: Iterable[str], shown: Sequence[str]) -> list[str]:
     """The columns shown at first, each with its reported values beside it, then all others as they came."""
-    names = list(columns)
-    first = [n for shown in SHOWN for n in (shown, f"{shown} (reported)") if n in names]
+    names = list(names)
+    first = [n for name in shown for n in (name, f"{name} (reported)") if n in names]
     return first + [name for name in names if name not in first]
 
 

@@ -18,6 +18,7 @@ from vaelab import build
 from vaelab.data import ImageSet
 from vaelab.evaluations import Begun, Context, Result, without_lost
 from vaelab.losses import Loss
+from vaelab.quantities import stored
 from vaelab.runs.drawing import Drawer, Workers
 from vaelab.runs.folder import Run
 from vaelab.runs.history import Row
@@ -112,6 +113,9 @@ def evaluating(
         drawer.wait()
         draw_missing(run, evaluations, read, dpi, drawer)
         drawer.wait()
+    if "quantities" in run.info:  # of those that a run was not trained with
+        others = [q for evaluation in evaluations.values() for q in getattr(evaluation, "quantities", ())]
+        run.update(quantities=run.info["quantities"] | stored(others))
     write_results(run, {name: results[name] for name in evaluations})
 
 

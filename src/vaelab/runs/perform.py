@@ -13,6 +13,7 @@ import torch
 from vaelab import Failure, build, hardware, machine, plugins
 from vaelab.data import SPLITS, Feed
 from vaelab.evaluations import measure
+from vaelab.quantities import stored
 from vaelab.runs import job as jobs
 from vaelab.runs.drawing import Drawer, Workers
 from vaelab.runs.folder import Run
@@ -213,6 +214,7 @@ def facts(job: Job) -> dict[str, Any]:
         "parameters": sum(p.numel() for player in job.network.players().values() for p in player),
         "model": {"prior": getattr(job.network, "prior", None), "code": code_facts(job)},
         "beta_eff": beta_eff(job),
+        "quantities": stored(build.quantities(job.network, job.criterion, job.evaluations)),
     }
 
 

@@ -1,7 +1,7 @@
 """What a sweep prints: its runs and their states, how far they are, and the table of their numbers."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from threading import Event, Thread
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from vaelab import UsageError
+from vaelab.quantities import SECONDS, Quantity, of_run
 from vaelab.runs.history import Row
 from vaelab.runs.request import Request
 from vaelab.words import printable
@@ -16,20 +17,7 @@ from vaelab.words import printable
 POLL = 0.5  # seconds between two looks at the run folders
 ENDED = ("done", "failed")
 
-# The table's columns: title, the number, how it is written.
-COLUMNS = (
-    ("λ", "kl_weight", "g"),
-    ("−ELBO", "negative_elbo", ".2f"),
-    ("reconstruction", "reconstruction", ".2f"),
-    ("KL", "kl", ".2f"),
-    ("active units", "active_units", ".0f"),
-    ("PSNR", "psnr", ".2f"),
-    ("SSIM", "ssim", ".3f"),
-    ("MS-SSIM", "diversity_ms_ssim", ".3f"),  # of samples: lower is more diverse
-    ("sharpness", "sharpness", ".2g"),
-    ("GAN-test", "gan_test_accuracy", ".3f"),
-    ("time", "seconds", ".1f"),
-)
+WEIGHT = Quantity("kl_weight", "λ")
 
 
 def listing(asked: Sequence[Request]) -> str:
@@ -60,10 +48,10 @@ def table(asked: Sequence[Request]) -> str:
             numbers[one.name] = _numbers(one)
         except UsageError as error:
             problems.append(f"{printable(one.name)} is left out: {printable(error)}")
-    columns = [c for c in COLUMNS if c[0] in ("λ", "time") or any(c[1] in n for n in numbers.values())]
-    rows = [[title for title, _, _ in columns] + ["folder"]]
+    columns = [WEIGHT, *_shown(asked, numbers), SECONDS]
+    rows = [[one.title for one in columns] + ["folder"]]
     for name, found in numbers.items():
-        shown = [_written(found.get(key), form) for _, key, form in columns]
+        shown = [one.written(_signed(one, found.get(one.name))) for one in columns]
         if "status" in found:
             shown[1:] = [found["status"], *[""] * (len(shown) - 2)]
         rows.append([printable(cell) for cell in (*shown, name)])
@@ -76,19 +64,31 @@ def table(asked: Sequence[Request]) -> str:
     return "\n".join([*lines, *problems])
 
 
+def _shown(asked: Sequence[Request], numbers: Mapping[str, Mapping[str, Any]]) -> list[Quantity]:
+    """What the runs declare as always shown and some of them have."""
+    declared: dict[str, Quantity] = {}
+    for one in asked:
+        if one.name in numbers:
+            declared = {**of_run(one.run.info), **declared}
+    return [
+        one
+        for name, one in declared.items()
+        if one.shown == "always" and name != SECONDS.name and any(name in found for found in numbers.values())
+    ]
+
+
 def _numbers(one: Request) -> dict[str, Any]:
     """What the columns show of a run: of one that is not done λ and its status."""
-    weight, info = {"kl_weight": (one.cfg.get("regulariser") or {}).get("kl_weight")}, one.run.info
+    groups = [one.cfg.get(group) or {} for group in ("regulariser", "loss")]
+    weight = next((group["kl_weight"] for group in groups if "kl_weight" in group), None)
+    info = one.run.info
     if info.get("status") != "done":
-        return weight | {"status": str(info.get("status", "not begun"))}
-    found: dict[str, Any] = {**one.run.metrics, "seconds": info.get("seconds")}
-    if isinstance(found.get("elbo"), int | float):
-        found["negative_elbo"] = -found["elbo"]
-    return found | weight
+        return {"kl_weight": weight, "status": str(info.get("status", "not begun"))}
+    return {**one.run.metrics, "seconds": info.get("seconds"), "kl_weight": weight}
 
 
-def _written(value: Any, form: str) -> str:
-    return format(value, form) if isinstance(value, int | float) else "–"
+def _signed(quantity: Quantity, value: Any) -> Any:
+    return quantity.sign * value if isinstance(value, int | float) else None
 
 
 class Watch(Thread):
@@ -153,5 +153,5 @@ def _epoch(one: Request) -> int:
 def _end(one: Request) -> str:
     info = one.run.info
     if info["status"] == "done":
-        return f"done in {_written(info.get('seconds'), '.1f')} s"
+        return f"done in {SECONDS.written(info.get('seconds'))} s"
     return f"{info['status']}: {info.get('reason')}"

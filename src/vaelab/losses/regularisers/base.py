@@ -11,6 +11,9 @@ from vaelab.codes import Code
 from vaelab.losses.base import Terms
 from vaelab.losses.regularisers.controller import Controller
 from vaelab.losses.regularisers.schedules import Scheduled, ScheduleName
+from vaelab.quantities import Quantity
+
+WEIGHT = Quantity("kl_weight", "λ", is_setting=True)
 
 
 class Regulariser(nn.Module):
@@ -21,6 +24,7 @@ class Regulariser(nn.Module):
     float64 (), and all that is random comes from `noise`.
     """
 
+    quantities: ClassVar[tuple[Quantity, ...]] = ()  # of its own terms
     needs: ClassVar[str] = "posterior"  # what a model must offer
 
     @property
@@ -47,6 +51,8 @@ class Weighted(Regulariser):
 
     A subclass says what it measures. Raises ValueError for values out of range.
     """
+
+    quantities: ClassVar[tuple[Quantity, ...]] = (WEIGHT,)
 
     def __init__(
         self,

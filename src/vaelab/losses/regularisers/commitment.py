@@ -9,6 +9,7 @@ from vaelab.bounds import AtLeast
 from vaelab.codes import Quantised
 from vaelab.losses.base import Terms
 from vaelab.losses.regularisers.base import Regulariser, refuse
+from vaelab.quantities import Quantity
 
 
 class Commitment(Regulariser):
@@ -17,6 +18,9 @@ class Commitment(Regulariser):
     The KL of a codebook has no slope: which vector an image has is certain, and the prior is counted.
     """
 
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        Quantity("commitment", "squared distance of what is encoded from its vector"),
+    )
     needs: ClassVar[str] = "quantiser"
 
     def __init__(self, weight: Annotated[float, AtLeast(0)]) -> None:

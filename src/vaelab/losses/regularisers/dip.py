@@ -10,6 +10,7 @@ from vaelab.codes import Code
 from vaelab.losses.base import Terms
 from vaelab.losses.regularisers.base import refuse
 from vaelab.losses.regularisers.kl import KL
+from vaelab.quantities import Quantity
 
 
 class DIPI(KL):
@@ -19,6 +20,10 @@ class DIPI(KL):
     `KL` has it.
     """
 
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        *KL.quantities,
+        Quantity("dip", "distance of the covariance from the identity"),
+    )
     needs: ClassVar[str] = "gaussian"
 
     def __init__(

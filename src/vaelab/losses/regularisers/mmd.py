@@ -1,7 +1,7 @@
 """The distance of the aggregate posterior from the prior by kernels: InfoVAE and WAE."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from vaelab.codes import Code
 from vaelab.losses.base import Terms
 from vaelab.losses.regularisers.base import refuse
 from vaelab.losses.regularisers.kl import KL
+from vaelab.quantities import Quantity
 
 KernelName = Literal["rbf", "imq"]
 Kernel = Callable[[Tensor, int], Tensor]
@@ -35,6 +36,8 @@ class MMD(KL):
     With kl_share = 1 - α it is InfoVAE (Zhao et al. 2019), and with kl_share = 0 the WAE of Tolstikhin et al. 2018,
     algorithm 2.
     """
+
+    quantities: ClassVar[tuple[Quantity, ...]] = (*KL.quantities, Quantity("mmd", "squared MMD to the prior"))
 
     def __init__(
         self,

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from vaelab.bounds import AtLeast, Count
 from vaelab.codes import Code
-from vaelab.losses.base import Terms
+from vaelab.losses.base import NATS, Terms
 from vaelab.losses.regularisers.base import Weighted, refuse
+from vaelab.quantities import Quantity
 
 
 class TC(Weighted):
@@ -19,6 +20,12 @@ class TC(Weighted):
     KL of each unit's aggregate ("dimension_kl"), in nats. `data_size` is the number of images that are learned from.
     """
 
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        *Weighted.quantities,
+        Quantity("mi", "mutual information of image and code", NATS),
+        Quantity("tc", "total correlation of the code's units", NATS),
+        Quantity("dimension_kl", "KL of each unit's aggregate", NATS),
+    )
     needs: ClassVar[str] = "gaussian"
 
     def __init__(
