@@ -88,4 +88,7 @@ def test_numbers_are_written_as_they_are_read() -> None:
     ]
     assert Quantity("x", "X").written(0.123456) == "0.1235"
     assert quantities.called("my_own_number", {}).heading == "my own number"
-    assert psnr.heading == "PSNR (dB)"
+    assert (psnr.heading, psnr.short_heading) == ("PSNR (dB)", "PSNR (dB)")
+    tc = losses.regularisers.TC.quantities[1]
+    assert tc.short_heading == "mutual information of image and code (nats)"
+    assert tc.lines(30) == ["mutual information of image", "and code", "(nats per image)"]

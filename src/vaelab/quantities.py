@@ -2,6 +2,7 @@
 
 import json
 import math
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
@@ -32,6 +33,15 @@ class Quantity:
     def heading(self) -> str:
         """The title with its unit."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def short_heading(self) -> str:
+        """The title with the first word of its unit."""
+        return f"{self.title} ({self.unit.split()[0]})" if self.unit.strip() else self.title
+
+    def lines(self, width: int) -> list[str]:
+        """The title and the unit in lines of about so many characters."""
+        return textwrap.wrap(self.title, width) + ([f"({self.unit})"] if self.unit else [])
 
     def written(self, value: Any) -> str:
         """A value, which has the sign that it is shown with."""

@@ -24,6 +24,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 ITERATIONS = "loss by iteration, as it was optimised"  # of report.md
 MOST_POINTS = 1000  # of one curve, for log_every may keep each step of a long training
 LEAST_KL = 1e-3  # nats; less is drawn as this
+AXIS_TITLE = 30  # characters of a line
 MOST_LAYERS = 9
 HEAT_MAP_ROWS = 64  # dimensions; of more, those with the most KL
 
@@ -212,7 +213,7 @@ def learning_curve(section: Section, quantity: Quantity) -> Chart | None:
                 _kept(figure, (epochs[at], seconds[at], sign * values[at]), label, record)
     if not figure.traces:
         return None
-    _axes(figure, "epoch", _text(quantity.heading))
+    _axes(figure, "epoch", "<br>".join(map(_text, quantity.lines(AXIS_TITLE))))
     figure.layout["hovermode"] = "x unified" if len(section.records) <= 8 else "closest"
     return figure
 

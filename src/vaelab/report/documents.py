@@ -15,7 +15,7 @@ import pandas as pd
 from vaelab import figures
 from vaelab.quantities import Quantity, amount
 from vaelab.report import answers, columns, comparisons, side_by_side
-from vaelab.report.charts import ITERATIONS, inside_epochs, training_curve
+from vaelab.report.charts import AXIS_TITLE, ITERATIONS, inside_epochs, training_curve
 from vaelab.report.page import conventions, headline, state
 from vaelab.report.pictures import Matrix, Strip
 from vaelab.report.records import Collection, Section, image_values
@@ -148,7 +148,7 @@ def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]
         if plane is not None:
             name = "rate-distortion" + (f"-{place + 1}" if place else "")
             yield name, f"Rate against distortion on the test split of {_of(section)}", plane
-    curves = {one.heading.replace(" (", "\n("): _curves(section, one) for one in columns.curves(section)}
+    curves = {"\n".join(one.lines(AXIS_TITLE)): _curves(section, one) for one in columns.curves(section)}
     curves = {title: found for title, found in curves.items() if found}
     if curves:
         caption = f"Learning curves on the validation split of {_of(section)}"

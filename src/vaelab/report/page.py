@@ -201,7 +201,9 @@ def _summary(section: Section, record: Record, shown: Shown) -> dict[str, Any]:
         one for one in columns.quantities([record]).values() if one.shown == "always" and one.of != "samples"
     ]
     metrics = {
-        one.heading: one.written(one.sign * v) for one in main if math.isfinite(v := record.metric(one.name))
+        one.short_heading: one.written(one.sign * v)
+        for one in main
+        if math.isfinite(v := record.metric(one.name))
     }
     return {
         "label": section.labels[record.name],
