@@ -15,7 +15,6 @@ from vaelab import UsageError, checks, config, data, losses, models, names, plug
 from vaelab import evaluations as measures
 from vaelab.data import ImageSet, Loader
 from vaelab.losses import Loss
-from vaelab.quantities import LEARNING_RATE, SECONDS, SKIPPED, Quantity
 
 PACKAGES = {
     "dataset": data,
@@ -244,14 +243,6 @@ def evaluations(cfg: DictConfig, network: Network, images: ImageSet | None = Non
         for evaluation in naming:
             evaluation.refuse_missing(len(images.images), code)
     return {str(name): evaluation for name, evaluation in built.items()}
-
-
-def quantities(network: Network, criterion: Loss, built: Mapping[str, Any]) -> list[Quantity]:
-    """What the numbers of a run are called, of its training first."""
-    found = [*criterion.quantities, *network.quantities]
-    for evaluation in built.values():
-        found += getattr(evaluation, "quantities", ())
-    return [*found, SKIPPED, LEARNING_RATE, SECONDS]
 
 
 def _refuse_misfit(what: str, built: Any, network: Network) -> None:

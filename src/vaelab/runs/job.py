@@ -10,6 +10,7 @@ from vaelab import UsageError, build, hardware, plugins
 from vaelab.data import ImageSet, Loader
 from vaelab.hardware import Hardware
 from vaelab.losses import Loss
+from vaelab.quantities import LEARNING_RATE, SECONDS, SKIPPED, Quantity
 from vaelab.runs.history import MOST_ROWS
 
 
@@ -29,6 +30,13 @@ class Job:
     def device(self) -> torch.device:
         """Where it is computed."""
         return self.hardware.device
+
+    @property
+    def quantities(self) -> list[Quantity]:
+        """What the numbers of the run are called, of its training first."""
+        parts = (self.criterion, self.network, *self.evaluations.values())
+        found = [one for part in parts for one in getattr(part, "quantities", ())]
+        return [*found, SKIPPED, LEARNING_RATE, SECONDS]
 
 
 def prepare(cfg: DictConfig) -> Job:

@@ -214,7 +214,7 @@ def facts(job: Job) -> dict[str, Any]:
         "parameters": sum(p.numel() for player in job.network.players().values() for p in player),
         "model": {"prior": getattr(job.network, "prior", None), "code": code_facts(job)},
         "beta_eff": beta_eff(job),
-        "quantities": stored(build.quantities(job.network, job.criterion, job.evaluations)),
+        "quantities": stored(job.quantities),
     }
 
 
