@@ -123,11 +123,13 @@ def _report(cfg: DictConfig) -> None:
     refuse_unwritable(Path(cfg.output_dir))
     from vaelab import report as reports
 
-    written = reports.write(cfg.runs, Path(cfg.output_dir, "report"), sys.argv, cfg.dpi)
+    written = reports.write(cfg.runs, Path(cfg.output_dir, "report"), sys.argv, cfg.dpi, cfg.tables)
     for name, reason in written.problems:
         sys.stderr.write(f"vae-report: {name}: {reason}\n")
     print(written.summary)
     print(f"report: {written.page}")
+    for file in written.tables:
+        print(f"table: {file}")
 
 
 def _data(cfg: DictConfig) -> None:

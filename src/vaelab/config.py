@@ -117,6 +117,7 @@ class Report:
     runs: Path
     output_dir: Path
     dpi: Dpi
+    tables: list[Path]
 
 
 def check(cfg: DictConfig, schema: type) -> dict[str, Any]:

@@ -39,6 +39,19 @@ def test_the_report_of_everything_passes_over_itself(swept: Path, vae: Command) 
         assert (done.returncode, done.stdout[:16]) == (0, "2 runs on digits")
 
 
+def test_tables_for_a_paper_are_written_and_a_name_that_is_none_is_refused(swept: Path, vae: Command) -> None:
+    done = vae("report", "dpi=60", "tables=[elbo,images]", cwd=swept)
+    assert (done.returncode, done.stderr) == (0, "")
+    files = [line.removeprefix("table: ") for line in done.stdout.splitlines() if line.startswith("table: ")]
+    assert len(files) == 4
+    text = (swept / files[0]).read_text(encoding="utf-8")
+    metrics = [json.loads(p.read_text()) for p in swept.glob("outputs/*/*/*/evaluation/metrics.json")]
+    assert f"\\textbf{{{min(-m['elbo'] for m in metrics):.2f}}}" in text
+    refused = vae("report", "tables=[elbow]", cwd=swept)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "tables=elbow: these runs have no such numbers (did you mean elbo?)" in refused.stderr
+
+
 def test_no_runs_is_one_line(tmp_path: Path, vae: Command) -> None:
     done = vae("report", cwd=tmp_path)
     assert done.returncode == 2

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaelab import files
+from vaelab.report import tables
 from vaelab.report.documents import markdown
 from vaelab.report.page import render
 from vaelab.report.reading import collect
@@ -22,6 +23,7 @@ class Written:
     page: Path
     collection: Collection
     seconds: float
+    tables: Sequence[Path] = ()
 
     @property
     def problems(self) -> list[tuple[str, str]]:
@@ -38,10 +40,13 @@ class Written:
         return f"{len(records)} runs on {printable(data)}: a page of {size:.1f} MB in {self.seconds:.1f} s"
 
 
-def write(pattern: str, folder: Path, command: Sequence[str], dpi: int) -> Written:
+def write(
+    pattern: str, folder: Path, command: Sequence[str], dpi: int, paper_tables: Sequence[str] = ()
+) -> Written:
     """Reads the runs of a glob pattern and writes their report; raises UsageError where there are none."""
     began = time.perf_counter()
     collection = collect(pattern, folder)
+    extra = tables.write(collection, paper_tables, folder)
     table = frame(collection)
     with warnings.catch_warnings():  # of what is no number, which is shown as nothing, and of full figures
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -51,4 +56,4 @@ def write(pattern: str, folder: Path, command: Sequence[str], dpi: int) -> Writt
     for name, content in (("index.html", page), ("table.csv", as_csv(table)), ("report.md", text)):
         with files.whole(folder / name) as part:
             part.write_text(content, encoding="utf-8", newline="")
-    return Written(folder / "index.html", collection, time.perf_counter() - began)
+    return Written(folder / "index.html", collection, time.perf_counter() - began, extra)
