@@ -45,7 +45,7 @@ def test_seeds_are_a_mean_with_its_deviation_and_the_best_is_bold(seeds: Path) -
             "conv\\_vae",
             "1",
             "21.00 $\\pm$ 1.00",
-            f"80.00 $\pm$ {deviation:.2f}",
+            rf"80.00 $\pm$ {deviation:.2f}",
             "\\textbf{101.00} $\\pm$ 1.00",
         ],
         ["conv\\_vae", "5", "5.00", "115.00", "120.00"],
