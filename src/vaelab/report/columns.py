@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from vaelab.quantities import Quantity, called, of_run
+from vaelab.quantities import Quantity, called
 from vaelab.report.records import Record, Section, number
 
 PLACES = ("epoch", "step", "split", "seconds")  # where a row of metrics.csv stands
@@ -12,7 +12,7 @@ def quantities(records: Iterable[Record]) -> dict[str, Quantity]:
     """What the runs declare, each number once, in the order of the runs that declare them."""
     found: dict[str, Quantity] = {}
     for record in records:
-        for name, one in of_run(record.info).items():
+        for name, one in record.quantities.items():
             found.setdefault(name, one)
     return found
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from vaelab import UsageError
 from vaelab.names import choice_of
+from vaelab.quantities import Quantity, of_run
 from vaelab.report import arrays
 from vaelab.report.arrays import Array
 from vaelab.runs import checksums
@@ -105,6 +106,11 @@ class Record:
         return number(
             (self.config.get("regulariser") or {}).get("kl_weight", self.config["loss"].get("kl_weight"))
         )
+
+    @cached_property
+    def quantities(self) -> dict[str, Quantity]:
+        """What its numbers are called."""
+        return of_run(self.info)
 
     @property
     def target(self) -> float | None:
