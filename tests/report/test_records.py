@@ -261,3 +261,21 @@ def test_the_kl_of_layers_stands_one_on_the_other(run: Make, tmp_path: Path) -> 
     ]
     run("vae/plain", 100.0)
     assert charts.kl_of_layers(read(tmp_path / "outputs" / "vae" / "plain").sections[0]) is None
+
+
+def test_of_many_runs_some_are_pictured_and_all_are_counted(run: Make, tmp_path: Path) -> None:
+    for seed in range(25):
+        for weight in (1.0, 5.0):
+            metrics = measured(-100.0 - seed - weight, 20.0 / weight, 20.0, 0.8)
+            run(f"vae/{weight}-{seed}", weight, seed=seed, metrics=metrics, stored={})
+    (section,) = read(tmp_path / "outputs").sections
+    few = section.pictured
+    assert [(r.kl_weight, r.seed) for r in few.records] == [(1.0, 0), (5.0, 0), (5.0, 24)]
+    assert {r.name for line in few.lines for r in line.records} == {r.name for r in few.records}
+    assert len(section.records) == 50
+    done = written(tmp_path / "outputs")
+    page = done.page.read_text(encoding="utf-8")
+    assert "Pictures, curves and settings are of 3 runs" in page
+    assert "The other 47 have their numbers" in page
+    assert "mean over runs" in page, "sentences and the plane are of all"
+    assert len((done.page.parent / "table.csv").read_text(encoding="utf-8").splitlines()) == 51

@@ -13,6 +13,7 @@ from vaelab.report.series import by_code_size, by_epochs
 
 UNLIKE = math.log(1.5)  # of the ratio of two standard deviations, from which they are called unlike
 RISEN = 0.03  # of what the validation loss fell by before, from which it has risen
+MOST_FINDINGS = 40  # sentences on single runs of one line
 EARLY = 0.8  # of all epochs
 SAMPLES = 64  # of the prior, whose nearest test image is looked for
 
@@ -338,7 +339,12 @@ def _of_training(line: Line) -> list[str]:
         found += [s for name in ("diversity", "nearest_neighbours") for s in record.findings.get(name, ())]
         who = ", ".join(parts)
         sentences += [f"{who}: {s.removesuffix('.')}." if who else _sentence(s) for s in found]
-    return sentences
+    more = len(sentences) - MOST_FINDINGS
+    return (
+        [*sentences[:MOST_FINDINGS], f"{more} more of this kind are in each run's findings."]
+        if more > 0
+        else sentences
+    )
 
 
 def _too_long(record: Record) -> list[str]:

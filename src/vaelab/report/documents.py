@@ -148,7 +148,10 @@ def _figures(section: Section, shown: Shown) -> Iterator[tuple[str, str, Figure]
         if plane is not None:
             name = "rate-distortion" + (f"-{place + 1}" if place else "")
             yield name, f"Rate against distortion on the test split of {_of(section)}", plane
-    curves = {"\n".join(one.lines(AXIS_TITLE)): _curves(section, one) for one in columns.curves(section)}
+    curves = {
+        "\n".join(one.lines(AXIS_TITLE)): _curves(section.pictured, one)
+        for one in columns.curves(section.pictured)
+    }
     curves = {title: found for title, found in curves.items() if found}
     if curves:
         caption = f"Learning curves on the validation split of {_of(section)}"

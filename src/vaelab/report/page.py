@@ -33,7 +33,7 @@ def render(collection: Collection, table: pd.DataFrame, command: Sequence[str]) 
     budget = LARGEST - len(script) - 2_000_000  # what is no picture
     scale = max(SMALLEST, scale_for(collection.sections, max(0, budget)))
     while True:
-        shown = [show(section, scale) for section in collection.sections]
+        shown = [show(section.pictured, scale) for section in collection.sections]
         page = _render(collection, shown, table, command, script, scale)
         if len(page.encode()) <= LARGEST or scale <= SMALLEST:
             return page, shown
@@ -92,7 +92,7 @@ def headline(collection: Collection) -> str:
 
 def _part(identity: str, collection: Collection, section: Section, shown: Shown) -> dict[str, Any]:
     """Everything that the template shows of one section."""
-    figures = _figures(section)
+    figures, few = _figures(section), section.pictured
     best = max(section.records, key=_elbo).name
     return {
         "id": identity,
@@ -111,9 +111,7 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
             if f"rate-distortion-{i}" in figures
         },
         "curves": {
-            f"curve-{one.name}": one.heading
-            for one in columns.curves(section)
-            if f"curve-{one.name}" in figures
+            f"curve-{one.name}": one.heading for one in columns.curves(few) if f"curve-{one.name}" in figures
         },
         "colours": charts.colours(section),
         "epochs": comparisons.epochs(section),
@@ -134,8 +132,10 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
         "best": best,
         "matrices": shown.matrices,
         "can_explore": bool(shown.explorer["runs"]),
-        "not_explorable": _not_explorable(section, shown),
-        "runs": [_details(section, record) for record in section.records],
+        "not_explorable": _not_explorable(few, shown),
+        "runs": [_details(section, record) for record in few.records],
+        "left_out": len(section.records) - len(few.records),
+        "unfinished": [_details(section, record) for record in section.records if not record.is_evaluated],
         "fitted": any(strip.label.endswith("fitted Gaussian") for m in shown.matrices for strip in m.strips),
         "data": {
             "figures": {name: figure.as_json() for name, figure in figures.items()},
@@ -161,20 +161,21 @@ def _side_by_side(section: Section, shown: Shown) -> dict[str, Any]:
 
 def _figures(section: Section) -> dict[str, Any]:
     """The charts that the section's runs have something for, by name."""
+    few = section.pictured
     found = {
         f"rate-distortion-{i}": charts.rate_distortion(section, convention)
         for i, convention in enumerate(conventions(section))
     }
-    found |= {f"curve-{one.name}": charts.learning_curve(section, one) for one in columns.curves(section)}
+    found |= {f"curve-{one.name}": charts.learning_curve(few, one) for one in columns.curves(few)}
     found |= {
         f"code-size-{one.name}": charts.by_code_size(section, one)
         for one in columns.of_images(section.records)
     }
     found |= {
-        "kl-heat-map": charts.kl_heat_map(section),
-        "active-units": charts.active_units(section),
-        "kl-layers": charts.kl_of_layers(section),
-        "aggregate-posterior": charts.aggregate_posterior(section),
+        "kl-heat-map": charts.kl_heat_map(few),
+        "active-units": charts.active_units(few),
+        "kl-layers": charts.kl_of_layers(few),
+        "aggregate-posterior": charts.aggregate_posterior(few),
     }
     return {name: figure for name, figure in found.items() if figure is not None}
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from vaelab.runs.history import Row
 from vaelab.words import printable
 
 LARGEST = 1e100  # of a number, so that sums of squares are numbers, too
+
+MOST_PICTURED = 40  # runs of a section that are shown with pictures and curves
 
 # What makes two runs points of one line along λ: all of the configuration but this.
 ALONG_A_LINE = (
@@ -348,6 +350,25 @@ class Section:
     lines: tuple[Line, ...]
     labels: dict[str, str]  # of each run, by its name: short, and no two alike
     in_beta_eff: bool  # whether λ of some runs mean different things, so that β_eff is plotted
+
+    @cached_property
+    def pictured(self) -> "Section":
+        """The section with the runs alone whose pictures and curves are shown.
+
+        All of them, or of more than MOST_PICTURED those of the best and the worst ELBO and the first seed of each λ.
+        """
+        if len(self.records) <= MOST_PICTURED:
+            return self
+        ranked = sorted(
+            (r for r in self.records if math.isfinite(r.metric("elbo"))), key=lambda r: r.metric("elbo")
+        )
+        first = [runs[0] for line in self.lines for _, runs in line.by_weight()]
+        kept = {r.name for r in [*ranked[-1:], *ranked[:1], *first][:MOST_PICTURED]}
+        lines = [
+            replace(line, records=tuple(r for r in line.records if r.name in kept)) for line in self.lines
+        ]
+        records = tuple(r for r in self.records if r.name in kept)
+        return replace(self, records=records, lines=tuple(line for line in lines if line.records))
 
     @property
     def has_several_weights(self) -> bool:

@@ -57,7 +57,7 @@ def scale_for(sections: Sequence[Section], budget: int) -> float:
     """By how much images must be reduced so that all take at most `budget` bytes, as far as one run of each tells."""
     total = 0
     for section in sections:
-        evaluated = [record for record in section.records if record.is_evaluated]
+        evaluated = [record for record in section.pictured.records if record.is_evaluated]
         if evaluated:
             total += _bytes(section, evaluated[len(evaluated) // 2]) * len(evaluated)
     return min(1.0, (budget / max(1, total)) ** (1 / SHRINKS))
