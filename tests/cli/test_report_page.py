@@ -374,8 +374,8 @@ def test_a_run_of_the_plane_shows_its_numbers_and_pictures(open_page: Open, repo
         chosen = select.evaluate("(select) => select.selectedOptions[0].textContent")
         columns = (page.locator(f".numbers {kind}").all_inner_texts() for kind in ("dt", "dd"))
         shown = dict(zip(*columns, strict=True))
-        assert float(shown["PSNR (dB)"]) == pytest.approx(float(runs[chosen]["psnr"]), rel=1e-3)
-        assert float(shown["SSIM"]) == pytest.approx(float(runs[chosen]["ssim"]), rel=1e-3)
+        assert float(shown["PSNR (dB)"]) == pytest.approx(float(runs[chosen]["psnr"]), abs=5e-3)
+        assert float(shown["SSIM"]) == pytest.approx(float(runs[chosen]["ssim"]), abs=5e-4)
         assert ("−ELBO (nats)" in shown) == bool(runs[chosen]["elbo"])
 
     for label in runs:
