@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -144,6 +144,18 @@ def test_a_ladder_of_too_few_or_many_layers_is_refused(layers: list[int]) -> Non
 # Codebooks
 
 
+def small_vq(**changes: Any) -> models.VQVAE:
+    settings = {
+        "latent_dim": 2,
+        "layout": "spatial",
+        "quantiser": "vq",
+        "codes": 5,
+        "code_dim": 3,
+        "levels": [],
+    }
+    return models.vq_vae(SHAPE, **(settings | {"channels": 4, "blocks": 1, "hidden": 8} | changes))
+
+
 def test_a_codebook_finds_the_nearest_vectors_and_gradients_go_straight_through() -> None:
     torch.manual_seed(0)
     quantiser, output = Codebook(places=3, size=6, dim=2), torch.randn(5, 3, 2, requires_grad=True)
@@ -193,10 +205,7 @@ def test_a_batch_that_is_not_finite_leaves_no_trace_in_the_vectors() -> None:
 @pytest.mark.parametrize("levels", [[], [256] * 4, [256, 256, 256, 256, 256, 256, 256, 256]])
 def test_a_grid_of_too_few_or_many_vectors_is_refused(levels: list[int]) -> None:
     with pytest.raises(ValueError, match="from 2 to 65,536"):
-        models.vq_vae(
-            SHAPE, latent_dim=2, layout="vector", quantiser="fsq", codes=2, code_dim=1, levels=levels, channels=4,
-            blocks=1, hidden=8,
-        )  # fmt: skip
+        small_vq(layout="vector", quantiser="fsq", levels=levels)
 
 
 def test_the_same_noise_gives_the_same_codebook_bit_for_bit() -> None:
@@ -247,10 +256,7 @@ def test_a_grid_s_numbers_and_vectors_are_one_to_one() -> None:
 
 def test_whatever_is_decoded_is_of_the_codebook() -> None:
     torch.manual_seed(0)
-    model = models.vq_vae(
-        SHAPE, latent_dim=2, layout="spatial", quantiser="vq", codes=5, code_dim=3, levels=[], channels=4, blocks=1,
-        hidden=8,
-    )  # fmt: skip
+    model = small_vq().eval()
     z = torch.randn(4, *model.code_shape)
     snapped = model.quantiser.snapped(z)
     assert all((model.quantiser.codes == vector).all(1).any() for vector in snapped.flatten(0, 1))
@@ -259,10 +265,7 @@ def test_whatever_is_decoded_is_of_the_codebook() -> None:
 
 
 def test_samples_of_a_discrete_prior_have_its_frequencies() -> None:
-    model = models.vq_vae(
-        SHAPE, latent_dim=3, layout="vector", quantiser="fsq", codes=2, code_dim=1, levels=[4], channels=4, blocks=1,
-        hidden=8,
-    )  # fmt: skip
+    model = small_vq(latent_dim=3, layout="vector", quantiser="fsq", levels=[4])
     model.quantiser.frequency.copy_(torch.tensor([[0.7, 0.3, 0, 0], [0, 0, 0.5, 0.5], [0.25] * 4]))
     index = model.quantiser.nearest(model.draw(20_000, seeded()))
     shares = torch.stack([(index == number).float().mean(0) for number in range(4)], 1)
@@ -271,10 +274,7 @@ def test_samples_of_a_discrete_prior_have_its_frequencies() -> None:
 
 def test_a_codebook_s_loss_is_a_bound_with_its_commitment_beside_it() -> None:
     torch.manual_seed(0)
-    model = models.vq_vae(
-        SHAPE, latent_dim=2, layout="spatial", quantiser="vq", codes=4, code_dim=2, levels=[], channels=4, blocks=1,
-        hidden=8,
-    )  # fmt: skip
+    model = small_vq(codes=4, code_dim=2)
     loss = ELBO(likelihoods.Bernoulli(), Commitment(weight=0.5), "sum").eval()
     images = torch.rand(6, *SHAPE)
     ((_, terms),) = loss(model, Batch(images), seeded())

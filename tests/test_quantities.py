@@ -7,8 +7,7 @@ import pytest
 
 from vaelab import evaluations, losses, metrics, quantities
 from vaelab.losses.elbo import ELBO_TERM, KL_TERM
-from vaelab.losses.regularisers.base import WEIGHT
-from vaelab.quantities import LEARNING_RATE, SECONDS, SKIPPED, Quantity, of_run, read, stored
+from vaelab.quantities import LEARNING_RATE, SECONDS, SKIPPED, WEIGHT, Quantity, of_run, read, stored
 
 
 def declared() -> dict[str, Quantity]:

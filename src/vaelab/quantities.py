@@ -4,7 +4,7 @@ import json
 import math
 import textwrap
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ class Quantity:
     title: str
     unit: str = ""
     digits: int | None = None  # after the point; None: as many as are read easily
-    better: Literal["", "higher", "lower"] = ""
+    better: Literal["", "higher", "lower"] = ""  # of what is shown
     sign: Literal[1, -1] = 1  # an ELBO is shown as −ELBO
     of: Literal["", "images", "samples"] = ""  # measured of each test image, or of new images
     shown: Literal["", "report", "always"] = ""  # in tables without being asked for
@@ -47,12 +47,14 @@ class Quantity:
         """A value, which has the sign that it is shown with."""
         if self.digits is None or isinstance(value, bool) or not isinstance(value, int | float):
             return amount(value)
-        if math.isnan(value) or 0 < abs(value) < 10**-self.digits:  # too little for so many digits
+        # What is too little for so many digits, or too much to be read with them.
+        if math.isnan(value) or 0 < abs(value) < 10**-self.digits or abs(value) >= 1e10:
             return amount(value)
         return f"{value:,.{self.digits}f}"
 
 
 KEYS = tuple(f.name for f in fields(Quantity) if f.name != "name")
+WEIGHT = Quantity("kl_weight", "λ", is_setting=True)
 SECONDS = Quantity("seconds", "time", "s", digits=1, better="lower", shown="always")
 LEARNING_RATE = Quantity("lr", "learning rate", is_setting=True)
 SKIPPED = Quantity("skipped", "share of steps left out", is_setting=True)
@@ -73,12 +75,11 @@ def amount(value: Any) -> str:
 
 def stored(quantities: Iterable[Quantity]) -> dict[str, dict[str, Any]]:
     """Quantities by name as run.json has them, without what is not said."""
-    return {one.name: _said(one) for one in quantities}
-
-
-def _said(one: Quantity) -> dict[str, Any]:
-    values = asdict(one)
-    return {f.name: values[f.name] for f in fields(one) if f.name != "name" and values[f.name] != f.default}
+    defaults = {f.name: f.default for f in fields(Quantity)}
+    return {
+        one.name: {key: value for key in KEYS if (value := getattr(one, key)) != defaults[key]}
+        for one in quantities
+    }
 
 
 def of_run(info: Mapping[str, Any]) -> dict[str, Quantity]:

@@ -40,12 +40,7 @@ class ImageSet:
 
     @classmethod
     def of(
-        cls,
-        name: str,
-        images: np.ndarray,
-        labels: np.ndarray | None = None,
-        classes: Sequence[str] = (),
-        source: str = "memory",
+        cls, name: str, images: np.ndarray, labels: np.ndarray | None = None, classes: Sequence[str] = ()
     ) -> "ImageSet":
         """A set of uint8 images (N, H, W, C), C 1 or 3, and labels (N,) that number the classes, split by their index.
 
@@ -58,17 +53,12 @@ class ImageSet:
             )
         if labels is not None:
             labels = np.asarray(labels).astype(np.int64)
-            if (
-                labels.shape != images.shape[:1]
-                or not classes
-                or not np.isin(labels, range(len(classes))).all()
-            ):
+            if labels.shape != images.shape[:1] or not np.isin(labels, range(len(classes))).all():
                 raise UsageError(f"dataset {name}: labels are (N,) numbers of its {len(classes)} classes")
         split = hashed_split(name, len(images))
         names = tuple(f"row {row}" for row in range(len(images)))
-        return cls(
-            name, images, labels, tuple(classes), names, split, fingerprint(images, labels, split), source
-        )
+        digest = fingerprint(images, labels, split)
+        return cls(name, images, labels, tuple(classes), names, split, digest, source="memory")
 
     def is_intact(self) -> bool:
         """Whether pixels, labels and split are those that the fingerprint was made of."""

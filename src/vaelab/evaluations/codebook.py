@@ -1,5 +1,6 @@
 """How much of a codebook the test images use."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -43,7 +44,7 @@ class Codebook:
             "perplexity": float(perplexity(uses.double())),
             "codebook_use": float((uses > 0).float().mean()),
             "bits": float(code.bits),
-            "bits_by_prior": float(nats) / images / float(torch.log(torch.tensor(2.0))),
+            "bits_by_prior": float(nats) / images / math.log(2),
         }
         share = (uses / uses.sum()).cpu().numpy()
         title = f"Codebook: perplexity {found['perplexity']:.1f} of {len(share):,} · {context.title}"

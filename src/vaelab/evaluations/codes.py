@@ -18,9 +18,7 @@ class Moments:
     mean: Tensor
     mean_variance: Tensor  # of the posterior means, or of an autoencoder's codes
     aggregate_variance: Tensor  # of the mixture of all posteriors; an autoencoder's is mean_variance
-    kl: (
-        Tensor | None
-    )  # mean KL to the prior in nats; None without one, and where its units are not the dimensions
+    kl: Tensor | None  # mean KL to the prior in nats; None without one, or where its units are no dimensions
 
     @property
     def information(self) -> Tensor:

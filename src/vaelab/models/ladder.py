@@ -42,13 +42,10 @@ class LadderVAE(NormalPrior):
             Quantity(f"kl_{number}", f"KL of layer {number}", "nats per image", shown="report")
             for number in range(1, len(sizes) + 1)
         )
-        self.evidence = nn.ModuleList(
-            evidence
-        )  # from the features below to those of a layer, the top one last
-        self.readings = nn.ModuleList(
-            readings
-        )  # from a layer's features to what they say of it, the top one first
-        self.priors = nn.ModuleList(priors)  # from each layer to the prior of the next one below
+        # From the features below to those of a layer, the top one last; from these to what they say of the layer, the
+        # top one first; and from each layer to the prior of the next one below.
+        self.evidence, self.readings = nn.ModuleList(evidence), nn.ModuleList(readings)
+        self.priors = nn.ModuleList(priors)
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Layered:
         """Images (B, C, H, W) in [0, 1] to the code's layers, in float32."""

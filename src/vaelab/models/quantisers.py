@@ -44,17 +44,13 @@ class Quantiser(nn.Module):
 
     def forward(self, output: Tensor) -> Quantised:
         """An encoder's output (B, P, D) as a code, through which gradients go straight to the encoder."""
-        # Distances lose the nearest vector in reduced precision.
-        with torch.autocast(output.device.type, enabled=False):
-            encoded = self.bounded(output.float())
-            index = self.nearest(encoded.detach())
+        encoded = self.bounded(output.float())
+        index = self.nearest(encoded.detach())
         return Quantised(straight_through(encoded, self.vectors(index)), encoded, index, self.prior)
 
     def snapped(self, z: Tensor) -> Tensor:
         """The nearest vectors of any values (B, P, D), through which gradients go straight."""
-        with torch.autocast(z.device.type, enabled=False):
-            index = self.nearest(z.detach().float())
-        return straight_through(z, self.vectors(index))
+        return straight_through(z, self.vectors(self.nearest(z.detach().float())))
 
     @torch.no_grad()
     def after_step(self, code: Quantised, noise: torch.Generator) -> None:
@@ -83,7 +79,7 @@ class Codebook(Quantiser):
 
     def nearest(self, encoded: Tensor) -> Tensor:
         """Which vector is nearest, (B, P) int64."""
-        # ‖z‖² is the same for all vectors. In float64, for a GPU may multiply float32 with the digits of TF32.
+        # ‖z‖² is the same for all vectors. In float64, for float32 may be multiplied with the digits of bf16 or TF32.
         codes, encoded = self.codes.double(), encoded.double()
         return (codes.square().sum(1) - 2 * encoded @ codes.T).argmin(-1)
 

@@ -44,7 +44,8 @@ class VQVAE(EncoderDecoder):
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The nearest vectors of (B, P, D) to images (B, C, H, W) in [0, 1], always in float32."""
-        return super().decode(self.quantiser.snapped(z))
+        # In training they are what the quantiser gave.
+        return super().decode(z if self.training else self.quantiser.snapped(z))
 
     def after_step(self, code: Code, noise: torch.Generator) -> None:
         """Moves the codebook and the prior toward a training batch."""

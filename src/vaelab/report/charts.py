@@ -25,7 +25,6 @@ ITERATIONS = "loss by iteration, as it was optimised"  # of report.md
 MOST_POINTS = 1000  # of one curve, for log_every may keep each step of a long training
 LEAST_KL = 1e-3  # nats; less is drawn as this
 AXIS_TITLE = 30  # characters of a line
-MOST_LAYERS = 9
 HEAT_MAP_ROWS = 64  # dimensions; of more, those with the most KL
 
 
@@ -352,14 +351,10 @@ def kl_of_layers(section: Section) -> Chart | None:
     runs = [r for r in section.records if math.isfinite(r.metric("kl_2"))]
     if not runs:
         return None
-    most = max(
-        number
-        for r in runs
-        for number in range(2, MOST_LAYERS + 1)
-        if math.isfinite(r.metric(f"kl_{number}"))
-    )
-    for layer, colour in zip(range(1, most + 1), INSTEAD, strict=False):
+    for layer, colour in enumerate(INSTEAD, 1):
         values = [r.metric(f"kl_{layer}") for r in runs]
+        if not any(map(math.isfinite, values)):
+            break
         figure.draw(
             "bar",
             x=[_text(section.labels[r.name]) for r in runs],

@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from vaelab import __version__
 from vaelab.quantities import Quantity, amount, called
 from vaelab.report import answers, charts, columns, comparisons, side_by_side
-from vaelab.report.records import Collection, Record, Section, flatten, number
+from vaelab.report.records import Collection, Record, Section, flatten
 from vaelab.report.samples import FITTED
 from vaelab.report.shown import SHRINKS, Shown, scale_for, show
 from vaelab.report.table import first_columns, references
@@ -110,19 +110,13 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
             for i, c in enumerate(conventions(section))
             if f"rate-distortion-{i}" in figures
         },
-        "curves": {
-            f"curve-{one.name}": one.heading for one in columns.curves(few) if f"curve-{one.name}" in figures
-        },
+        "curves": _headings("curve", columns.curves(few), figures),
         "colours": charts.colours(section),
         "epochs": comparisons.epochs(section),
         "epochs_sentences": comparisons.along_epochs(section),
         "sizes": comparisons.code_sizes(section),
         "sizes_sentences": comparisons.along_code_sizes(section),
-        "size_charts": {
-            f"code-size-{one.name}": one.heading
-            for one in columns.of_images(section.records)
-            if f"code-size-{one.name}" in figures
-        },
+        "size_charts": _headings("code-size", columns.of_images(section.records), figures),
         "perturbed": {
             "matrix": shown.perturbed,
             "sentences": comparisons.under_noise(section),
@@ -144,6 +138,12 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
             "runs": {r.name: _summary(section, r, shown) for r in section.records},
         },
     }
+
+
+def _headings(kind: str, quantities: Sequence[Quantity], figures: Mapping[str, Any]) -> dict[str, str]:
+    """What the charts of quantities show, by the chart's name."""
+    names = {f"{kind}-{one.name}": one.heading for one in quantities}
+    return {name: heading for name, heading in names.items() if name in figures}
 
 
 def _side_by_side(section: Section, shown: Shown) -> dict[str, Any]:
@@ -296,15 +296,11 @@ def _rows(collection: Collection, table: pd.DataFrame) -> list[list[dict[str, An
     named = [called(name.removesuffix(" (reported)"), declared) for name in table.columns]
     return [
         [
-            {"text": _cell(one, value), "value": "" if pd.isna(value) else value}
+            {"text": one.written(value), "value": "" if pd.isna(value) else value}
             for one, value in zip(named, row, strict=True)
         ]
         for row in table.itertuples(index=False)
     ]
-
-
-def _cell(quantity: Quantity, value: Any) -> str:
-    return amount(value) if number(value) is None else quantity.written(value)
 
 
 def finite(values: Any) -> Any:

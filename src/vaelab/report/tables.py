@@ -4,16 +4,16 @@ import csv
 import io
 import math
 import re
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from vaelab import UsageError, files
 from vaelab.names import nearest
 from vaelab.quantities import Quantity, called
 from vaelab.report import columns
-from vaelab.report.records import Collection, Record, Section
+from vaelab.report.records import Collection, Section
+from vaelab.report.side_by_side import Group
+from vaelab.report.table import quoted
 from vaelab.words import printable
 
 PRESETS = {
@@ -27,28 +27,6 @@ SPECIAL = {c: f"\\{c}" for c in "#$%&_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "λ": r"$\lambda$", "σ": r"$\sigma$", "β": r"$\beta$", "−": "$-$", "±": r"$\pm$", "·": r"$\cdot$",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """The runs of one model and λ, which differ in their seed."""
-
-    model: str
-    weight: float | None
-    records: tuple[Record, ...]
-
-    def mean(self, quantity: Quantity) -> float:
-        """With the sign that it is shown with; NaN where no run has it."""
-        values = self._values(quantity)
-        return statistics.fmean(values) if values else math.nan
-
-    def deviation(self, quantity: Quantity) -> float:
-        """The standard deviation over seeds; NaN with one."""
-        values = self._values(quantity)
-        return statistics.stdev(values) if len(values) > 1 else math.nan
-
-    def _values(self, quantity: Quantity) -> list[float]:
-        return [quantity.sign * v for r in self.records if math.isfinite(v := r.metric(quantity.name))]
 
 
 def write(collection: Collection, names: Sequence[str], folder: Path) -> list[Path]:
@@ -88,11 +66,10 @@ def chosen(section: Section, name: str) -> list[Quantity]:
     ]
 
 
-def rows(section: Section, quantities: Sequence[Quantity]) -> list[Row]:
+def rows(section: Section, quantities: Sequence[Quantity]) -> list[Group]:
     """The evaluated runs of each line and λ, where they have some of the numbers."""
-    groups = [(line.label, weight, runs) for line in section.lines for weight, runs in line.by_weight()]
-    found = [Row(label, weight, tuple(runs)) for label, weight, runs in groups]
-    return [row for row in found if any(math.isfinite(row.mean(one)) for one in quantities)]
+    found = [Group(line.label, tuple(runs)) for line in section.lines for _, runs in line.by_weight()]
+    return [row for row in found if any(math.isfinite(row.mean(one.name)) for one in quantities)]
 
 
 def latex(section: Section, quantities: Sequence[Quantity]) -> str:
@@ -117,20 +94,22 @@ def latex(section: Section, quantities: Sequence[Quantity]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _line(row: Row, quantities: Sequence[Quantity], best: Sequence[float]) -> str:
-    cells = [_plain(row.model), "--" if row.weight is None else f"{row.weight:g}"]
+def _line(row: Group, quantities: Sequence[Quantity], best: Sequence[float]) -> str:
+    weight = row.records[0].kl_weight
+    cells = [_plain(row.label), "--" if weight is None else f"{weight:g}"]
     for one, winner in zip(quantities, best, strict=True):
-        mean, deviation = row.mean(one), row.deviation(one)
+        mean = one.sign * row.mean(one.name)
         text = _plain(one.written(mean)) if math.isfinite(mean) else "--"
         if mean == winner:
             text = f"\\textbf{{{text}}}"
-        cells.append(text if math.isnan(deviation) else f"{text} $\\pm$ {_plain(one.written(deviation))}")
+        spread = f" $\\pm$ {_plain(one.written(row.deviation(one.name)))}" if len(row.records) > 1 else ""
+        cells.append(text + spread)
     return f"{' & '.join(cells)} \\\\"
 
 
-def _best(body: Sequence[Row], quantity: Quantity) -> float:
+def _best(body: Sequence[Group], quantity: Quantity) -> float:
     """The best mean, NaN where none is: of one, and of nats that mean different things."""
-    values = [mean for row in body if math.isfinite(mean := row.mean(quantity))]
+    values = [mean for row in body if math.isfinite(mean := quantity.sign * row.mean(quantity.name))]
     conventions = {record.convention for row in body for record in row.records}
     if len(values) < 2 or not quantity.better or (quantity.unit.startswith("nats") and len(conventions) > 1):
         return math.nan
@@ -145,10 +124,13 @@ def as_csv(section: Section, quantities: Sequence[Quantity]) -> str:
         ["model", "kl_weight", "runs", *(n for one in quantities for n in (one.name, f"{one.name}_std"))]
     )
     for row in rows(section, quantities):
-        numbers = [v for one in quantities for v in (one.sign * row.mean(one), row.deviation(one))]
+        weight, count = row.records[0].kl_weight, len(row.records)
+        spreads = [row.deviation(one.name) if count > 1 else math.nan for one in quantities]
+        numbers = [
+            v for one, spread in zip(quantities, spreads, strict=True) for v in (row.mean(one.name), spread)
+        ]
         cells = ["" if math.isnan(value) else repr(value) for value in numbers]
-        model = f"'{row.model}" if row.model.startswith(("=", "+", "-", "@")) else row.model
-        writer.writerow([model, "" if row.weight is None else f"{row.weight:g}", len(row.records), *cells])
+        writer.writerow([quoted(row.label), "" if weight is None else f"{weight:g}", count, *cells])
     return text.getvalue()
 
 

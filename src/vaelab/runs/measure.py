@@ -1,6 +1,6 @@
 """What is measured and drawn of a trained run, and kept in its folder."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -18,7 +18,7 @@ from vaelab import build
 from vaelab.data import ImageSet
 from vaelab.evaluations import Begun, Context, Result, without_lost
 from vaelab.losses import Loss
-from vaelab.quantities import stored
+from vaelab.quantities import Quantity, stored
 from vaelab.runs.drawing import Drawer, Workers
 from vaelab.runs.folder import Run
 from vaelab.runs.history import Row
@@ -113,21 +113,23 @@ def evaluating(
         drawer.wait()
         draw_missing(run, evaluations, read, dpi, drawer)
         drawer.wait()
-    if "quantities" in run.info:  # of those that a run was not trained with
-        others = [q for evaluation in evaluations.values() for q in getattr(evaluation, "quantities", ())]
-        run.update(quantities=run.info["quantities"] | stored(others))
-    write_results(run, {name: results[name] for name in evaluations})
+    own = [one for evaluation in evaluations.values() for one in getattr(evaluation, "quantities", ())]
+    write_results(run, {name: results[name] for name in evaluations}, own)
 
 
-def write_results(run: Run, results: Mapping[str, Result]) -> None:
-    """Adds the metrics and findings to those of earlier evaluations, and seals the folder."""
+def write_results(run: Run, results: Mapping[str, Result], own: Iterable[Quantity]) -> None:
+    """Adds metrics, findings and what the metrics are called to those of earlier evaluations, and seals the folder.
+
+    A run of a version that called nothing by name stays such a run.
+    """
     metrics: dict[str, float] = dict(run.metrics)
     findings: dict[str, list[str]] = dict(run.info.get("findings", {}))
     for name, result in results.items():
         metrics |= result.metrics
         findings[name] = list(result.findings)
     run.write_json("evaluation/metrics.json", metrics)
-    run.update(findings={name: found for name, found in findings.items() if found})
+    called = {"quantities": run.info["quantities"] | stored(own)} if "quantities" in run.info else {}
+    run.update(findings={name: found for name, found in findings.items() if found}, **called)
     run.seal()
 
 

@@ -9,15 +9,13 @@ from typing import Any
 from tqdm import tqdm
 
 from vaelab import UsageError
-from vaelab.quantities import SECONDS, Quantity, of_run
+from vaelab.quantities import SECONDS, WEIGHT, Quantity, of_run
 from vaelab.runs.history import Row
 from vaelab.runs.request import Request
 from vaelab.words import printable
 
 POLL = 0.5  # seconds between two looks at the run folders
 ENDED = ("done", "failed")
-
-WEIGHT = Quantity("kl_weight", "λ")
 
 
 def listing(asked: Sequence[Request]) -> str:
@@ -78,13 +76,17 @@ def _shown(asked: Sequence[Request], numbers: Mapping[str, Mapping[str, Any]]) -
 
 
 def _numbers(one: Request) -> dict[str, Any]:
-    """What the columns show of a run: of one that is not done λ and its status."""
+    """What the columns show of a run: of one that is not done λ and its status.
+
+    λ is the one that was given, or that a target has led to.
+    """
     groups = [one.cfg.get(group) or {} for group in ("regulariser", "loss")]
-    weight = next((group["kl_weight"] for group in groups if "kl_weight" in group), None)
+    weight = {"kl_weight": next((group["kl_weight"] for group in groups if "kl_weight" in group), None)}
     info = one.run.info
     if info.get("status") != "done":
-        return {"kl_weight": weight, "status": str(info.get("status", "not begun"))}
-    return {**one.run.metrics, "seconds": info.get("seconds"), "kl_weight": weight}
+        return weight | {"status": str(info.get("status", "not begun"))}
+    found = {**one.run.metrics, "seconds": info.get("seconds")}
+    return found if groups[0].get("target") is not None else found | weight
 
 
 def _signed(quantity: Quantity, value: Any) -> Any:

@@ -11,9 +11,7 @@ from vaelab.codes import Code
 from vaelab.losses.base import Terms
 from vaelab.losses.regularisers.controller import Controller
 from vaelab.losses.regularisers.schedules import Scheduled, ScheduleName
-from vaelab.quantities import Quantity
-
-WEIGHT = Quantity("kl_weight", "λ", is_setting=True)
+from vaelab.quantities import WEIGHT, Quantity
 
 
 class Regulariser(nn.Module):

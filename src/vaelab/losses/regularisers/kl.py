@@ -16,9 +16,9 @@ class KL(Weighted):
     """λ · KL(q(z|x) ‖ N(0, I)) (Higgins et al. 2017, equation 4).
 
     With `free_bits` the mean KL of each unit, or of each layer of a code that has layers, counts as that many nats at
-    least (Kingma et al. 2016, appendix C.8). With
-    `capacity` the KL is held at C nats by λ · |KL - C|, where C grows from 0 over `capacity_epochs` (Burgess et al.
-    2018, equation 8). With `target` λ is driven until the KL is that many nats.
+    least (Kingma et al. 2016, appendix C.8). With `capacity` the KL is held at C nats by λ · |KL - C|, where C grows
+    from 0 over `capacity_epochs` (Burgess et al. 2018, equation 8). With `target` λ is driven until the KL is that
+    many nats.
     """
 
     def __init__(
