@@ -103,6 +103,7 @@ def test_streamed_data_give_what_resident_data_give(
     assert left(streamed.run) == left(resident.run)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_nothing_waits_for_the_device_inside_an_epoch(prepared: Path, tmp_path: Path) -> None:
     (one,) = asked(tmp_path, prepared, [["model=conv_vae", "regulariser.schedule=linear"]])
     steps = jobs.steps(one, Workers(0))
