@@ -14,6 +14,7 @@ from vaelab.data import loader
 from vaelab.runs import perform as jobs
 from vaelab.runs.drawing import Workers
 from vaelab.runs.folder import Run
+from vaelab.runs.job import prepare
 from vaelab.runs.request import Request
 from vaelab.sweep import interleaved
 from vaelab.training.capture import Plain
@@ -57,7 +58,7 @@ def test_captured_steps_equal_called_ones(
     jobs.perform(captured)
     told = captured.run.info["training"]
     assert told["captured"] is True, told["not_captured_because"]
-    monkeypatch.setattr(jobs, "lane_of", lambda device, noise: Plain("asked for"))
+    monkeypatch.setattr(jobs, "lane_of", lambda chosen, noise: Plain("asked for"))
     (called,) = asked(tmp_path / "called", prepared, [own])
     jobs.perform(called)
     assert called.run.info["training"]["captured"] is False
@@ -86,7 +87,7 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(prepared: Path, tmp_path: Pa
     whole, parts = (asked(tmp_path / name, prepared, RUNS[:1])[0] for name in ("whole", "parts"))
     jobs.perform(whole)
     steps = jobs.steps(parts, Workers(0))
-    for _ in range(1438 // 64 + 5):
+    for _ in range(len(prepare(parts.cfg).loaders[0]) + 5):
         next(steps)
     steps.close()
     jobs.perform(parts)
@@ -107,7 +108,7 @@ def test_streamed_data_give_what_resident_data_give(
 def test_nothing_waits_for_the_device_inside_an_epoch(prepared: Path, tmp_path: Path) -> None:
     (one,) = asked(tmp_path, prepared, [["model=conv_vae", "regulariser.schedule=linear"]])
     steps = jobs.steps(one, Workers(0))
-    per_epoch = 1438 // 64
+    per_epoch = len(prepare(one.cfg).loaders[0])
     for _ in range(per_epoch + 1):  # the second epoch has begun
         next(steps)
     torch.cuda.set_sync_debug_mode("error")
@@ -117,6 +118,30 @@ def test_nothing_waits_for_the_device_inside_an_epoch(prepared: Path, tmp_path: 
     finally:
         torch.cuda.set_sync_debug_mode("default")
     steps.close()
+
+
+def test_a_step_whose_capture_fails_is_called_and_the_reason_told(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The random numbers are then those of the same step called from the start."""
+    from vaelab.losses import ELBO
+
+    forward = ELBO.forward
+
+    def elsewhere(self, model, batch, noise):  # type: ignore[no-untyped-def]
+        torch.cuda.default_stream().wait_stream(torch.cuda.current_stream())
+        yield from forward(self, model, batch, noise)
+
+    monkeypatch.setattr(ELBO, "forward", elsewhere)
+    (failed,) = asked(tmp_path / "failed", prepared, RUNS[:1])
+    jobs.perform(failed)
+    told = failed.run.info["training"]
+    assert told["captured"] is False
+    assert "its capture failed: CUDA error: operation would make" in told["not_captured_because"]
+    monkeypatch.setattr(jobs, "lane_of", lambda chosen, noise: Plain("asked for"))
+    (called,) = asked(tmp_path / "called", prepared, RUNS[:1])
+    jobs.perform(called)
+    assert left(failed.run) == left(called.run)
 
 
 def test_a_step_that_waits_is_called_and_the_reason_told(

@@ -71,7 +71,7 @@ def test_members_equal_their_runs_alone_bit_for_bit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if captured:
-        monkeypatch.setattr(jobs, "lane_of", lambda device, noise: TapeLane())
+        monkeypatch.setattr(jobs, "lane_of", lambda chosen, noise: TapeLane())
     members = asked(tmp_path, prepared, RUNS, "epochs=4")
     assert interleaved.perform(members, CPU, at_once) == {}
     for run, one in zip(alone, members, strict=True):

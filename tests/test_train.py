@@ -59,7 +59,7 @@ def trained(
     folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         if lane is not None:
-            patch.setattr(jobs, "lane_of", lambda device, noise: lane(noise))
+            patch.setattr(jobs, "lane_of", lambda chosen, noise: lane(noise))
         steps = jobs.train(job, run, Drawer(Workers(0)))
         per_epoch = len(loaders[0])
         # An epoch is written down when the step after it is asked for.

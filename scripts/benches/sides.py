@@ -36,7 +36,6 @@ class Training:
 
     def steps(self) -> Iterator[None]:
         """One epoch, which yields after each step."""
-        hardware.allow_tf32(self.job.hardware)
         self.epoch += 1
         self.step.begin(self.epoch)
         for _ in range(self.step.steps):

@@ -146,7 +146,7 @@ def interleaved(
             torch.compiler.reset()
             runs = [Training(*overrides, *extra, f"kl_weight={weight}") for weight in weights]
             alone = Training(*overrides, *extra)
-            with compiler_cache(folder / "compiled"):
+            with compiler_cache(folder / "in_turn"):
                 turns, after = InTurn(runs), After(runs)
                 seconds = side_by_side({"alone": alone, "in turn": turns, "after": after}, rounds)
             images = runs[0].images

@@ -194,7 +194,7 @@ def drawn(moments: Moments, noise: torch.Generator) -> Tensor:
 def standard_kl(moments: Moments) -> Tensor:
     """KL(N(mean, variance) ‖ N(0, 1)) in nats, value by value."""
     mean, log_variance = moments
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+    return 0.5 * torch.addcmul(torch.expm1(log_variance) - log_variance, mean, mean)
 
 
 def counted(index: Tensor, size: int) -> Tensor:

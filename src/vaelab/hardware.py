@@ -150,9 +150,8 @@ class Placed:
         return in_bf16
 
 
-def allow_tf32(chosen: Hardware) -> None:
-    """Lets float32 products on a GPU have the digits of TF32, or not; of the whole process."""
-    if chosen.device.type == "cuda":
-        allowed = chosen.precision == "tf32"
+def allow_tf32(device: torch.device, allowed: bool) -> None:
+    """Lets float32 products on a GPU have the digits of TF32, or not; of the whole process, until it is said again."""
+    if device.type == "cuda":
         torch.set_float32_matmul_precision("high" if allowed else "highest")
         torch.backends.cudnn.allow_tf32 = allowed

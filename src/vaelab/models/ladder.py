@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vaelab.bounds import Between, Maps, Width
 from vaelab.codes import Layered, Moments
 from vaelab.models.blocks import ImageShape, perceptron, strided_decoder, strided_encoder
-from vaelab.models.vae import LOG_VARIANCE_RANGE, NormalPrior
+from vaelab.models.vae import NormalPrior, bounded
 from vaelab.quantities import Quantity
 
 FEWEST, MOST = 2, 4  # layers
@@ -101,7 +101,7 @@ class LadderVAE(NormalPrior):
 def moments(output: Tensor) -> Moments:
     """An output (B, 2n) as means and log variances (B, n), in float32."""
     mean, log_variance = output.float().chunk(2, dim=1)
-    return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+    return mean, bounded(log_variance)
 
 
 def ladder_vae(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaelab.bounds import Between, Maps, Width
@@ -41,7 +42,12 @@ class VAE(NormalPrior):
 def gaussian(output: Tensor) -> Gaussian:
     """An encoder's output (B, 2n, ...) as the means and log variances of codes (B, n, ...), in float32."""
     mean, log_variance = output.float().chunk(2, dim=1)
-    return Gaussian(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
+    return Gaussian(mean, bounded(log_variance))
+
+
+def bounded(log_variance: Tensor) -> Tensor:
+    """Log variances kept in their range."""
+    return F.hardtanh(log_variance, *LOG_VARIANCE_RANGE)  # clamp() is five operations backward, this is one
 
 
 def fc_vae(image_shape: ImageShape, latent_dim: Width, hidden: Sequence[Width]) -> VAE:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from torch import nn
 from tqdm import tqdm
 
-from vaelab import build
+from vaelab import build, hardware
 from vaelab.data import ImageSet
 from vaelab.evaluations import Begun, Context, Result, without_lost
 from vaelab.losses import Loss
@@ -172,6 +172,7 @@ def context(
     epoch: int,
 ) -> Context:
     """What evaluations read: the network in evaluation mode and float32, the splits, the history, a title."""
+    hardware.allow_tf32(device, False)
     criterion.epoch.fill_(epoch)  # what a schedule of the KL weight reads
     weighted = [] if criterion.kl_weight is None else [f"λ = {criterion.kl_weight:g}"]
     architecture = str(cfg.model._target_).rpartition(".")[2]

@@ -13,6 +13,7 @@ import torch
 from vaelab import Failure, build, hardware, machine, plugins
 from vaelab.data import SPLITS, Feed
 from vaelab.evaluations import measure
+from vaelab.hardware import Hardware
 from vaelab.quantities import stored
 from vaelab.runs import job as jobs
 from vaelab.runs.drawing import Drawer, Workers
@@ -87,7 +88,6 @@ def train(job: Job, run: Run, drawer: Drawer) -> Iterator[int]:
     if job.cfg.trainer.compile is True and not job.hardware.compile:
         run.log(f"not compiled: {job.hardware.reasons['compile']}")
     reset_peak_memory(job)
-    hardware.allow_tf32(job.hardware)
     model = hardware.Placed(job.network, job.hardware, run.log)
     if run.checkpoint_facts() is None:
         initialise(job)
@@ -115,7 +115,7 @@ def assemble(job: Job, model: Any) -> Training:
     criterion = job.criterion.to(device)
     optimizers = build.optimizers(cfg, job.network.players(), device)
     randomness = Randomness(cfg.seed, device)
-    lane = lane_of(device, randomness.noise)
+    lane = lane_of(job.hardware, randomness.noise)
     feed = Feed(job.loaders[0])
     schedule = Schedule(
         cfg.lr_schedule, cfg.epochs, cfg.lr_warmup_epochs, cfg.lr_step_epochs, cfg.lr_step_factor
@@ -129,9 +129,9 @@ def assemble(job: Job, model: Any) -> Training:
     return Training(job.network, criterion, optimizers, step, validation, rates, average)
 
 
-def lane_of(device: torch.device, noise: torch.Generator) -> Lane:
+def lane_of(chosen: Hardware, noise: torch.Generator) -> Lane:
     """Where the steps of a run are done."""
-    return Stream(device, noise) if device.type == "cuda" else Plain("on a CPU a step is called")
+    return Stream(chosen, noise) if chosen.device.type == "cuda" else Plain("on a CPU a step is called")
 
 
 def plan(job: Job, run: Run, training: Training, model: Any, drawer: Drawer) -> Plan:

@@ -1,11 +1,13 @@
 """Work that is done again and again: on a GPU it is captured once in a CUDA graph and replayed."""
 
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 import torch
+
+from vaelab.hardware import Hardware, allow_tf32
 
 Work = Callable[[], None]
 WARM_UP = 3  # calls before the capture, in which libraries choose their kernels and allocate
@@ -53,13 +55,17 @@ class Plain:
 class Stream:
     """A CUDA stream of a run's own, with its random generator, whose state each replay reads and moves on."""
 
-    def __init__(self, device: torch.device, noise: torch.Generator) -> None:
-        self._device, self._noise = device, noise
-        self._stream = torch.cuda.Stream(device)
+    def __init__(self, hardware: Hardware, noise: torch.Generator) -> None:
+        self._device, self._noise = hardware.device, noise
+        self._tf32 = hardware.precision == "tf32"
+        self._stream = torch.cuda.Stream(self._device)
 
-    def entered(self) -> AbstractContextManager[object]:
-        """While within, work goes into this lane."""
-        return torch.cuda.stream(self._stream)
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """While within, work goes into this lane, in the run's precision."""
+        allow_tf32(self._device, self._tf32)
+        with torch.cuda.stream(self._stream):
+            yield
 
     def follow(self) -> None:
         """What this lane is given from now on comes after all that the device was given outside of it."""
@@ -81,14 +87,23 @@ class Stream:
 
     def capture(self, work: Work) -> Work:
         """Does the work once, and returns what does it again; raises RuntimeError where it cannot be captured."""
+        try:
+            graph = self._graph(work)
+        except RuntimeError:
+            # Generators take themselves to be in the capture that failed, until another one ends.
+            self._graph(lambda: torch.zeros(1, device=self._device))
+            raise
+        graph.replay()
+        return graph.replay
+
+    def _graph(self, work: Callable[[], object]) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._noise)
         torch.cuda.synchronize(self._device)
         # Only this thread must not do what a capture forbids: others may pin memory for the next batch meanwhile.
         with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             work()
-        graph.replay()
-        return graph.replay
+        return graph
 
 
 class Repeated:
@@ -127,6 +142,11 @@ class Repeated:
         try:
             return self._lane.capture(self._work)
         except RuntimeError as error:
-            self.because = f"its capture failed: {str(error).splitlines()[0]}"
+            self.because = f"its capture failed: {str(first(error)).splitlines()[0]}"
             self._work()
             return self._work
+
+
+def first(error: BaseException) -> BaseException:
+    """The error that an error came of: one in a capture is followed by others while it is left."""
+    return error if error.__context__ is None else first(error.__context__)

@@ -105,7 +105,7 @@ class Step:
     def _work(self) -> None:
         number = self._record.number
         batch = self._feed.batch(number)
-        self._loss.epoch.copy_(self._start + number.squeeze(0) / self.steps)
+        torch.div(number.squeeze(0), self.steps, out=self._loss.epoch).add_(self._start)
         self._rates.set(number)
         turns = []
         for player, terms in self._loss(self._model, batch, self._randomness.noise):
