@@ -126,7 +126,7 @@ def test_all_ways_of_training_learn_from_as_many_images(pictures: tuple[str, Pat
     ours = trainings(pictures, folder)
     bare, other = Bare(ours), plain(ours, pictures)
     assert ours.images == bare.images == other.images == ours.job.images.sizes()["train"] // 8 * 8
-    before = [parameter.clone() for parameter in ours.job.network.parameters()]
+    before = [parameter.detach().clone() for parameter in ours.job.network.parameters()]
     for side, network in ((ours, ours.job.network), (bare, bare.network), (other, other.model)):
         side()
         assert not any(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))

@@ -1,6 +1,6 @@
 """Runs that share a device in turn: each is the run that it is alone, fails alone, and continues alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,27 @@ def test_an_interruption_is_written_to_every_member(
     with pytest.raises(KeyboardInterrupt):
         interleaved.perform(members, CPU, 2)
     assert [one.run.info["status"] for one in members] == ["interrupted"] * 2
+
+
+def test_a_run_that_waits_for_its_figures_has_no_place_among_those_that_train(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = asked(tmp_path, prepared, RUNS[:2])
+    turns = list[str]()
+
+    def steps(one: Request, workers: Workers) -> Iterator[int]:
+        turns.append(f"{one.run.folder.name} trains")
+        yield 256
+        while one is first and "1 is done" not in turns:  # its figures take until the other one is done
+            assert turns.count("0 waits") < 9
+            turns.append("0 waits")
+            yield 0
+        turns.append(f"{one.run.folder.name} is done")
+
+    monkeypatch.setattr(jobs, "steps", steps)
+    assert interleaved.perform([first, second], CPU, at_once=1) == {}
+    waits = "0 waits"
+    assert turns == ["0 trains", waits, waits, "1 trains", waits, "1 is done", "0 is done"]
 
 
 def test_a_run_without_memory_beside_others_is_done_alone(

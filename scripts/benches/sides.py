@@ -66,9 +66,13 @@ class Bare:
         self.number = torch.zeros(1, dtype=torch.int64, device=self.device)
         self.total = torch.zeros((), device=self.device)
         self.mean = 0.0
-        self.step = self.captured() if gpu else self.work
+        self.step = (
+            None if gpu else self.work
+        )  # captured in the first epoch, for that trains a little already
 
     def __call__(self) -> None:
+        if self.step is None:
+            self.step = self.captured()
         self.order.copy_(torch.randperm(len(self.pixels))[: self.images].view_as(self.order))
         self.number.zero_()
         self.total.zero_()

@@ -2,8 +2,11 @@
 
 import numpy as np
 
+from vaelab import machine
+
 SEED = 0
 PERPLEXITY = 30.0
+SHARED_BY = 5  # processes that may be at work at once: a training and those that draw
 PRINCIPAL = 50  # dimensions that t-SNE is given (van der Maaten & Hinton 2008, section 4.2, reduce to 30)
 
 Embedding = tuple[
@@ -24,8 +27,8 @@ def embed(codes: np.ndarray, method: str) -> Embedding:
         return plane, ("z0", "z1"), "first two dimensions"
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    # One thread: sums of several come in any order, and on a busy machine their many short turns wait on each other.
-    with threadpool_limits(limits=1):
+    # Few threads: on a busy machine their many short turns wait on each other.
+    with threadpool_limits(limits=max(1, machine.cores() // SHARED_BY)):
         return _pca(codes) if method == "pca" else _tsne(codes)
 
 

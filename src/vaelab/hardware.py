@@ -9,11 +9,11 @@ from omegaconf import DictConfig
 
 from vaelab import UsageError
 
-# Measured on one NVIDIA H100 with torch 2.11 and conv_vae in batches of 128 (scripts/benchmarks.md).
-BF16_CAPTURED = 1.02  # times as fast as fp32 at 28×28, captured
-BF16_EAGER = 0.65  # the same, not captured
-COMPILED = 1.29  # times as fast as uncompiled at 28×28 (1.46 at 64×64)
-COMPILING = 27.0  # seconds that compiling takes at most, without a cache of earlier times
+# Measured on one NVIDIA H200 with torch 2.11 and conv_vae in batches of 128 (scripts/benchmarks.md).
+BF16_CAPTURED = 1.94  # times as fast as fp32 at 64×64, captured
+BF16_EAGER = 0.65  # at 28×28, not captured, on an H100
+COMPILED = 1.3  # times as fast as uncompiled at 28×28 (1.58 at 64×64)
+COMPILING = 19.0  # seconds that compiling takes at most, without a cache of earlier times
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def pays(seconds_left: float) -> str | None:
         return None
     return (
         f"{seconds_left:.0f} s of steps were left, of which compiling was taken to save {saved:.0f} s "
-        f"({COMPILED:g} times as fast on an H100) and to cost at most {COMPILING:g} s"
+        f"({COMPILED:g} times as fast on an H200) and to cost at most {COMPILING:g} s"
     )
 
 
@@ -71,8 +71,8 @@ def _uncompiled(kind: str) -> str:
 
 def _precision(kind: str) -> tuple[str, str]:
     if kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        told = f"measured {BF16_CAPTURED:g} times as fast as fp32 on an H100 at 28×28 when captured"
-        return "bf16", f"{told} ({BF16_EAGER:g} times where a step cannot be captured)"
+        told = f"measured {BF16_CAPTURED:g} times as fast as fp32 on an H200 at 64×64 when captured"
+        return "bf16", f"{told} ({BF16_EAGER:g} times at 28×28 on an H100 where a step cannot be captured)"
     if kind == "cuda":
         return "fp32", "the device has no bf16"
     if torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16"):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vaelab.figures import Figure
 
 MOST_PROCESSES = 4  # more of them take longer to start than a run's figures to be drawn
+LONGEST_WAIT = 0.05  # seconds
 MOST_SENT = 64 << 20  # bytes; what is larger would be in memory thrice, and is done here
 
 
@@ -48,6 +49,7 @@ class Workers:
         self._unfinished = 0
         self._alive = 0
         self._lock = threading.Lock()
+        self._ended = threading.Condition(self._lock)  # a call has
         self._released = threading.Event()
         self._released.set()
 
@@ -81,11 +83,14 @@ class Workers:
             self._tasks.put(Task(pickled, background, future))
         return future
 
-    def result(self, future: Future[Any]) -> Any:
-        """What a call gave, or its exception; meanwhile this process does what no other has begun."""
-        while not future.done() and (task := self._untouched()):
+    def help(self) -> None:
+        """Does a call that no process has begun, or waits for one to end: for who has nothing else to do."""
+        if task := self._untouched():
             self._finish(task, _outcome(pickle.loads(task.call)))
-        return future.result()
+            return
+        with self._ended:
+            if self._unfinished:
+                self._ended.wait(LONGEST_WAIT)
 
     @contextmanager
     def held(self, hold: bool) -> Iterator[None]:
@@ -134,9 +139,10 @@ class Workers:
         return None
 
     def _finish(self, task: Task, outcome: "Outcome") -> None:
-        with self._lock:
-            self._unfinished -= 1
         _settle(task.future, outcome)
+        with self._ended:
+            self._unfinished -= 1
+            self._ended.notify_all()
 
 
 Outcome = tuple[Exception | None, Any]
@@ -153,17 +159,23 @@ class Drawer:
         self, draw: "Callable[[], Figure]", path: Path, dpi: int, background: bool = False
     ) -> Future[Any]:
         """Has a figure drawn into a PNG, whole or not at all; in the background while a run is trained."""
-        for future in self._pending:
-            if future.done():
-                future.result()
+        self.is_done()
         future = self.workers.submit(partial(_save, draw, path, dpi), background)
         self._pending.append(future)
         return future
 
+    def is_done(self) -> bool:
+        """Whether all figures are on the disk; raises the first failure."""
+        for future in self._pending:
+            if future.done():
+                future.result()
+        self._pending = [future for future in self._pending if not future.done()]
+        return not self._pending
+
     def wait(self) -> None:
         """Returns when all figures are on the disk; raises the first failure."""
-        while self._pending:
-            self.workers.result(self._pending.pop(0))
+        while not self.is_done():
+            self.workers.help()
 
 
 def _save(draw: "Callable[[], Figure]", path: Path, dpi: int) -> None:

@@ -72,13 +72,13 @@ def evaluate(
     with ExitStack() as stack:
         drawer = drawer or Drawer(stack.enter_context(Workers()))
         for _ in evaluating(run, evaluations, read, dpi, drawer):
-            pass
+            drawer.workers.help()
 
 
 def evaluating(
     run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int, drawer: Drawer
 ) -> Iterator[None]:
-    """As evaluate(), in two turns: after the first all that needs the model is measured, and workers have the rest."""
+    """As evaluate(), in turns: after the first all that needs the model is measured, and workers have the rest."""
     results: dict[str, Result] = {}
     begun: list[tuple[str, Begun, Future[Any]]] = []
     with progress(len(evaluations)) as bar:
@@ -107,12 +107,17 @@ def evaluating(
                     put(name, found.complete(computed.result()))
                 else:
                     begun.append((name, found, computed))
-        yield
-        for name, half, computed in begun:
-            put(name, half.complete(drawer.workers.result(computed)))
-        drawer.wait()
+        while begun:
+            yield
+            for one in [one for one in begun if one[2].done()]:
+                begun.remove(one)
+                name, half, computed = one
+                put(name, half.complete(computed.result()))
+        while not drawer.is_done():
+            yield
         draw_missing(run, evaluations, read, dpi, drawer)
-        drawer.wait()
+        while not drawer.is_done():
+            yield
     own = [one for evaluation in evaluations.values() for one in getattr(evaluation, "quantities", ())]
     write_results(run, {name: results[name] for name in evaluations}, own)
 

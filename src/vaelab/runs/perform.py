@@ -38,8 +38,14 @@ def perform(asked: Request, processes: int | None = None) -> None:
     So many processes draw beside it; None is as many as pay.
     """
     with Workers(processes) as workers:
-        for _ in steps(asked, workers):
-            pass
+        alone(asked, workers)
+
+
+def alone(asked: Request, workers: Workers) -> None:
+    """Does what is left of a run beside which there is no other."""
+    for images in steps(asked, workers):
+        if not images:
+            workers.help()
 
 
 def steps(asked: Request, workers: Workers) -> Generator[int, None, None]:
@@ -184,7 +190,7 @@ def told(job: Job, run: Run, training: Training) -> dict[str, Any]:
 
 
 def finish(job: Job, run: Run, drawer: Drawer) -> Iterator[int]:
-    """Measures and draws a trained run, and marks it as done; yields 0 when only the workers have work left."""
+    """Measures and draws a trained run, and marks it as done; yields 0 while only the workers have work left."""
     epoch = epoch_of_weights(run)
     read = context(job.cfg, job.network, job.criterion, job.images, run.history, job.device, epoch)
     for _ in evaluating(run, job.evaluations, read, job.cfg.dpi, drawer):

@@ -18,6 +18,7 @@ from vaelab.runs.request import Failures, Request
 WINDOW = 0.5  # seconds over which images per second are measured
 SETTLING = 8  # steps of each run before that, in which steps are captured and libraries choose their kernels
 GAIN = 1.05  # times as many images per second that one more run must bring
+MOST_DRAWN = 8  # runs that are trained and wait for their figures, which hold memory
 SHARE_OF_MEMORY = 0.8  # of what is free, that runs are added for
 
 
@@ -43,11 +44,17 @@ def _perform(
     crowded: list[Request] = []
     try:
         while waiting or present:
-            while waiting and len(present) < admission.at_once:
-                present.append(Member(waiting.popleft(), workers, admission.meter.device))
+            trained = [member for member in present if member.trains]
+            drawn = len(present) - len(trained)
+            while waiting and len(trained) < admission.at_once and drawn < MOST_DRAWN:
+                trained.append(Member(waiting.popleft(), workers, admission.meter.device))
+                present.append(trained[-1])
+            if not trained:
+                workers.help()
             for member in list(present):
                 try:
-                    admission.stepped(member.step(), len(present))
+                    if images := member.step():
+                        admission.stepped(images, len(trained))
                     continue
                 except StopIteration:
                     pass
@@ -73,16 +80,22 @@ class Member:
     def __init__(self, request: Request, workers: Workers, device: torch.device) -> None:
         self.request = request
         self.steps = jobs.steps(request, workers)
+        self.trains = True
         generators = torch.cuda if device.type == "cuda" else torch
         self._get, self._set = generators.get_rng_state, generators.set_rng_state
         self._state = self._get()
 
     def step(self) -> int:
-        """Takes the next step, and returns the number of its images; raises StopIteration at the run's end."""
+        """Takes the next step, and returns the number of its images, 0 once the run is trained.
+
+        Raises StopIteration at the run's end.
+        """
         others = self._get()
         self._set(self._state)
         try:
-            return next(self.steps)
+            images = next(self.steps)
+            self.trains = images > 0
+            return images
         finally:
             self._state = self._get()
             self._set(others)

@@ -13,6 +13,9 @@ from vaelab.runs.folder import Row, Run
 from vaelab.training.record import Numbers
 from vaelab.training.training import Training
 
+# Seconds between checkpoints: on a GPU a small network takes as long to be written as to be trained for an epoch.
+KEPT_EVERY = 2.0
+
 
 class NotFinite(Failure):
     """The loss became infinite or not a number."""
@@ -40,9 +43,10 @@ class Plan:
 def fit(run: Run, training: Training, plan: Plan) -> Iterator[None]:
     """Trains to the plan's last epoch, from the run's checkpoint if there is one; yields after each step.
 
-    Writes metrics.csv and a checkpoint at each epoch's end. Raises NotFinite and OutOfTime.
+    Writes metrics.csv at each epoch's end, and a checkpoint of the first one, of the last one, and now and then
+    between them. Raises NotFinite and OutOfTime.
     """
-    started = time.perf_counter()
+    started, saved = time.perf_counter(), -math.inf
     rows = resume(run, training)
     step = training.step
     done = int(rows[-1]["epoch"]) if rows else 0
@@ -72,10 +76,14 @@ def fit(run: Run, training: Training, plan: Plan) -> Iterator[None]:
             means = {name: float(values.mean()) for name, values in trained.items()}
             run.log(f"epoch {epoch}: train {summary(means)}; val {summary(validated)}", show=False)
             run.write_history(rows)
-            run.save_checkpoint(training.state(), {"epoch": epoch, "step": epoch * step.steps}, rows)
+            now = time.perf_counter()
+            late = plan.max_seconds is not None and now - started > plan.max_seconds and epoch < plan.epochs
+            if now - saved >= KEPT_EVERY or late or epoch == plan.epochs or is_over(rows, plan):
+                run.save_checkpoint(training.state(), {"epoch": epoch, "step": epoch * step.steps}, rows)
+                saved = now
             bar.set_postfix(in_short(means))
             plan.after_epoch(tock - tick, plan.epochs - epoch)
-            if plan.max_seconds and time.perf_counter() - started > plan.max_seconds and epoch < plan.epochs:
+            if late:
                 raise OutOfTime(f"trainer.max_seconds={plan.max_seconds:g} passed after epoch {epoch}")
 
 
