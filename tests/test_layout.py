@@ -22,6 +22,7 @@ FLOORS = (
         "names",
         "codes",
         "quantities",
+        "views",
     },
     {"metrics", "mistakes", "checks", "plugins", "embeddings"},
     {"config", "figures", "models", "losses", "hardware"},

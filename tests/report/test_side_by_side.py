@@ -189,17 +189,17 @@ def test_a_gallery_has_classes_epochs_and_nearest_training_images(zoo: Path) -> 
     assert [strip.label for strip in matrices["z_interpolations"]] == ["pair 1: zero", "pair 2: one"]
     epochs = [(strip.label, strip.images.mean()) for strip in matrices["epochs"]]
     assert epochs == [("epoch 1", 0.0), ("epoch 2", pytest.approx(191, abs=1))]
-    labels = [strip.label for strip in matrices["neighbours"]]
-    assert labels == [
+    near = matrices["nearest_neighbours"]
+    assert [strip.label for strip in near] == [
         "sample",
-        "nearest (0.1)",
-        "second (0.2)",
-        "third (0.3)",
+        "neighbour 1, on average at 0.1",
+        "neighbour 2, on average at 0.2",
+        "neighbour 3, on average at 0.3",
     ]
-    assert matrices["neighbours"][2].columns[1] == "training image 5, distance 0.2"
-    assert matrices["neighbours"][2].images.mean() == pytest.approx(255 / 3, abs=1)
+    assert near[2].columns[1] == "training image 5, distance 0.2"
+    assert near[2].images.mean() == pytest.approx(255 / 3, abs=1)
     assert [m.id for m in samples.gallery(shown, 1.0, by_name["dcgan/default"]).matrices] == [
-        *("z_interpolations", "epochs", "neighbours"),
+        *("epochs", "nearest_neighbours", "z_interpolations"),
     ]
     assert samples.gallery(shown, 1.0, by_name["vae/one"]).matrices == ()
 
@@ -240,7 +240,7 @@ def test_the_page_and_the_document_have_all_of_it_and_nothing_wrong_of_gans(zoo:
     for words in (
         "4 times as sharp as those of conv_vae",
         "VAE against GAN",
-        "third (0.3)",
+        "neighbour 3, on average at 0.3",
         "The discriminator won: <b>.",
     ):
         assert words in said, words

@@ -10,6 +10,7 @@ from vaelab import figures
 from vaelab.bounds import Few, Seed
 from vaelab.evaluations.base import Context, Result, images_array
 from vaelab.evaluations.generation import maker
+from vaelab.views import Rows
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class ClassPairs:
     columns: Few
     seed: Seed
     needs: ClassVar[str] = "classes"
+    views: ClassVar[tuple[Rows, ...]] = (
+        Rows("The same noise as each class", images="image", rows="{label}", columns="noise {number}"),
+    )
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -11,6 +11,7 @@ from torch import Tensor
 from vaelab import figures
 from vaelab.bounds import Few, Steps
 from vaelab.evaluations.base import Context, Result, images_array, repeated, spread_images
+from vaelab.views import Rows
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Interpolations:
     steps: Steps
     method: Literal["lerp", "slerp"]
     needs: ClassVar[str] = "encoder"
+    views: ClassVar[tuple[Rows, ...]] = (
+        Rows("Interpolation", images="image", columns="t = {t} between test images {index}", key=("index",)),
+    )
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

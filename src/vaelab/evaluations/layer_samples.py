@@ -10,6 +10,7 @@ from vaelab import figures
 from vaelab.bounds import Few, Seed
 from vaelab.evaluations.base import Context, Result, images_array
 from vaelab.evaluations.generation import in_pieces
+from vaelab.views import Rows
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class LayerSamples:
     columns: Few
     seed: Seed
     needs: ClassVar[str] = "layers"
+    views: ClassVar[tuple[Rows, ...]] = (
+        Rows("Layer by layer, the top one first", images="image", rows="layer {number} from the top anew"),
+    )
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

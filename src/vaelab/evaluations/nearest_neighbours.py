@@ -14,6 +14,7 @@ from vaelab.bounds import Few, Many, Seed
 from vaelab.evaluations.base import Context, Result, images_array, images_at, spread_images
 from vaelab.evaluations.generation import generated
 from vaelab.quantities import Quantity
+from vaelab.views import Rows
 
 TESTS = 256  # test images that are measured, at most: a hundredth of much fewer is none
 SAME = 0.5 / 255  # RMSE below which two images are one: data hold duplicates
@@ -40,6 +41,17 @@ class NearestNeighbours:
         ),
         Quantity("nearest_distance_data", "distance of test images to training images"),
     )  # fmt: skip
+    views: ClassVar[tuple[Rows, ...]] = (
+        Rows(
+            "Nearest training images",
+            images="neighbour",
+            columns="training image {index}, distance {distance}",
+            rows="neighbour {number}, on average at {distance}",
+            above="image",
+            above_title="sample",
+            columns_first=True,
+        ),
+    )
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -11,6 +11,7 @@ from vaelab import figures
 from vaelab.bounds import Many, Seed
 from vaelab.evaluations.base import Context, Result, images_array, spread_images
 from vaelab.evaluations.generation import aggregate_posterior_samples, in_pieces, in_turn, prior_is_meant
+from vaelab.views import Rows
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,16 @@ class PriorSamples:
     seed: Seed
     beside_real: bool = False  # absent from older run folders
     needs: ClassVar[str] = "prior"
+    views: ClassVar[tuple[Rows, ...]] = (
+        Rows(
+            "Prior samples",
+            images="image",
+            columns="sample {number}{, label}",
+            beside="aggregate_image",
+            beside_title="fitted Gaussian",
+            key=("z",),
+        ),
+    )
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -19,6 +19,7 @@ from vaelab.evaluations.base import (
     reconstruct,
     spread_images,
 )
+from vaelab.views import Rows
 
 if TYPE_CHECKING:
     from vaelab.figures import Figure
@@ -31,6 +32,16 @@ class Reconstructions:
     count: Many
     at_snapshots: bool
     needs: ClassVar[str] = "encoder"
+    views: ClassVar[tuple[Rows, ...]] = (
+        Rows(
+            "Reconstructions",
+            images="reconstruction",
+            columns="test image {index}",
+            above="original",
+            above_title="original",
+            key=("index",),
+        ),
+    )
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -11,6 +11,7 @@ from vaelab.bounds import Few, Seed, Steps
 from vaelab.evaluations.base import Context, Result, images_array
 from vaelab.evaluations.generation import in_pieces
 from vaelab.evaluations.interpolations import lerp, slerp
+from vaelab.views import Rows
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class ZInterpolations:
     steps: Steps
     seed: Seed
     needs: ClassVar[str] = "generator"
+    views: ClassVar[tuple[Rows, ...]] = (
+        Rows("From noise to noise", images="image", rows="pair {number}{: label}", columns="t = {t}"),
+    )
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vaelab.report import differences
 from vaelab.report.records import Collection, Line, Record, Section, number, repeats
 from vaelab.report.series import by_code_size, by_epochs
 
@@ -51,6 +52,7 @@ def paragraph(line: Line) -> list[str]:
     return [
         *_best_elbo(line),
         *_best_images(line),
+        *_how_sure(line),
         *_from_low_to_high(line),
         *_active_units(line),
         *_without_prior(line),
@@ -215,6 +217,27 @@ def _best_images(line: Line) -> list[str]:
         f"λ = {psnr[0].weight:g} has the best reconstructions: PSNR {psnr[0].value:.2f} dB{similarity};"
         f" λ = {psnr[1].weight:g} has the next PSNR, {psnr[1].value:.2f} dB."
     ]
+
+
+def _how_sure(line: Line) -> list[str]:
+    """How far the differences to the next λ are known."""
+    found = []
+    for metric, name, digits, unit, sign in (
+        ("elbo", "−ELBO", 2, " nats", -1),
+        ("psnr", "PSNR", 2, " dB", 1),
+    ):
+        ranked = _ranked(line, metric)
+        if len(ranked) < 2:
+            continue
+        best, other = (ranked[0], ranked[1]) if sign > 0 else (ranked[1], ranked[0])
+        apart = differences.between(line, best.weight, other.weight, metric, sign)
+        if apart is None:
+            continue
+        doubt = "" if apart.is_sure else ", so there may be none"
+        found.append(
+            f"{name} at λ = {best.weight:g} is {apart.words(digits, unit)} above that at λ = {other.weight:g}{doubt}."
+        )
+    return found
 
 
 def _from_low_to_high(line: Line) -> list[str]:

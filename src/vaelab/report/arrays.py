@@ -4,7 +4,7 @@ import io
 import math
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 
 from vaelab import UsageError, files
+from vaelab.views import Rows
 
 Array = np.ndarray
 MOST_BYTES = 256 << 20  # of what is read of one file; an atlas of 128×128×3 has 140 MB
@@ -27,7 +28,7 @@ IMAGE = "hwc"
 # A letter for each axis, the same length for the same letter of a file; a digit is a length; * is any further axes.
 AXES: dict[str, dict[str, str]] = {
     "reconstructions": {"original": f"n{IMAGE}", "reconstruction": f"n{IMAGE}", "index": "n"},
-    "prior_samples": {"image": f"n{IMAGE}", "aggregate_image": f"n{IMAGE}", "z": "n*"},
+    "prior_samples": {"image": f"n{IMAGE}", "aggregate_image": f"n{IMAGE}", "z": "n*", "label": "n"},
     "interpolations": {"image": f"ps{IMAGE}", "index": "p2"},
     "kl_per_dimension": {"kl": "d", "aggregate_variance": "d"},
     "latent_space": {"embedding": "n2", "index": "n", "label": "n"},
@@ -45,6 +46,7 @@ AXES: dict[str, dict[str, str]] = {
         "original": f"n{IMAGE}",
         "reconstruction": f"n{IMAGE}",
     },
+    "test_metrics": dict.fromkeys(("index", "mse", "psnr", "ssim"), "n"),
     "samples": {"image": f"n{IMAGE}", "label": "n", "z": "n*"},
     "z_interpolations": {"image": f"ps{IMAGE}", "label": "p", "z": "ps*"},
     "class_pairs": {"image": f"kv{IMAGE}", "label": "k", "z": "v*"},
@@ -82,21 +84,31 @@ def refuse(file: Path) -> None:
     _refuse_size(file, file.stat().st_size)
 
 
-def read(file: Path, kind: str, *keys: str) -> dict[str, Array]:
-    """The named arrays of a file of a kind of AXES; empty where it lacks one, as files of older versions may.
+def axes_of(view: Rows, dimensions: int) -> dict[str, str]:
+    """The axes of the arrays that a view names, whose images have so many."""
+    several = "nr" if view.columns_first else "rn"
+    images = f"{several if dimensions == 5 else 'n'}{IMAGE}"
+    others = dict.fromkeys((*view.key, *view.arrays), "*")
+    return others | {view.images: images, view.beside: images, view.above: f"n{IMAGE}"}
+
+
+def read(
+    file: Path, axes: Mapping[str, str], keys: Sequence[str], if_there: Sequence[str] = ()
+) -> dict[str, Array]:
+    """The named arrays of a file, with those of `if_there` that it has; empty where it lacks one of the others.
 
     Raises UsageError for more than a report reads, and any other error for a file that is damaged, or whose arrays
     have other axes or kinds of numbers.
     """
     with _opened(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
-        wanted = {key: entries.get(f"{key}.npy") for key in keys}
-        if None in wanted.values():
+        wanted = {key: entries.get(f"{key}.npy") for key in dict.fromkeys((*keys, *if_there))}
+        if any(wanted[key] is None for key in keys):
             return {}
         found = {key: entry for key, entry in wanted.items() if entry is not None}
         _refuse_size(file, sum(entry.file_size for entry in found.values()))
         arrays = {key: _array(archive.read(entry)) for key, entry in found.items()}
-    _check(arrays, AXES[kind])
+    _check(arrays, axes)
     return arrays
 
 

@@ -148,6 +148,13 @@ for (const choice of all(".matrix-choice")) choice.addEventListener("change", ()
   for (const box of all(".matrix-box", choice.closest("section"))) box.hidden = box.dataset.matrix !== choice.value;
 });
 
+for (const slider of all(".frame-slider")) slider.addEventListener("input", () => {
+  all(".frame", slider.closest(".matrix-box")).forEach((frame, place) => { frame.hidden = place !== +slider.value; });
+  const when = JSON.parse(slider.dataset.frames)[+slider.value];
+  one("output", slider.closest("label")).textContent = when;
+  slider.setAttribute("aria-valuetext", when);
+});
+
 const viewer = one("#viewer");
 let at = null; // { strips, row, column } of the enlarged image
 const columnsOf = (strip) => JSON.parse(strip.dataset.columns);

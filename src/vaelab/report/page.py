@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from vaelab import __version__
 from vaelab.quantities import Quantity, amount, called
-from vaelab.report import answers, charts, columns, comparisons, side_by_side
+from vaelab.report import answers, charts, columns, comparisons, settings, side_by_side
 from vaelab.report.records import Collection, Record, Section, flatten
 from vaelab.report.samples import FITTED
 from vaelab.report.shown import SHRINKS, Shown, scale_for, show
@@ -128,6 +128,8 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
         "can_explore": bool(shown.explorer["runs"]),
         "not_explorable": _not_explorable(few, shown),
         "runs": [_details(section, record) for record in few.records],
+        "settings": settings.differing(few),
+        "common": settings.common(few),
         "left_out": len(section.records) - len(few.records),
         "unfinished": [_details(section, record) for record in section.records if not record.is_evaluated],
         "fitted": any(strip.label.endswith("fitted Gaussian") for m in shown.matrices for strip in m.strips),

@@ -55,6 +55,7 @@ class Matrix:
     title: str
     strips: tuple[Strip, ...]
     left_out: tuple[str, ...] = ()  # labels of runs that show other images, or none
+    frames: tuple[tuple[str, "Matrix"], ...] = ()  # the same earlier in training, with when
 
     @property
     def widest(self) -> int:

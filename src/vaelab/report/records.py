@@ -8,13 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vaelab import UsageError
+from vaelab import UsageError, views
 from vaelab.names import choice_of
 from vaelab.quantities import Quantity, of_run
 from vaelab.report import arrays
 from vaelab.report.arrays import Array
 from vaelab.runs import checksums
 from vaelab.runs.history import Row
+from vaelab.views import Rows
 from vaelab.words import printable
 
 LARGEST = 1e100  # of a number, so that sums of squares are numbers, too
@@ -113,6 +114,11 @@ class Record:
     def quantities(self) -> dict[str, Quantity]:
         """What its numbers are called."""
         return of_run(self.info)
+
+    @cached_property
+    def views(self) -> dict[str, tuple[Rows, ...]]:
+        """How the arrays of its evaluations are shown."""
+        return views.of_run(self.info)
 
     @property
     def target(self) -> float | None:
@@ -274,13 +280,32 @@ class Record:
 
     def arrays(self, name: str, *keys: str) -> dict[str, Array]:
         """The named arrays of arrays/<name>.npz; empty where it lacks one, and a problem where it is damaged."""
+        return self._read(name, arrays.AXES[name.partition("/")[0]], keys)
+
+    def viewed(self, name: str, view: Rows) -> dict[str, Array]:
+        """The arrays of a view of an evaluation, as arrays() gives them; those of captions only where they are."""
+        axes = arrays.AXES.get(name.partition("/")[0]) or arrays.axes_of(
+            view, len(self._shape(name, view.images))
+        )
+        others = [key for key in (view.above, view.beside, *view.arrays) if key in axes and key]
+        return self._read(name, axes, (view.images, *view.key), others)
+
+    def snapshots(self, name: str) -> list[int]:
+        """The epochs of which an evaluation has kept arrays."""
+        files = (self.folder / "arrays" / name).glob("epoch_*.npz")
+        found = (re.fullmatch(r"epoch_(\d{4,9})", file.stem) for file in files)
+        return sorted(int(epoch[1]) for epoch in found if epoch)
+
+    def _read(
+        self, name: str, axes: Mapping[str, str], keys: Sequence[str], if_there: Sequence[str] = ()
+    ) -> dict[str, Array]:
         file = self.folder / "arrays" / f"{name}.npz"
         try:
             if not file.exists():
                 return {}
             arrays.refuse(file)
             self._refuse_changed(f"arrays/{name}.npz")
-            return arrays.read(file, name.partition("/")[0], *keys)
+            return arrays.read(file, axes, keys, if_there)
         except UsageError as error:
             self._add_problem(str(error), name)
         except Exception:  # what others wrote may be wrong in any way
@@ -369,6 +394,11 @@ class Section:
         ]
         records = tuple(r for r in self.records if r.name in kept)
         return replace(self, records=records, lines=tuple(line for line in lines if line.records))
+
+    def class_name(self, number: int) -> str:
+        """The name of a class, or its number where the data set has no names."""
+        classes = self.records[0].classes
+        return classes[number] if 0 <= number < len(classes) else f"class {number}"
 
     @property
     def has_several_weights(self) -> bool:

@@ -1,21 +1,19 @@
 """What the page shows of each run's arrays: strips to compare, sheets to explore, points of the latent map."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from vaelab.report import codes, samples
-from vaelab.report.pictures import Matrix, Strip, in_rows, sheet, strip_of
+from vaelab.report import codes, rows, samples
+from vaelab.report.pictures import Matrix, Strip, in_rows, sheet
 from vaelab.report.records import Array, Record, Section
 
-PROBES = 12  # images of one row of the λ matrix
 WORKERS = min(4, os.cpu_count() or 1)  # each may hold as much as a report reads of a file
-PAIRS = 4  # interpolations that can be chosen
 MAP_COLUMNS = 20
 SHRINKS = 1.2  # bytes go with this power of the scale: measured 1.1 to 1.3 on digits, eyes and anime faces
 METHODS = {"latent_space": "PCA", "latent_space_tsne": "t-SNE"}
@@ -29,7 +27,7 @@ class Shown:
     explorer: dict[str, Any]  # what the page's script reads: sheets, values and points of each run
     probes: dict[str, Strip] = field(default_factory=dict)  # reconstructions of each run, for hovering
     side_by_side: Matrix | None = None  # samples of all models
-    galleries: tuple[samples.Gallery, ...] = ()  # of the GANs
+    galleries: tuple[rows.Gallery, ...] = ()  # of what each run alone makes
     perturbed: Matrix | None = None  # images from codes and noise
     edited: tuple[Matrix, ...] = ()  # of each run with edited codes
 
@@ -37,10 +35,10 @@ class Shown:
 def show(section: Section, scale: float) -> Shown:
     """Reads and encodes the pictures of a section, each image reduced by `scale`."""
     with ThreadPoolExecutor(WORKERS) as pool:  # decompression and encoding release the interpreter
-        strips = list(pool.map(partial(_strips, section, scale), section.records))
+        compared = list(pool.map(partial(rows.compared, section, scale), section.records))
         sheets = list(pool.map(partial(_explorable, section, scale), section.records))
         galleries = list(pool.map(partial(samples.gallery, section, scale), section.records))
-    matrices = tuple(_matrices(section, strips))
+    matrices = tuple(rows.matrices(section, scale, compared))
     probes = {s.run: s for m in matrices if m.id == "reconstructions" for s in m.strips}
     return Shown(
         matrices,
@@ -65,103 +63,18 @@ def scale_for(sections: Sequence[Section], budget: int) -> float:
 
 def _bytes(section: Section, record: Record) -> int:
     """What one run's pictures take of the page at full size."""
-    strips = [strip.sheet.uri for strip, _ in _strips(section, 1.0, record).values()]
-    for matrix in samples.gallery(section, 1.0, record).matrices:
-        strips += [strip.sheet.uri for strip in matrix.strips]
+    compared = rows.matrices(section, 1.0, [rows.compared(section, 1.0, record)])
+    strips = [
+        strip.sheet.uri
+        for matrix in (*compared, *samples.gallery(section, 1.0, record).matrices)
+        for shown in (matrix, *(frame for _, frame in matrix.frames))
+        for strip in shown.strips
+    ]
     explorable = _explorable(section, 1.0, record) or {}
     sheets = [
         explorable[name]["uri"] for name in ("slice", "strips", "reconstructions") if explorable.get(name)
     ]
     return sum(map(len, strips + sheets))
-
-
-# ---- the λ matrix
-
-# Images (N, H, W, C), what each is, and what must be equal in a column.
-Found = tuple[Array, tuple[str, ...], Any]
-
-
-def _strips(section: Section, scale: float, record: Record) -> dict[str, tuple[Strip, Any]]:
-    """Each kind of row that a run has, with the key that rows of one matrix share."""
-    label = section.labels[record.name]
-    strips = {}
-    for kind, (images, columns, key) in {
-        **_test_images(record),
-        **_samples(record),
-        **_pairs(record),
-    }.items():
-        row = strip_of(record.name, label, images, columns, scale)
-        strips[kind] = (row, (key, images.shape))
-    return strips
-
-
-def _test_images(record: Record) -> dict[str, Found]:
-    stored = record.arrays("reconstructions", "original", "reconstruction", "index")
-    if not stored:
-        return {}
-    index = tuple(stored["index"][:PROBES].tolist())
-    columns = tuple(f"test image {i}" for i in index)
-    kinds = {"originals": "original", "reconstructions": "reconstruction"}
-    return {kind: (stored[name][:PROBES], columns, index) for kind, name in kinds.items()}
-
-
-def _samples(record: Record) -> dict[str, Found]:
-    found = {}
-    for kind, name in {"prior_samples": "image", "fitted": "aggregate_image"}.items():
-        stored = record.arrays("prior_samples", name, "z")
-        if stored:
-            images, z = stored[name][:PROBES], stored["z"][:PROBES]
-            columns = tuple(f"sample {i + 1}" for i in range(len(images)))
-            found[kind] = (images, columns, (z.shape, np.float32(z).tobytes()))
-    return found
-
-
-def _pairs(record: Record) -> dict[str, Found]:
-    stored = record.arrays("interpolations", "image", "index")
-    found = {}
-    for pair, (images, index) in enumerate(
-        zip(*(stored.get(k, ())[:PAIRS] for k in ("image", "index")), strict=True)
-    ):
-        first, last = index.tolist()
-        steps = np.linspace(0, 1, len(images))
-        columns = tuple(f"t = {t:.2g} between test images {first} and {last}" for t in steps)
-        found[f"interpolations-{pair}"] = (images, columns, (first, last))
-    return found
-
-
-def _matrices(section: Section, strips: list[dict[str, tuple[Strip, Any]]]) -> Iterable[Matrix]:
-    titles = {"reconstructions": "Reconstructions", "prior_samples": "Prior samples"}
-    titles |= {f"interpolations-{pair}": f"Interpolation {pair + 1}" for pair in range(PAIRS)}
-    for kind, title in titles.items():
-        rows = [(found[kind], found) for found in strips if kind in found]
-        if not rows:
-            continue
-        keys = [key for (_, key), _ in rows]
-        common = max(keys, key=keys.count)
-        same = [(strip, found) for (strip, key), found in rows if key == common]
-        shown = [strip for strip, _ in same]
-        if kind == "reconstructions":
-            original = same[0][1]["originals"][0]
-            shown = [replace(original, run="", label="original"), *shown]
-        if kind == "prior_samples":
-            shown = _beside_fitted(same)
-        there = {strip.run for strip in shown}
-        kinds = ("VAE",) if kind == "prior_samples" else ("VAE", "AE")  # those that can have such rows
-        left_out = [
-            section.labels[r.name] for r in section.records if r.kind in kinds and r.name not in there
-        ]
-        yield Matrix(kind, title, tuple(shown), tuple(left_out))
-
-
-def _beside_fitted(rows: list[tuple[Strip, dict[str, tuple[Strip, Any]]]]) -> list[Strip]:
-    """Prior samples, and below those of λ = 0 the samples of a Gaussian fitted to the aggregate posterior."""
-    shown = []
-    for strip, found in rows:
-        shown.append(strip)
-        if "fitted" in found and found["fitted"][1] == found["prior_samples"][1]:
-            fitted = found["fitted"][0]
-            shown.append(replace(fitted, label=f"{strip.label}, fitted Gaussian"))
-    return shown
 
 
 # ---- the explorer and the latent map

@@ -1,6 +1,6 @@
 """What is measured and drawn of a trained run, and kept in its folder."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -14,11 +14,11 @@ from omegaconf import DictConfig
 from torch import nn
 from tqdm import tqdm
 
-from vaelab import build, hardware
+from vaelab import build, hardware, views
 from vaelab.data import ImageSet
 from vaelab.evaluations import Begun, Context, Result, without_lost
 from vaelab.losses import Loss
-from vaelab.quantities import Quantity, stored
+from vaelab.quantities import stored
 from vaelab.runs.drawing import Drawer, Workers
 from vaelab.runs.folder import Run
 from vaelab.runs.history import Row
@@ -118,23 +118,24 @@ def evaluating(
         draw_missing(run, evaluations, read, dpi, drawer)
         while not drawer.is_done():
             yield
-    own = [one for evaluation in evaluations.values() for one in getattr(evaluation, "quantities", ())]
-    write_results(run, {name: results[name] for name in evaluations}, own)
+    write_results(run, {name: results[name] for name in evaluations}, evaluations)
 
 
-def write_results(run: Run, results: Mapping[str, Result], own: Iterable[Quantity]) -> None:
-    """Adds metrics, findings and what the metrics are called to those of earlier evaluations, and seals the folder.
+def write_results(run: Run, results: Mapping[str, Result], evaluations: Mapping[str, Any]) -> None:
+    """Adds metrics, findings and what evaluations say of them to those of earlier ones, and seals the folder.
 
-    A run of a version that called nothing by name stays such a run.
+    A run of a version that said nothing of its numbers or arrays stays such a run.
     """
+    own = [one for evaluation in evaluations.values() for one in getattr(evaluation, "quantities", ())]
     metrics: dict[str, float] = dict(run.metrics)
     findings: dict[str, list[str]] = dict(run.info.get("findings", {}))
     for name, result in results.items():
         metrics |= result.metrics
         findings[name] = list(result.findings)
     run.write_json("evaluation/metrics.json", metrics)
-    called = {"quantities": run.info["quantities"] | stored(own)} if "quantities" in run.info else {}
-    run.update(findings={name: found for name, found in findings.items() if found}, **called)
+    said = {"quantities": stored(own), "views": views.stored(evaluations)}
+    added = {key: run.info[key] | new for key, new in said.items() if key in run.info}
+    run.update(findings={name: found for name, found in findings.items() if found}, **added)
     run.seal()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vaelab import Failure, build, hardware, machine, plugins
+from vaelab import Failure, build, hardware, machine, plugins, views
 from vaelab.data import SPLITS, Feed
 from vaelab.evaluations import measure
 from vaelab.hardware import Hardware
@@ -221,6 +221,7 @@ def facts(job: Job) -> dict[str, Any]:
         "model": {"prior": getattr(job.network, "prior", None), "code": code_facts(job)},
         "beta_eff": beta_eff(job),
         "quantities": stored(job.quantities),
+        "views": views.stored(job.evaluations),
     }
 
 

@@ -1,0 +1,241 @@
+"""Rows of images as the views of any evaluation describe them: below each other over the runs, or run by run."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vaelab.report.pictures import Matrix, Strip, strip_of
+from vaelab.report.records import Array, Record, Section
+from vaelab.views import FIELD, Rows
+
+PROBES = 12  # images of a row that is compared over runs
+COLUMNS = 16  # of a run's own row
+MOST_ROWS = 24  # of a run's own matrix
+MOST_GROUPS = 4  # rows of an array of several that are compared, each a matrix of its own
+AT = "@"  # before an epoch
+LEAST = 1e-3  # a largest difference; less is drawn as this
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What one run alone makes."""
+
+    run: str
+    label: str
+    matrices: tuple[Matrix, ...]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The rows of one run in a matrix over runs, and what is alike in the runs that belong there."""
+
+    id: str
+    title: str
+    strips: tuple[Strip, ...]
+    above: Strip | None
+    key: tuple[object, ...]
+
+
+def compared(section: Section, scale: float, record: Record) -> list[Compared]:
+    """The rows of a run that are compared with those of others, now and at earlier epochs."""
+    found: list[Compared] = []
+    for name, place, view in _views(record):
+        if not view.key:
+            continue
+        identity = f"{name}{f'.{place}' if place else ''}"
+        found += _alike(section, scale, record, identity, view, record.viewed(name, view))
+        for epoch in record.snapshots(name):
+            stored = record.viewed(f"{name}/epoch_{epoch:04d}", view)
+            found += _alike(section, scale, record, f"{identity}{AT}{epoch}", view, stored)
+    return found
+
+
+def _alike(
+    section: Section, scale: float, record: Record, identity: str, view: Rows, stored: Mapping[str, Array]
+) -> Iterator[Compared]:
+    if not stored:
+        return
+    images = stored[view.images]
+    several = images.ndim == 5
+    for number, group in enumerate(images[:MOST_GROUPS] if several else images[None]):
+        place = number if several else None
+        heads = _captions(view.columns, stored, place, len(group), section)[:PROBES]
+        label = section.labels[record.name]
+        strips = [strip_of(record.name, label, group[:PROBES], heads, scale)]
+        beside, above = stored.get(view.beside), stored.get(view.above)
+        if beside is not None and beside.shape == images.shape and not several:
+            strips.append(
+                strip_of(record.name, f"{label}, {view.beside_title}", beside[:PROBES], heads, scale)
+            )
+        shared = None
+        if above is not None and above.shape == group.shape:
+            shared = strip_of("", view.above_title, above[:PROBES], heads, scale)
+        key = tuple(_key(stored[name][number] if several else stored[name]) for name in view.key)
+        title = f"{view.title} {number + 1}" if several else view.title
+        counted = f"{identity}-{number}" if several else identity
+        yield Compared(counted, title, tuple(strips), shared, (*key, group.shape))
+
+
+def matrices(section: Section, scale: float, found: Sequence[Sequence[Compared]]) -> Iterator[Matrix]:
+    """The matrices over runs: of each kind the rows with the most frequent key, and how they differ."""
+    every = [one for of_run in found for one in of_run]
+    for kind in dict.fromkeys(one.id for one in every if AT not in one.id):
+        rows = [one for one in every if one.id == kind]
+        keys = [one.key for one in rows]
+        common = max(keys, key=keys.count)
+        same = [one for one in rows if one.key == common]
+        above, strips = same[0].above, [strip for one in same for strip in one.strips]
+        there = {strip.run for strip in strips}
+        left_out = tuple(section.labels[r.name] for r in section.records if _lacks(r, kind, there))
+        frames = tuple(_frames([one for one in every if one.key == common], kind, above))
+        yield Matrix(kind, same[0].title, _below(above, strips), left_out, frames)
+        if above is not None:
+            yield from _differences(section, scale, kind, above, strips)
+
+
+def _frames(same: Sequence[Compared], kind: str, above: Strip | None) -> Iterator[tuple[str, Matrix]]:
+    """The rows at each epoch that some run has kept."""
+    epochs = {int(one.id.rpartition(AT)[2]) for one in same if one.id.startswith(kind + AT)}
+    for epoch in sorted(epochs):
+        of_epoch = [one for one in same if one.id == f"{kind}{AT}{epoch}"]
+        strips = [strip for one in of_epoch for strip in one.strips]
+        yield f"epoch {epoch}", Matrix(f"{kind}{AT}{epoch}", of_epoch[0].title, _below(above, strips))
+
+
+def _below(above: Strip | None, strips: Sequence[Strip]) -> tuple[Strip, ...]:
+    return tuple(strips) if above is None else (above, *strips)
+
+
+def gallery(section: Section, scale: float, record: Record) -> Gallery:
+    """The matrices of a run's views that are compared with nothing."""
+    found = []
+    for name, place, view in _views(record):
+        if view.key or not (stored := record.viewed(name, view)):
+            continue
+        strips = tuple(
+            strip_of(record.name, label, images[:COLUMNS], heads[:COLUMNS], scale)
+            for label, images, heads in _own_rows(section, view, stored)
+        )
+        if strips:
+            found.append(Matrix(f"{name}{f'.{place}' if place else ''}", view.title, strips))
+    return Gallery(record.name, section.labels[record.name], tuple(found))
+
+
+def _views(record: Record) -> Iterator[tuple[str, int, Rows]]:
+    for name, views in record.views.items():
+        yield from ((name, place, view) for place, view in enumerate(views))
+
+
+def _lacks(record: Record, kind: str, there: set[str]) -> bool:
+    """Whether a run could have had rows of this kind, and has none that are alike."""
+    name = kind.partition("-")[0].partition(".")[0]
+    has_file = (record.folder / "arrays" / f"{name}.npz").exists()
+    return (has_file or name in record.evaluations) and record.name not in there
+
+
+def _differences(
+    section: Section, scale: float, kind: str, above: Strip, strips: Sequence[Strip]
+) -> Iterator[Matrix]:
+    """How far each row is from what stands above all of them, and from the row of the best ELBO."""
+    apart = [_apart(strip, above) for strip in strips]
+    gain = 1 / max(LEAST, max(float(one.max()) for one in apart))
+    yield _drawn(f"{kind}-error", f"|x − x̂|, {gain:.3g} times as bright", scale, strips, apart, gain, above)
+    if len(strips) < 2:
+        return
+    elbo = {r.name: e if np.isfinite(e := r.metric("elbo")) else -np.inf for r in section.records}
+    best = max(strips, key=lambda strip: elbo.get(strip.run, -np.inf))
+    others = [strip for strip in strips if strip is not best]
+    apart = [_apart(strip, best) for strip in others]
+    gain = 1 / max(LEAST, max(float(one.max()) for one in apart))
+    title = f"Difference to {best.label}, {gain:.3g} times as bright"
+    yield _drawn(f"{kind}-to-best", title, scale, others, apart, gain, best)
+
+
+def _apart(strip: Strip, other: Strip) -> Array:
+    return np.abs(strip.images.astype(np.float32) - other.images) / np.float32(255)
+
+
+def _drawn(
+    identity: str,
+    title: str,
+    scale: float,
+    strips: Sequence[Strip],
+    apart: Sequence[Array],
+    gain: float,
+    above: Strip,
+) -> Matrix:
+    rows = [
+        strip_of(strip.run, strip.label, gain * values, strip.columns, scale)
+        for strip, values in zip(strips, apart, strict=True)
+    ]
+    return Matrix(identity, title, (above, *rows))
+
+
+def _own_rows(
+    section: Section, view: Rows, stored: Mapping[str, Array]
+) -> Iterator[tuple[str, Array, list[str]]]:
+    """Label, images and captions of each row."""
+    images = stored[view.images]
+    several = images.ndim == 5
+    if several and view.columns_first:
+        images = images.swapaxes(0, 1)
+        stored = {k: v.swapaxes(0, 1) if k in view.arrays and v.ndim > 1 else v for k, v in stored.items()}
+    above = stored.get(view.above)
+    if above is not None:
+        yield view.above_title, above, [f"{view.above_title} {i + 1}" for i in range(len(above))]
+    rows = images[:MOST_ROWS] if several else images[None]
+    for number, row in enumerate(rows):
+        place = number if several else None
+        label = _text(view.rows, stored, place, None, len(row), section) if several else view.title
+        yield label, row, _captions(view.columns, stored, place, len(row), section)
+
+
+def _captions(
+    template: str, stored: Mapping[str, Array], row: int | None, count: int, section: Section
+) -> list[str]:
+    return [_text(template, stored, row, column, count, section) for column in range(count)]
+
+
+def _text(
+    template: str,
+    stored: Mapping[str, Array],
+    row: int | None,
+    column: int | None,
+    count: int,
+    section: Section,
+) -> str:
+    """A caption of an image, or of a row where there is no column."""
+
+    def filled(found: re.Match[str]) -> str:
+        before, name = found.groups()
+        value = _value(name, stored.get(name), row, column, count, section)
+        return "" if value is None else before + value
+
+    return FIELD.sub(filled, template)
+
+
+def _value(
+    name: str, array: Array | None, row: int | None, column: int | None, count: int, section: Section
+) -> str | None:
+    if name == "number":
+        return str((row if column is None else column) + 1)  # type: ignore[operator]
+    if name == "t":
+        return f"{np.linspace(0, 1, count)[column]:.2g}" if column is not None else None
+    if array is None:
+        return None
+    if row is not None and array.ndim == 2 and row < len(array) and array.shape[1] >= count:
+        value = array[row, :count].mean() if column is None else array[row, column]
+    else:
+        place = column if row is None else row
+        if place is None or place >= len(array):
+            return None
+        value = array[place]
+    if name == "label":
+        return section.class_name(int(value))
+    return " and ".join(f"{v:.3g}" if array.dtype.kind == "f" else str(v) for v in np.ravel(value).tolist())
+
+
+def _key(array: Array) -> object:
+    return array.shape, np.ascontiguousarray(array, np.float32).tobytes()

@@ -1,0 +1,49 @@
+"""What runs were told: in what they differ, and what they share."""
+
+from typing import Any
+
+from vaelab.report.comparisons import Table
+from vaelab.report.records import Record, Section, flatten
+
+# Where a run lies and what is made of it afterwards tells nothing of how it was trained.
+ELSEWHERE = ("data_dir", "output_dir", "rerun", "dpi", "reported", "chapter", "plugins", "evaluation")
+TARGET = "_target_"
+
+
+def differing(section: Section) -> Table | None:
+    """The settings in which the runs differ, a row for each run; None where there are none."""
+    told = {record.name: _told(record) for record in section.records}
+    keys = [key for key in _keys(told) if len({repr(one.get(key)) for one in told.values()}) > 1]
+    if not keys:
+        return None
+    rows = [
+        (section.labels[name], *("–" if one.get(key) is None else str(one[key]) for key in keys))
+        for name, one in told.items()
+    ]
+    return Table(("run", *keys), tuple(rows), names=1 + len(keys))
+
+
+def common(section: Section) -> list[str]:
+    """The settings that all runs share, as they are typed; those that are nothing are left out."""
+    told = {record.name: _told(record) for record in section.records}
+    first, *others = told.values()
+    return [
+        f"{key}={value}"
+        for key, value in first.items()
+        if value is not None and all(repr(one.get(key)) == repr(value) for one in others)
+    ]
+
+
+def _keys(told: dict[str, dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for one in told.values() for key in one))
+
+
+def _told(record: Record) -> dict[str, Any]:
+    """The configuration, flat; what a key only hands on to another one is there once."""
+    flat = flatten({key: value for key, value in record.config.items() if key not in ELSEWHERE})
+    plain = {
+        key.removesuffix(f".{TARGET}"): str(value).rpartition(".")[2] if key.endswith(TARGET) else value
+        for key, value in flat.items()
+    }
+    handed_on = {key for key in plain if "." in key and plain.get(key.rpartition(".")[2]) == plain[key]}
+    return {key: value for key, value in plain.items() if key not in handed_on}
