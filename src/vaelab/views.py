@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,32 @@ class Rows:
         return tuple(dict.fromkeys(name for name in names if name not in ("number", "t")))
 
 
-def of(evaluation: object) -> tuple[Rows, ...]:
+@dataclass(frozen=True)
+class Bars:
+    """An array (n,) of numbers as bars, those of all runs in one chart."""
+
+    title: str
+    values: str
+    x: str = ""  # what is counted along the axis
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An array (rows, columns) of numbers as a map of colours, one for each run."""
+
+    title: str
+    values: str
+    x: str = ""
+    y: str = ""
+    unit: str = ""
+
+
+View = Rows | Bars | Grid
+KINDS: dict[str, type[View]] = {"rows": Rows, "bars": Bars, "grid": Grid}
+
+
+def of(evaluation: object) -> tuple[View, ...]:
     """The views that an evaluation declares."""
     return tuple(getattr(evaluation, "views", ()))
 
@@ -53,33 +78,40 @@ def stored(evaluations: Mapping[str, object]) -> dict[str, list[dict[str, Any]]]
     return {name: [said(view) for view in found] for name, one in evaluations.items() if (found := of(one))}
 
 
-def said(view: Rows) -> dict[str, Any]:
-    """A view without what is as a view's defaults are."""
-    defaults = {field.name: field.default for field in fields(Rows)}
-    return {key: value for key, value in asdict(view).items() if value != defaults[key]}
+def said(view: View) -> dict[str, Any]:
+    """A view with its kind, without what is as a view's defaults are."""
+    kind = next(name for name, cls in KINDS.items() if isinstance(view, cls))
+    defaults = {field.name: field.default for field in fields(view)}
+    return {"kind": kind} | {key: value for key, value in asdict(view).items() if value != defaults[key]}
 
 
-def of_run(info: Mapping[str, Any]) -> dict[str, tuple[Rows, ...]]:
+def of_run(info: Mapping[str, Any]) -> dict[str, tuple[View, ...]]:
     """The views that run.json declares by evaluation, or those of the versions that declared none."""
     told = info.get("views")
     return read(told) if isinstance(told, Mapping) else _older()
 
 
-def read(values: Mapping[Any, Any]) -> dict[str, tuple[Rows, ...]]:
+def read(values: Mapping[Any, Any]) -> dict[str, tuple[View, ...]]:
     """Views from what others wrote; those that are none are left out."""
-    return {str(name): tuple(_views(given)) for name, given in values.items() if isinstance(given, list)}
+    return {
+        str(name): tuple(_views(given[:MOST])) for name, given in values.items() if isinstance(given, list)
+    }
 
 
-def _views(given: Iterable[Any]) -> Iterable[Rows]:
-    kinds = {field.name: type(field.default) for field in fields(Rows)} | {"title": str, "images": str}
-    for one in list(given)[:MOST]:
-        if not isinstance(one, Mapping) or not {"title", "images"} <= one.keys():
+def _views(given: Iterable[Any]) -> Iterator[View]:
+    for one in given:
+        cls = KINDS.get(str(one.get("kind"))) if isinstance(one, Mapping) else None
+        if cls is None:
             continue
+        kinds = {
+            field.name: str if field.default is MISSING else type(field.default) for field in fields(cls)
+        }
         plain: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in one.items() if k in kinds
         }
-        if all(type(value) is kinds[name] and _is_short(value) for name, value in plain.items()):
-            yield Rows(**plain)
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if needed <= plain.keys() and all(type(v) is kinds[k] and _is_short(v) for k, v in plain.items()):
+            yield cls(**plain)
 
 
 def _is_short(value: object) -> bool:
@@ -89,5 +121,5 @@ def _is_short(value: object) -> bool:
 
 
 @cache
-def _older() -> dict[str, tuple[Rows, ...]]:
+def _older() -> dict[str, tuple[View, ...]]:
     return read(json.loads(OLDER.read_text(encoding="utf-8")))

@@ -33,7 +33,12 @@ BROUGHT: dict[str, tuple[list[str], list[str], str]] = {
 SAID = {
     "tc_like": ['data-chart="curve-my_tc"', "total correlation of my own (nats per image) by epoch"],
     "mmd_like": ['data-chart="curve-my_mmd"', "my mmd by epoch"],
-    "correlations": ["mean correlation", "of the pairs of units are correlated"],
+    "correlations": [
+        "mean correlation",
+        "of the pairs of units are correlated",
+        'data-chart="view-correlations-0-0"',
+        "Correlations of units: fc_vae",
+    ],
 }
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from vaelab.evaluations import Context, Result
 from vaelab.evaluations.base import encoded
 from vaelab.quantities import Quantity
+from vaelab.views import Grid
 
 
 def drawing(table: np.ndarray, title: str) -> Figure:
@@ -27,6 +28,10 @@ class Correlations:
     needs: ClassVar[str] = "encoder"
     quantities: ClassVar[tuple[Quantity, ...]] = (
         Quantity("correlation", "mean correlation", digits=3, better="lower", shown="always"),
+    )
+
+    views: ClassVar[tuple[Grid, ...]] = (
+        Grid("Correlations of units", values="correlation", x="unit", y="unit", unit="correlation"),
     )
 
     @torch.inference_mode()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vaelab.report import answers
+from vaelab.report import answers, caveats
 from vaelab.report.reading import collect
 from vaelab.report.records import Collection
 
@@ -116,17 +116,17 @@ def test_what_does_not_compare_is_said(
     changes: dict[str, object], words: str, sweep: Path, run: Make
 ) -> None:
     before = read(sweep)
-    assert answers.warnings(before, before.sections[0]) == []
+    assert caveats.warnings(before, before.sections[0]) == []
     run("vae/odd", 2.0, **changes)
     after = read(sweep)
-    assert any(words in warning for warning in answers.warnings(after, after.sections[0]))
+    assert any(words in warning for warning in caveats.warnings(after, after.sections[0]))
 
 
 def test_two_versions_of_a_data_set_are_said(sweep: Path, run: Make) -> None:
     run("vae/odd", 2.0, dataset={"fingerprint": "def"})
     collection = read(sweep)
     for section, other in zip(collection.sections, ("def", "abc"), strict=True):
-        assert f"others have {other}" in answers.warnings(collection, section)[0]
+        assert f"others have {other}" in caveats.warnings(collection, section)[0]
 
 
 def test_runs_of_one_seed_are_not_called_seeds(run: Make, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_runs_of_one_seed_are_not_called_seeds(run: Make, tmp_path: Path) -> Non
 def test_different_epochs_need_no_warning_where_they_are_what_is_compared(run: Make, tmp_path: Path) -> None:
     def warnings() -> str:
         found = read(tmp_path / "outputs")
-        return " ".join(answers.warnings(found, found.sections[0]))
+        return " ".join(caveats.warnings(found, found.sections[0]))
 
     run("vae", 1.0, epochs=10)
     run("ae", None, epochs=20)

@@ -13,7 +13,7 @@ import pytest
 from vaelab import files
 from vaelab.report import arrays
 from vaelab.report.reading import collect
-from vaelab.report.records import Record
+from vaelab.report.record import Record
 
 from .conftest import Make
 

@@ -10,7 +10,7 @@ import pytest
 
 from vaelab.metrics import PSNR
 from vaelab.quantities import Quantity
-from vaelab.report import charts, codes, comparisons, page, series
+from vaelab.report import chart, charts, codes, comparisons, details, page, series
 from vaelab.report.reading import collect
 from vaelab.report.records import Collection, Section
 
@@ -461,7 +461,7 @@ def test_the_epoch_whose_weights_are_kept_is_marked(run: Make, tmp_path: Path) -
         assert figure is not None
         (star,) = [t for t in figure.traces if t["name"].endswith("(kept)")]
         assert (star["meta"], star["x"], star["y"], star["customdata"]) == ("best", [1.0], [value], [3.0])
-    facts = {r.name: page._details(found, r)["facts"].get("weights") for r in found.records}
+    facts = {r.name: details.details(found, r)["facts"].get("weights") for r in found.records}
     assert facts == {
         "last": None,
         "best": "of epoch 1, whose validation was the best; a moving average (decay 0.99)",
@@ -500,11 +500,11 @@ def test_models_of_one_weight_are_told_apart_by_colour(run: Make, tmp_path: Path
     for lr in (1, 2):
         run(f"vae-{lr}", 1.0, lr=lr)
         run(f"ae-{lr}", None, lr=lr)
-    shades = charts.colours(section(tmp_path / "outputs"))
+    shades = chart.colours(section(tmp_path / "outputs"))
     assert len(set(shades.values())) == 4
     for lr in (1, 2):  # now λ is what is looked at, so that it has the colours
         run(f"vae-{lr}-5", 5.0, lr=lr)
-    shades = charts.colours(section(tmp_path / "outputs"))
+    shades = chart.colours(section(tmp_path / "outputs"))
     assert shades["vae-1"] == shades["vae-2"] != shades["vae-1-5"] == shades["vae-2-5"]
     assert len(set(shades.values())) == 4
 

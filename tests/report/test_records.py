@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vaelab import UsageError
-from vaelab.report import charts
+from vaelab.report import charts, dimensions
 from vaelab.report.reading import collect, find
 from vaelab.report.records import Collection
 
@@ -252,7 +252,7 @@ def test_the_kl_of_layers_stands_one_on_the_other(run: Make, tmp_path: Path) -> 
         numbers = {f"kl_{number}": kl for number, kl in enumerate(layers, 1)}
         run(f"vae/{weight}", weight, metrics=measured(-100, sum(layers), 20, 0.7) | numbers)
     (section,) = read(tmp_path / "outputs").sections
-    chart = charts.kl_of_layers(section)
+    chart = dimensions.kl_of_layers(section)
     assert chart is not None
     assert chart.layout["barmode"] == "stack"
     assert [(trace["name"], trace["y"]) for trace in chart.traces] == [
@@ -260,7 +260,7 @@ def test_the_kl_of_layers_stands_one_on_the_other(run: Make, tmp_path: Path) -> 
         ("layer 2", [3, 0.5]),
     ]
     run("vae/plain", 100.0)
-    assert charts.kl_of_layers(read(tmp_path / "outputs" / "vae" / "plain").sections[0]) is None
+    assert dimensions.kl_of_layers(read(tmp_path / "outputs" / "vae" / "plain").sections[0]) is None
 
 
 def test_of_many_runs_some_are_pictured_and_all_are_counted(run: Make, tmp_path: Path) -> None:

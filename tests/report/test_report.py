@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from vaelab import report
-from vaelab.report import charts, page, pictures
+from vaelab.report import charts, dimensions, page, pictures
 from vaelab.report.reading import collect
 
 from .conftest import Make, measured
@@ -301,7 +301,7 @@ def test_the_plane_has_each_run_where_it_was_measured(sweep: Path, run: Make) ->
 
 def test_the_heat_map_orders_dimensions_by_their_kl(sweep: Path) -> None:
     (section,) = collect(str(sweep), sweep / "report").sections
-    figure = charts.kl_heat_map(section)
+    figure = dimensions.kl_heat_map(section)
     assert figure is not None
     (trace,) = figure.traces
     column = [row[0] for row in trace["customdata"]]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vaelab import report
 from vaelab.quantities import Quantity
-from vaelab.report import answers, charts, page, samples, side_by_side
+from vaelab.report import answers, chart, charts, page, samples, side_by_side
 from vaelab.report.reading import collect
 from vaelab.report.records import Section
 
@@ -195,6 +195,7 @@ def test_a_gallery_has_classes_epochs_and_nearest_training_images(zoo: Path) -> 
         "neighbour 1, on average at 0.1",
         "neighbour 2, on average at 0.2",
         "neighbour 3, on average at 0.3",
+        "neighbour 4, on average at 0.4",
     ]
     assert near[2].columns[1] == "training image 5, distance 0.2"
     assert near[2].images.mean() == pytest.approx(255 / 3, abs=1)
@@ -218,7 +219,7 @@ def test_the_game_is_drawn_inside_epochs_where_rows_were_kept(zoo: Path) -> None
     np.testing.assert_allclose(traces["acgan (train)"]["customdata"], steps / 5 * 4)
     np.testing.assert_allclose(traces["acgan (train)"]["y"], 1 + steps / 10)
     assert traces["acgan (val)"]["x"] == [1, 2]
-    shades = charts.colours(shown)
+    shades = chart.colours(shown)
     assert len({shades[name] for name in ("acgan/default", "dcgan/default", "ae/default")}) == 3
 
 

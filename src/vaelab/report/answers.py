@@ -2,20 +2,16 @@
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from vaelab.report import differences
-from vaelab.report.records import Collection, Line, Record, Section, number, repeats
+from vaelab.report import differences, trainings
+from vaelab.report.record import Record
+from vaelab.report.records import Line, Section, repeats
 from vaelab.report.series import by_code_size, by_epochs
 
 UNLIKE = math.log(1.5)  # of the ratio of two standard deviations, from which they are called unlike
-RISEN = 0.03  # of what the validation loss fell by before, from which it has risen
-MOST_FINDINGS = 40  # sentences on single runs of one line
-EARLY = 0.8  # of all epochs
 SAMPLES = 64  # of the prior, whose nearest test image is looked for
 
 
@@ -37,7 +33,7 @@ def paragraphs(section: Section) -> list[tuple[str, list[str]]]:
     found = []
     for line in section.lines:
         whole = line.has_several_weights or any(record.name not in tabled for record in line.records)
-        found.append((line.label, paragraph(line) if whole else _of_training(line)))
+        found.append((line.label, paragraph(line) if whole else trainings.of_training(line)))
     return [(label, sentences) for label, sentences in found if sentences]
 
 
@@ -46,9 +42,9 @@ def paragraph(line: Line) -> list[str]:
     if not line.by_weight():
         return ["No run of this model is done yet, so there is nothing to compare."]
     if line.kind == "GAN":
-        return _of_gan(line)
+        return trainings.of_gan(line)
     if not line.has_kl:
-        return [*_without_kl(line), *_of_training(line)]
+        return [*_without_kl(line), *trainings.of_training(line)]
     return [
         *_best_elbo(line),
         *_best_images(line),
@@ -56,7 +52,7 @@ def paragraph(line: Line) -> list[str]:
         *_from_low_to_high(line),
         *_active_units(line),
         *_without_prior(line),
-        *_of_training(line),
+        *trainings.of_training(line),
     ]
 
 
@@ -80,79 +76,6 @@ def across_lines(section: Section) -> list[str]:
             f" {compared} the best VAE ({section.labels[vae.name]}: {vae.metric(metric):.{digits}f}{unit})."
         )
     return sentences
-
-
-def warnings(collection: Collection, section: Section) -> list[str]:
-    """What keeps numbers of a section, or of sections with the same data set's name, from being compared."""
-    found = []
-    versions = {s.fingerprint for s in collection.sections if s.dataset == section.dataset}
-    if len(versions) > 1:
-        others = ", ".join(sorted(versions - {section.fingerprint}))
-        found.append(
-            f"{section.dataset} was read in {len(versions)} versions: these runs have the images"
-            f" {section.fingerprint}, others have {others}. Their numbers do not compare, so each version has a part"
-            " of its own."
-        )
-    in_nats = replace(section, records=tuple(r for r in section.records if r.kind != "GAN"))
-    found += _differing(section, "split sizes", _sizes, "are not measured on the same test images")
-    found += _differing(
-        in_nats,
-        "likelihood",
-        lambda r: " with σ = ".join(map(str, r.convention)),
-        "have nats that mean different things: −ELBO, reconstruction and λ do not compare between them, PSNR and"
-        " SSIM do",
-    )
-    found += _differing(
-        in_nats,
-        "reduction",
-        lambda r: r.reduction,
-        "weigh the KL by another convention: the same λ is not the same weight",
-    )
-    if section.in_beta_eff:
-        found.append(
-            "Because of these conventions β_eff is plotted instead of λ: the weight of the KL against the summed"
-            " negative log-likelihood of a unit-variance Gaussian (or of the Bernoulli), in nats."
-        )
-    if not _same_epochs(section):  # the table of epochs says it, and what it does
-        found += _differing(
-            section, "epochs", lambda r: r.config.get("epochs"), "did not train for the same time"
-        )
-    found += _differing(section, "vaelab version", _version, "may measure in another way")
-    return found
-
-
-def _same_epochs(section: Section) -> bool:
-    """Whether all models were trained for each of the numbers of epochs, so that they compare at each."""
-    epochs: dict[str, set[str]] = {}
-    for record in section.records:
-        rest = {k: v for k, v in record.line.items() if k != "epochs"} | {"kl_weight": record.kl_weight}
-        epochs.setdefault(repr(sorted(rest.items(), key=str)), set()).add(str(record.config.get("epochs")))
-    sets = list(epochs.values())
-    return all(found == sets[0] for found in sets)
-
-
-def _sizes(record: Record) -> str:
-    return ", ".join(f"{split} {size}" for split, size in record.sizes.items())
-
-
-def _version(record: Record) -> Any:
-    versions = record.info.get("versions")
-    return versions.get("vaelab") if isinstance(versions, dict) else None
-
-
-def _differing(section: Section, what: str, value: Callable[[Record], Any], consequence: str) -> list[str]:
-    groups: dict[str, list[str]] = {}
-    for record in section.records:
-        groups.setdefault(str(value(record)), []).append(section.labels[record.name])
-    if len(groups) < 2:
-        return []
-    parts = "; ".join(f"{name}: {_some(labels)}" for name, labels in groups.items())
-    return [f"Runs of different {what} ({parts}) {consequence}."]
-
-
-def _some(labels: Sequence[str], most: int = 6) -> str:
-    rest = len(labels) - most
-    return ", ".join(labels[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _best_run(section: Section, metric: str, has_kl: bool) -> Record | None:
@@ -349,76 +272,6 @@ def _without_kl(line: Line) -> list[str]:
         if parts:
             sentences.append(f"{', '.join(parts)}{seeds}.")
     return sentences
-
-
-def _of_training(line: Line) -> list[str]:
-    """Where training went too far, and what was found of the samples, for each run of an AE or VAE."""
-    sentences = []
-    runs = [record for record in line.records if record.is_evaluated]
-    for record in runs:
-        parts = [f"λ = {record.kl_weight:g}"] if line.has_several_weights else []
-        parts += [f"seed {record.seed}"] if len({str(r.seed) for r in runs}) > 1 else []
-        found = [*_too_long(record)]
-        found += [s for name in ("diversity", "nearest_neighbours") for s in record.findings.get(name, ())]
-        who = ", ".join(parts)
-        sentences += [f"{who}: {s.removesuffix('.')}." if who else _sentence(s) for s in found]
-    more = len(sentences) - MOST_FINDINGS
-    return (
-        [*sentences[:MOST_FINDINGS], f"{more} more of this kind are in each run's findings."]
-        if more > 0
-        else sentences
-    )
-
-
-def _too_long(record: Record) -> list[str]:
-    """Whether the validation loss rose while the training loss still fell."""
-    rows = {
-        split: [
-            row for row in record.history if row.get("split") == split and number(row.get("loss")) is not None
-        ]
-        for split in ("train", "val")
-    }
-    # While λ is warmed up, losses of different epochs are different sums.
-    weights = {row.get("kl_weight") for row in rows["train"]}
-    train, val = (
-        {int(row["epoch"]): float(row["loss"]) for row in rows[split]} for split in ("train", "val")
-    )
-    if len(weights) > 1 or len(val) < 4:
-        return []
-    best, last = min(val, key=lambda epoch: val[epoch]), max(val)
-    least = min(val[epoch] for epoch in sorted(val)[-3:])
-    rose = least - val[best] > RISEN * (val[min(val)] - val[best])
-    if not rose or best > EARLY * last or train.get(last, math.inf) >= train.get(best, -math.inf):
-        return []
-    return [
-        f"the validation loss was lowest after epoch {best} of {last} ({val[best]:.5g}; {val[last]:.5g} at the end)"
-        " while the training loss still fell: a sign of overfitting"
-    ]
-
-
-def _of_gan(line: Line) -> list[str]:
-    """How the game ended, what was found, and what a GAN has no number of."""
-    sentences = []
-    for record in (r for r in line.records if r.is_evaluated):
-        seed = f"Seed {record.seed}: " if len(line.records) > 1 else ""
-        losses = [record.curve(f"loss_{player}", "train")[2] for player in ("discriminator", "generator")]
-        told = [record.curve(f"accuracy_{kind}", "train")[2] for kind in ("real", "fake")]
-        if all(losses) and all(told):
-            sentences.append(
-                f"{seed}In the last epoch the discriminator's loss was {losses[0][-1]:.3g} and the generator's"
-                f" {losses[1][-1]:.3g} nats per image; the discriminator was right on {told[0][-1]:.0%} of the real and"
-                f" on {told[1][-1]:.0%} of the generated images."
-            )
-        sentences += [f"{seed}{_sentence(s)}" for found in record.findings.values() for s in found]
-    return [
-        *sentences,
-        "It has no encoder, so no reconstructions, no rate and no ELBO; its samples are compared below.",
-    ]
-
-
-def _sentence(text: str) -> str:
-    """A finding as a sentence."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
 def _nats(value: float) -> str:

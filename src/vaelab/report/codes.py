@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from vaelab.report.arrays import Array
 from vaelab.report.pictures import Matrix, Strip, strip_of
-from vaelab.report.records import Array, Record, Section, flatten, number
+from vaelab.report.record import Record
+from vaelab.report.records import Section
+from vaelab.report.values import flatten, number
 
 COLUMNS = 20  # images of one row
 COPIES = 10  # rows of one run

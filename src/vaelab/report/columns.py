@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from vaelab.quantities import Quantity, called
-from vaelab.report.records import Record, Section, number
+from vaelab.report.record import Record
+from vaelab.report.records import Section
+from vaelab.report.values import number
 
 PLACES = ("epoch", "step", "split", "seconds")  # where a row of metrics.csv stands
 

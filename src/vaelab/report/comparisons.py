@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vaelab.report import codes
-from vaelab.report.records import Collection, Record, Section, image_values
+from vaelab.report.record import Record
+from vaelab.report.records import Collection, Section, image_values
 from vaelab.report.series import Series, by_code_size, by_epochs
 from vaelab.report.side_by_side import Group
 from vaelab.report.table import references

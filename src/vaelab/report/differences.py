@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vaelab.report.records import Line, Record
+from vaelab.report.record import Record
+from vaelab.report.records import Line
 
 LEVEL = 0.95
 SEEDS = 3  # of both, from which the interval is one over seeds

@@ -14,9 +14,10 @@ import pandas as pd
 
 from vaelab import figures
 from vaelab.quantities import Quantity, amount
-from vaelab.report import answers, columns, comparisons, side_by_side
+from vaelab.report import answers, caveats, columns, comparisons, side_by_side
 from vaelab.report.charts import AXIS_TITLE, ITERATIONS, inside_epochs, training_curve
-from vaelab.report.page import conventions, headline, state
+from vaelab.report.details import state
+from vaelab.report.page import conventions, headline
 from vaelab.report.pictures import Matrix, Strip
 from vaelab.report.records import Collection, Section, image_values
 from vaelab.report.series import by_code_size
@@ -92,7 +93,7 @@ def _answers(collection: Collection, section: Section) -> Iterator[str]:
         yield from (f"- {_escaped(sentence)}" for sentence in sentences)
         yield ""
     yield from (f"- {_escaped(s)}" for s in answers.across_lines(section))
-    yield from (f"- Before you compare: {_escaped(w)}" for w in answers.warnings(collection, section))
+    yield from (f"- Before you compare: {_escaped(w)}" for w in caveats.warnings(collection, section))
     unfinished = [record for record in section.records if not record.is_evaluated]
     yield from (f"- {_escaped(section.labels[r.name])}: {_escaped(state(r))}." for r in unfinished)
 

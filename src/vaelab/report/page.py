@@ -15,11 +15,24 @@ from plotly.offline import get_plotlyjs
 
 from vaelab import __version__
 from vaelab.quantities import Quantity, amount, called
-from vaelab.report import answers, charts, columns, comparisons, settings, side_by_side
-from vaelab.report.records import Collection, Record, Section, flatten
+from vaelab.report import (
+    answers,
+    caveats,
+    chart,
+    charts,
+    columns,
+    comparisons,
+    details,
+    dimensions,
+    settings,
+    side_by_side,
+    views,
+)
+from vaelab.report.record import Record
+from vaelab.report.records import Collection, Section
 from vaelab.report.samples import FITTED
 from vaelab.report.shown import SHRINKS, Shown, scale_for, show
-from vaelab.report.table import first_columns, references
+from vaelab.report.table import first_columns
 from vaelab.words import printable
 
 LARGEST = 20_000_000  # bytes of the page
@@ -92,7 +105,9 @@ def headline(collection: Collection) -> str:
 
 def _part(identity: str, collection: Collection, section: Section, shown: Shown) -> dict[str, Any]:
     """Everything that the template shows of one section."""
-    figures, few = _figures(section), section.pictured
+    few = section.pictured
+    own = list(views.charts(few))
+    figures = _figures(section) | {name: drawn for name, _, drawn in own}
     best = max(section.records, key=_elbo).name
     return {
         "id": identity,
@@ -103,7 +118,7 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
         "galleries": shown.galleries,
         "about_weight": section.has_several_weights,
         "across": answers.across_lines(section),
-        "warnings": answers.warnings(collection, section),
+        "warnings": caveats.warnings(collection, section),
         "figures": figures,
         "planes": {
             f"rate-distortion-{i}": " with σ = ".join(map(str, c))
@@ -111,7 +126,7 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
             if f"rate-distortion-{i}" in figures
         },
         "curves": _headings("curve", columns.curves(few), figures),
-        "colours": charts.colours(section),
+        "colours": chart.colours(section),
         "epochs": comparisons.epochs(section),
         "epochs_sentences": comparisons.along_epochs(section),
         "sizes": comparisons.code_sizes(section),
@@ -127,11 +142,14 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
         "matrices": shown.matrices,
         "can_explore": bool(shown.explorer["runs"]),
         "not_explorable": _not_explorable(few, shown),
-        "runs": [_details(section, record) for record in few.records],
+        "runs": [details.details(section, record) for record in few.records],
+        "views": {name: title for name, title, _ in own},
         "settings": settings.differing(few),
         "common": settings.common(few),
         "left_out": len(section.records) - len(few.records),
-        "unfinished": [_details(section, record) for record in section.records if not record.is_evaluated],
+        "unfinished": [
+            details.details(section, record) for record in section.records if not record.is_evaluated
+        ],
         "fitted": any(strip.label.endswith("fitted Gaussian") for m in shown.matrices for strip in m.strips),
         "data": {
             "figures": {name: figure.as_json() for name, figure in figures.items()},
@@ -174,10 +192,10 @@ def _figures(section: Section) -> dict[str, Any]:
         for one in columns.of_images(section.records)
     }
     found |= {
-        "kl-heat-map": charts.kl_heat_map(few),
-        "active-units": charts.active_units(few),
-        "kl-layers": charts.kl_of_layers(few),
-        "aggregate-posterior": charts.aggregate_posterior(few),
+        "kl-heat-map": dimensions.kl_heat_map(few),
+        "active-units": dimensions.active_units(few),
+        "kl-layers": dimensions.kl_of_layers(few),
+        "aggregate-posterior": dimensions.aggregate_posterior(few),
     }
     return {name: figure for name, figure in found.items() if figure is not None}
 
@@ -216,63 +234,6 @@ def _summary(section: Section, record: Record, shown: Shown) -> dict[str, Any]:
         "originals": originals.sheet.uri if originals else None,
         "columns": len(probes.columns) if probes else 0,
     }
-
-
-def _details(section: Section, record: Record) -> dict[str, Any]:
-    """How the numbers of one run were made."""
-    info = record.info
-    command = info.get("command")
-    versions = info.get("versions")
-    facts = {
-        "state": state(record),
-        "command": shlex.join(map(str, command)) if isinstance(command, list) else None,
-        "folder": printable(record.folder),
-        "source of the images": info["dataset"].get("source"),
-        "fingerprint": record.fingerprint,
-        "images": ", ".join(f"{split} {size}" for split, size in record.sizes.items()),
-        "β_eff": record.beta_eff,
-        "parameters": info.get("parameters"),
-        "git sha": info.get("git_sha"),
-        "versions": _listed(versions),
-        "device": info.get("device"),
-        "precision": info.get("precision"),
-        "weights": record.weights or None,
-        "seconds of training": info.get("seconds"),
-        "images per second": info.get("images_per_second"),
-        "sweep": _listed(info.get("sweep")),
-        "findings": "; ".join(sentence for found in record.findings.values() for sentence in found),
-        "reported": "; ".join(_reference(entry) for entry in references(record)) or None,
-    }
-    return {
-        "label": section.labels[record.name],
-        "record": record,
-        "facts": {key: value for key, value in facts.items() if value not in (None, "")},
-        "configuration": "\n".join(f"{key}: {value}" for key, value in flatten(record.config).items()),
-    }
-
-
-def state(record: Record) -> str:
-    """How far a run is, in words."""
-    epochs = record.config.get("epochs")
-    reason = record.info.get("reason")
-    words = {
-        "done": "done",
-        "running": f"running or killed, {record.epoch} of {epochs} epochs",
-        "interrupted": f"interrupted after {record.epoch} of {epochs} epochs",
-        "failed": f"failed after {record.epoch} of {epochs} epochs",
-    }.get(record.status, record.status)
-    return f"{words}: {reason}" if reason else words
-
-
-def _reference(entry: Mapping[str, Any]) -> str:
-    source = f" ({entry['source']})" if entry.get("source") else ""
-    return f"{entry['metric']} {entry['value']}{source}"
-
-
-def _listed(values: Any) -> str | None:
-    if not isinstance(values, Mapping):
-        return None
-    return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 def _counts(records: Sequence[Record]) -> str:

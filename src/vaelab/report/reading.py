@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vaelab import UsageError, files
-from vaelab.report.records import Collection, Record, flatten, number, sections
+from vaelab.report.record import Record
+from vaelab.report.records import Collection, sections
+from vaelab.report.values import flatten, number
 from vaelab.runs import checksums, history, older
 from vaelab.words import UNPRINTABLE, printable
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vaelab.report.arrays import Array
 from vaelab.report.pictures import Matrix, Strip, strip_of
-from vaelab.report.records import Array, Record, Section
+from vaelab.report.record import Record
+from vaelab.report.records import Section
 from vaelab.views import FIELD, Rows
 
 PROBES = 12  # images of a row that is compared over runs
@@ -125,7 +127,7 @@ def gallery(section: Section, scale: float, record: Record) -> Gallery:
 
 def _views(record: Record) -> Iterator[tuple[str, int, Rows]]:
     for name, views in record.views.items():
-        yield from ((name, place, view) for place, view in enumerate(views))
+        yield from ((name, place, view) for place, view in enumerate(views) if isinstance(view, Rows))
 
 
 def _lacks(record: Record, kind: str, there: set[str]) -> bool:

@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from vaelab.report import rows
+from vaelab.report.arrays import Array
 from vaelab.report.pictures import Matrix, Strip, strip_of
-from vaelab.report.records import Array, Record, Section
+from vaelab.report.record import Record
+from vaelab.report.records import Section
 from vaelab.report.rows import Gallery
 from vaelab.report.side_by_side import compared
 

@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vaelab.report.records import Record, Section, number, told_apart
+from vaelab.report.record import Record
+from vaelab.report.records import Section, told_apart
 from vaelab.report.side_by_side import Group
+from vaelab.report.values import number
 
 SIZES = (
     "latent_dim",

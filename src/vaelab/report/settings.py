@@ -3,7 +3,9 @@
 from typing import Any
 
 from vaelab.report.comparisons import Table
-from vaelab.report.records import Record, Section, flatten
+from vaelab.report.record import Record
+from vaelab.report.records import Section
+from vaelab.report.values import flatten
 
 # Where a run lies and what is made of it afterwards tells nothing of how it was trained.
 ELSEWHERE = ("data_dir", "output_dir", "rerun", "dpi", "reported", "chapter", "plugins", "evaluation")

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from vaelab.report import codes, rows, samples
+from vaelab.report.arrays import Array
 from vaelab.report.pictures import Matrix, Strip, in_rows, sheet
-from vaelab.report.records import Array, Record, Section
+from vaelab.report.record import Record
+from vaelab.report.records import Section
 
 WORKERS = min(4, os.cpu_count() or 1)  # each may hold as much as a report reads of a file
 MAP_COLUMNS = 20

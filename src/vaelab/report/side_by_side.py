@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from vaelab.quantities import Quantity
 from vaelab.report import columns
-from vaelab.report.records import Record, Section, number, repeats
+from vaelab.report.record import Record
+from vaelab.report.records import Section, repeats
+from vaelab.report.values import number
 
 KINDS = ("AE", "VAE", "GAN")
 ALIKE = 0.05  # of the larger of two numbers: a smaller difference is none

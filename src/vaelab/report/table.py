@@ -8,7 +8,9 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from vaelab.report import columns
-from vaelab.report.records import Collection, Record, flatten, number
+from vaelab.report.record import Record
+from vaelab.report.records import Collection
+from vaelab.report.values import flatten, number
 
 FIRST = ("dataset", "model", "label", "kl_weight", "seed", "epochs", "status")  # columns, before the numbers
 FACTS = ("beta_eff", "parameters", "seconds", "images_per_second", "peak_memory_bytes", "device", "git_sha")

@@ -1,0 +1,147 @@
+"""Charts of the dimensions and layers of codes: pure functions of a section."""
+
+import math
+
+import numpy as np
+
+from vaelab.report.chart import DASHES, INSTEAD, SCALE, WITHOUT_KL, Chart, axes, colours, short, style, text
+from vaelab.report.record import Record
+from vaelab.report.records import Section
+
+LEAST_KL = 1e-3  # nats; less is drawn as this
+HEAT_MAP_ROWS = 64  # dimensions; of more, those with the most KL
+
+
+def kl_heat_map(section: Section) -> Chart | None:
+    """KL in nats of each dimension, the most informative of each run first, over λ; None where no run has it."""
+    columns = [(section.labels[r.name], kl) for r in section.records if len(kl := _kl(r))]
+    if not columns:
+        return None
+    height = min(HEAT_MAP_ROWS, max(len(kl) for _, kl in columns))
+    grid = np.full((height, len(columns)), np.nan)
+    names = np.full((height, len(columns)), "", dtype=object)
+    for place, (_, kl) in enumerate(columns):
+        order = np.argsort(-kl, kind="stable")[:height]
+        grid[: len(order), place] = kl[order]
+        names[: len(order), place] = [f"z{d}" for d in order]
+    # On a logarithmic scale, for at λ = 0 a dimension carries a thousand times what it does at λ = 5.
+    shown = np.log10(np.maximum(grid, LEAST_KL))
+    ticks = list(range(math.ceil(math.log10(LEAST_KL)), math.ceil(np.nanmax(shown)) + 1))
+    figure = Chart()
+    figure.draw(
+        "heatmap",
+        z=short(shown),
+        x=[text(label) for label, _ in columns],
+        y=list(range(1, height + 1)),
+        text=np.char.mod("%.3g", grid).tolist(),
+        customdata=names.tolist(),
+        colorscale=SCALE,
+        zmin=math.log10(LEAST_KL),
+        colorbar={
+            "title": {"text": "nats"},
+            "thickness": 14,
+            "tickvals": ticks,
+            "ticktext": [f"{10.0**t:g}" for t in ticks],
+        },
+        hovertemplate="%{x}<br>%{customdata}: %{text} nats<extra></extra>",
+    )
+    axes(figure, "", "dimension, by its KL")
+    figure.layout["yaxis"]["autorange"] = "reversed"
+    figure.layout["xaxis"]["type"] = "category"
+    return figure
+
+
+def active_units(section: Section) -> Chart | None:
+    """Active units of each run over λ, beside the size of the code; None where no run has them."""
+    figure = Chart()
+    shade = colours(section)
+    for line in section.lines:
+        runs = [r for r in line.records if math.isfinite(r.metric("active_units"))]
+        if not runs:
+            continue
+        figure.draw(
+            "bar",
+            x=[text(section.labels[r.name]) for r in runs],
+            y=[r.metric("active_units") for r in runs],
+            marker={"color": [shade[r.name] for r in runs]},
+            text=[f"{r.metric('active_units'):.0f}" for r in runs],
+            textposition="outside",
+            cliponaxis=False,
+            name=text(line.label),
+            hovertemplate="%{x}: %{y} active units<extra></extra>",
+            showlegend=False,
+        )
+    if not figure.traces:
+        return None
+    axes(figure, "", "active units")
+    figure.layout["xaxis"]["type"] = "category"
+    return figure
+
+
+def kl_of_layers(section: Section) -> Chart | None:
+    """KL of each layer of each run's code, one on the other; None where no code has layers."""
+    figure = Chart()
+    runs = [r for r in section.records if math.isfinite(r.metric("kl_2"))]
+    if not runs:
+        return None
+    for layer, colour in enumerate(INSTEAD, 1):
+        values = [r.metric(f"kl_{layer}") for r in runs]
+        if not any(map(math.isfinite, values)):
+            break
+        figure.draw(
+            "bar",
+            x=[text(section.labels[r.name]) for r in runs],
+            y=short(np.array(values)),
+            marker={"color": colour},
+            name=f"layer {layer}",
+            hovertemplate=f"%{{x}}<br>layer {layer}: %{{y}} nats<extra></extra>",
+            showlegend=True,
+        )
+    axes(figure, "", "KL (nats per image)")
+    figure.layout |= {"barmode": "stack"}
+    figure.layout["xaxis"]["type"] = "category"
+    return figure
+
+
+def aggregate_posterior(section: Section) -> Chart | None:
+    """Standard deviation of the aggregate posterior by dimension, widest first, beside the prior's 1."""
+    figure = Chart()
+    shade, place = colours(section), style(section)
+    widest = 0
+    for record in section.records:
+        stored = record.arrays("kl_per_dimension", "aggregate_variance")
+        if not stored:
+            continue
+        deviation = np.sort(np.sqrt(stored["aggregate_variance"].astype(np.float64)))[::-1]
+        deviation = deviation[:: max(1, len(deviation) // 256)]
+        widest = max(widest, len(deviation))
+        figure.draw(
+            "scatter",
+            x=list(range(1, len(deviation) + 1)),
+            y=short(deviation),
+            mode="lines+markers",
+            line={"color": shade[record.name], "dash": DASHES[place[record.name] % len(DASHES)]},
+            marker={"size": 4},
+            name=text(section.labels[record.name]),
+            meta=record.name,
+            hovertemplate=f"{text(section.labels[record.name])}: %{{y:.3g}}<extra></extra>",
+        )
+    if not figure.traces:
+        return None
+    figure.draw(
+        "scatter",
+        x=[1, max(2, widest)],
+        y=[1, 1],
+        mode="lines",
+        line={"color": WITHOUT_KL, "dash": "dot"},
+        name="prior N(0, 1)",
+        hoverinfo="skip",
+    )
+    axes(figure, "dimension, widest first", "standard deviation")
+    figure.layout["yaxis"]["type"] = "log"
+    return figure
+
+
+def _kl(record: Record) -> np.ndarray:
+    kl = record.arrays("kl_per_dimension", "kl").get("kl", np.empty(0)).astype(np.float64)
+    return kl if np.isfinite(kl).all() else kl[:0]

@@ -1,0 +1,82 @@
+"""Charts of the views of any evaluation that are no rows of images: bars of all runs, a grid of each."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from vaelab.report.chart import DASHES, SCALE, Chart, axes, colours, short, style, text
+from vaelab.report.record import Record
+from vaelab.report.records import Section
+from vaelab.views import Bars, Grid
+
+MOST_BARS = 512  # of one run
+MOST_GRIDS = 8  # runs with a grid of their own
+MOST_SIDE = 128  # rows or columns of a grid
+
+
+def charts(section: Section) -> Iterator[tuple[str, str, Chart]]:
+    """The name, the title and the chart of each view that some run has arrays for."""
+    declared = {
+        (name, place): view
+        for record in section.records
+        for name, views in record.views.items()
+        for place, view in enumerate(views)
+    }
+    for (name, place), view in declared.items():
+        identity = f"view-{name}-{place}"
+        if isinstance(view, Bars) and (chart := _bars(section, name, view)):
+            yield identity, view.title, chart
+        if isinstance(view, Grid):
+            for number, (record, values) in enumerate(_grids(section, name, view)):
+                title = f"{view.title}: {section.labels[record.name]}"
+                yield f"{identity}-{number}", title, _grid(view, values)
+
+
+def _bars(section: Section, name: str, view: Bars) -> Chart | None:
+    """Lines where there are several runs: bars of many would hide each other."""
+    chart = Chart()
+    shade, place = colours(section), style(section)
+    found = [(r, v) for r in section.records if (v := r.numbers(name, view.values, "n")) is not None]
+    for record, values in found:
+        label = text(section.labels[record.name])
+        own = {"type": "bar"} if len(found) == 1 else {"type": "scatter"}
+        line = {"color": shade[record.name], "dash": DASHES[place[record.name] % len(DASHES)]}
+        chart.draw(
+            own["type"],
+            x=list(range(1, 1 + min(MOST_BARS, len(values)))),
+            y=short(values[:MOST_BARS].astype(np.float64)),
+            mode="lines+markers" if len(found) > 1 else None,
+            line=line if len(found) > 1 else None,
+            marker={"color": shade[record.name]},
+            name=label,
+            meta=record.name,
+            hovertemplate=f"{label}: %{{y}}<extra></extra>",
+        )
+    if not chart.traces:
+        return None
+    axes(chart, text(view.x), text(view.unit or view.title))
+    return chart
+
+
+def _grids(section: Section, name: str, view: Grid) -> Iterator[tuple[Record, np.ndarray]]:
+    shown = 0
+    for record in section.records:
+        values = record.numbers(name, view.values, "rc")
+        if values is not None and max(values.shape) <= MOST_SIDE and shown < MOST_GRIDS:
+            shown += 1
+            yield record, values.astype(np.float64)
+
+
+def _grid(view: Grid, values: np.ndarray) -> Chart:
+    chart = Chart()
+    bar = {"title": {"text": text(view.unit)}, "thickness": 14}
+    chart.draw(
+        "heatmap",
+        z=short(values),
+        colorscale=SCALE,
+        colorbar=bar,
+        hovertemplate="%{y}, %{x}: %{z}<extra></extra>",
+    )
+    axes(chart, text(view.x), text(view.y))
+    chart.layout["yaxis"]["autorange"] = "reversed"
+    return chart
