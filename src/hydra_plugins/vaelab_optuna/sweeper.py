@@ -294,8 +294,6 @@ def rounded(value: Any, among: "BaseDistribution") -> Any:
 
 def written(value: Any) -> str:
     """A sampled value as it stands in an override, and so in the name of a folder."""
-    if isinstance(value, float):
-        return repr(value)
     if isinstance(value, bool):
         return str(value).lower()
     return "null" if value is None else str(value)

@@ -38,7 +38,7 @@ class LearningCurve:
         for name in names:
             for split in ("steps", "train", "val"):
                 own = [row for row in rows if row["split"] == split and name in row]
-                if split == "steps" and not own:
+                if not own:
                     continue
                 epoch = np.array(
                     [place(row, per_epoch) for row in own], np.float64 if split == "steps" else np.int64

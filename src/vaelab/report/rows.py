@@ -17,7 +17,8 @@ COLUMNS = 16  # of a run's own row
 MOST_ROWS = 24  # of a run's own matrix
 MOST_GROUPS = 4  # rows of an array of several that are compared, each a matrix of its own
 AT = "@"  # before an epoch
-LEAST = 1e-3  # a largest difference; less is drawn as this
+BRIGHT = 99.5  # per cent of all differences, which are drawn no brighter than white
+LEAST = 1e-3  # a difference that is drawn as white at least
 
 
 @dataclass(frozen=True)
@@ -141,38 +142,23 @@ def _differences(
     section: Section, scale: float, kind: str, above: Strip, strips: Sequence[Strip]
 ) -> Iterator[Matrix]:
     """How far each row is from what stands above all of them, and from the row of the best ELBO."""
-    apart = [_apart(strip, above) for strip in strips]
-    gain = 1 / max(LEAST, max(float(one.max()) for one in apart))
-    yield _drawn(f"{kind}-error", f"|x − x̂|, {gain:.3g} times as bright", scale, strips, apart, gain, above)
+    yield _apart(f"{kind}-error", "|x − x̂|", scale, strips, above)
     if len(strips) < 2:
         return
     elbo = {r.name: e if np.isfinite(e := r.metric("elbo")) else -np.inf for r in section.records}
     best = max(strips, key=lambda strip: elbo.get(strip.run, -np.inf))
     others = [strip for strip in strips if strip is not best]
-    apart = [_apart(strip, best) for strip in others]
-    gain = 1 / max(LEAST, max(float(one.max()) for one in apart))
-    title = f"Difference to {best.label}, {gain:.3g} times as bright"
-    yield _drawn(f"{kind}-to-best", title, scale, others, apart, gain, best)
+    yield _apart(f"{kind}-to-best", f"difference to {best.label}", scale, others, best)
 
 
-def _apart(strip: Strip, other: Strip) -> Array:
-    return np.abs(strip.images.astype(np.float32) - other.images) / np.float32(255)
-
-
-def _drawn(
-    identity: str,
-    title: str,
-    scale: float,
-    strips: Sequence[Strip],
-    apart: Sequence[Array],
-    gain: float,
-    above: Strip,
-) -> Matrix:
+def _apart(identity: str, title: str, scale: float, strips: Sequence[Strip], other: Strip) -> Matrix:
+    apart = [np.abs(strip.images.astype(np.float32) - other.images) / np.float32(255) for strip in strips]
+    gain = max(1, round(1 / max(LEAST, float(np.percentile(np.stack(apart), BRIGHT)))))
     rows = [
         strip_of(strip.run, strip.label, gain * values, strip.columns, scale)
         for strip, values in zip(strips, apart, strict=True)
     ]
-    return Matrix(identity, title, (above, *rows))
+    return Matrix(identity, title + (f", {gain} times as bright" if gain > 1 else ""), (other, *rows))
 
 
 def _own_rows(

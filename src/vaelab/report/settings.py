@@ -42,7 +42,10 @@ def _keys(told: dict[str, dict[str, Any]]) -> list[str]:
 
 def _told(record: Record) -> dict[str, Any]:
     """The configuration, flat; what a key only hands on to another one is there once."""
-    flat = flatten({key: value for key, value in record.config.items() if key not in ELSEWHERE})
+    flat = {"dataset": record.dataset} | flatten(
+        {key: value for key, value in record.config.items() if key not in ELSEWHERE}
+    )
+    flat.pop(f"dataset.{TARGET}", None)
     plain = {
         key.removesuffix(f".{TARGET}"): str(value).rpartition(".")[2] if key.endswith(TARGET) else value
         for key, value in flat.items()
