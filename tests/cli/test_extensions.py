@@ -37,7 +37,7 @@ SAID = {
         "mean correlation",
         "of the pairs of units are correlated",
         'data-chart="view-correlations-0-0"',
-        "Correlations of units: fc_vae",
+        "Correlations of units: ",
     ],
 }
 

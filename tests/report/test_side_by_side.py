@@ -200,7 +200,7 @@ def test_a_gallery_has_classes_epochs_and_nearest_training_images(zoo: Path) -> 
     assert near[2].columns[1] == "training image 5, distance 0.2"
     assert near[2].images.mean() == pytest.approx(255 / 3, abs=1)
     assert [m.id for m in samples.gallery(shown, 1.0, by_name["dcgan/default"]).matrices] == [
-        *("epochs", "nearest_neighbours", "z_interpolations"),
+        *("epochs", "z_interpolations", "nearest_neighbours"),
     ]
     assert samples.gallery(shown, 1.0, by_name["vae/one"]).matrices == ()
 
