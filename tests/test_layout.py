@@ -20,6 +20,7 @@ FLOORS = (
         "bounds",
         "interpolations",
         "names",
+        "keys",
         "codes",
         "quantities",
         "views",

@@ -23,8 +23,8 @@ from vaelab import UsageError
 from vaelab.bounds import AtLeast
 from vaelab.checks import check_arguments
 from vaelab.config import has_kl_weight
+from vaelab.keys import SWEEP_ONLY
 from vaelab.runs.folder import Run
-from vaelab.runs.identity import SWEEP_ONLY
 from vaelab.runs.request import Failures
 from vaelab.sweep.progress import listing, table
 

@@ -6,25 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from vaelab.keys import without
 from vaelab.names import choice_of
 from vaelab.quantities import Quantity, of_run
 from vaelab.report.stored import Stored
 from vaelab.report.values import flatten, number
-
-# What makes two runs points of one line along λ: all of the configuration but this.
-ALONG_A_LINE = (
-    "kl_weight",
-    "seed",
-    "chapter",
-    "reported",
-    "data_dir",
-    "dpi",
-    "snapshot_epochs",
-    "evaluation",
-    "log_every",
-    "plugins",
-    "trainer",
-)
 
 
 @dataclass(frozen=True)
@@ -150,19 +136,11 @@ class Record(Stored):
     @cached_property
     def line(self) -> dict[str, Any]:
         """The configuration, flat, without what runs of one line along λ may differ in."""
-        kept = {key: value for key, value in self.config.items() if key not in ALONG_A_LINE}
-        flat = flatten(kept)
+        hidden = without("draws_lines")
+        flat = flatten({key: value for key, value in self.config.items() if key not in hidden})
         for part in ("likelihood", "regulariser"):
             if target := flat.pop(f"{part}._target_", None):
                 flat[part] = choice_of(part, str(target))
-        hidden = (
-            "regulariser.kl_weight",
-            "regulariser.target",
-            "output_dir",
-            "rerun",
-            "dataset.data_dir",
-            "dataset.path",
-        )
         return {key: value for key, value in flat.items() if key not in hidden}
 
     @property

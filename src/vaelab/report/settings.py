@@ -2,13 +2,12 @@
 
 from typing import Any
 
+from vaelab.keys import without
 from vaelab.report.comparisons import Table
 from vaelab.report.record import Record
 from vaelab.report.records import Section
 from vaelab.report.values import flatten
 
-# Where a run lies and what is made of it afterwards tells nothing of how it was trained.
-ELSEWHERE = ("data_dir", "output_dir", "rerun", "dpi", "reported", "chapter", "plugins", "evaluation")
 TARGET = "_target_"
 
 
@@ -42,10 +41,12 @@ def _keys(told: dict[str, dict[str, Any]]) -> list[str]:
 
 def _told(record: Record) -> dict[str, Any]:
     """The configuration, flat; what a key only hands on to another one is there once."""
+    other = without("trains")
     flat = {"dataset": record.dataset} | flatten(
-        {key: value for key, value in record.config.items() if key not in ELSEWHERE}
+        {key: value for key, value in record.config.items() if key not in other}
     )
-    flat.pop(f"dataset.{TARGET}", None)
+    for key in (f"dataset.{TARGET}", *other):
+        flat.pop(key, None)
     plain = {
         key.removesuffix(f".{TARGET}"): str(value).rpartition(".")[2] if key.endswith(TARGET) else value
         for key, value in flat.items()

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from vaelab.keys import without
 from vaelab.report import columns
 from vaelab.report.record import Record
 from vaelab.report.records import Collection
@@ -15,7 +16,6 @@ from vaelab.report.values import flatten, number
 FIRST = ("dataset", "model", "label", "kl_weight", "seed", "epochs", "status")  # columns, before the numbers
 FACTS = ("beta_eff", "parameters", "seconds", "images_per_second", "peak_memory_bytes", "device", "git_sha")
 FORMULA = tuple("=+-@\t\r＝＋－＠")  # how it begins for a spreadsheet
-NOT_SETTINGS = ("data_dir", "output_dir", "rerun", "dpi", "reported")
 
 
 def frame(collection: Collection) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def _order(names: Iterable[str], shown: Sequence[str]) -> list[str]:
 
 
 def _row(record: Record, label: str) -> dict[str, Any]:
-    settings = {k: v for k, v in record.config.items() if k not in NOT_SETTINGS}
+    settings = {k: v for k, v in record.config.items() if k not in without("is_tabled")}
     groups = ("dataset", "evaluation", "trainer", "model", "loss", "optimizer", "experiment")
     simple = {k: _plain(v) for k, v in settings.items() if k not in groups}
     nested = flatten({k: settings[k] for k in ("model", "loss", "optimizer") if k in settings})

@@ -17,13 +17,13 @@ from tqdm import tqdm
 
 from vaelab import Failure, UsageError, files, interpolations
 from vaelab.commands.signals import at_end
+from vaelab.keys import FOR_REPORTS
 from vaelab.runs import checkpoint, checksums, history, lock, older, provenance
 from vaelab.runs.history import Row
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FOR_REPORTS = ("chapter", "reported")  # keys that no training depends on
 LAST, PREVIOUS = "checkpoints/last.safetensors", "checkpoints/previous.safetensors"
 
 

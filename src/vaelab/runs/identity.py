@@ -11,15 +11,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab import UsageError
+from vaelab.keys import PLACES, without
 from vaelab.names import RENAMED, renamed
 from vaelab.runs import older
-from vaelab.runs.folder import FOR_REPORTS, Run
+from vaelab.runs.folder import Run
 
-# Where a run is kept, whether to train it again and what it is compared with are not part of what it is.
-NOT_PART_OF_A_RUN = ("output_dir", "rerun", "plugins", *FOR_REPORTS)
-SWEEP_ONLY = ("list",)  # keys of a sweep that no run has
-NOT_IN_A_NAME = ("dataset", "model", "data_dir", *SWEEP_ONLY, *NOT_PART_OF_A_RUN)
-PLACES = ("data_dir", "dataset.data_dir", "dataset.path", "dataset.attributes")  # where a run's data were
 # In a name: after = or a bracket or comma, before the end, a comma or bracket, or a number that tells runs apart.
 NUMBER = r"(?<=[=\[,])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?=[,\]]|(?:-\d+)?$)"
 LONGEST_NAME = 200  # file systems allow 255 bytes; this leaves room for a suffix
@@ -29,7 +25,7 @@ def run_name(overrides: Sequence[str]) -> str:
     """The overrides in alphabetical order without dataset and model, or "default"; of a key given twice the last."""
     given = [o.lstrip("+").replace("'", "") for o in overrides]
     last = {o.split("=")[0]: o for o in given}
-    parts = sorted(o for key, o in last.items() if key not in NOT_IN_A_NAME)
+    parts = sorted(o for key, o in last.items() if key not in without("is_named"))
     name = re.sub(r"[^\w=,.+\-\[\]~]", "_", ",".join(parts)).lstrip(".") or "default"
     encoded = name.encode()
     if len(encoded) <= LONGEST_NAME:
@@ -43,7 +39,7 @@ def identity(values: Mapping[str, Any]) -> dict[str, Any]:
     So a run folder stays the same run when a later version has keys that it does not know and that are off.
     """
     kept = _without_nulls(older.config(values))
-    for path in NOT_PART_OF_A_RUN:
+    for path in without("identifies"):
         _pop(kept, path)
     return kept
 

@@ -9,8 +9,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vaelab import UsageError, config, plugins
+from vaelab.keys import PLACES, SWEEP_ONLY
 from vaelab.runs.folder import Run
-from vaelab.runs.identity import SWEEP_ONLY, find, run_name
+from vaelab.runs.identity import find, run_name
 from vaelab.runs.lock import refuse_unwritable
 
 Failures = dict[str, Exception]  # by the name of the run
@@ -87,7 +88,7 @@ def _refuse_odd_names(choices: Mapping[str, Any]) -> None:
 
 def make_paths_absolute(cfg: DictConfig) -> None:
     """So that a run folder says where its data are, wherever it is read from."""
-    for key in ("data_dir", "dataset.path", "dataset.attributes"):
+    for key in PLACES:
         path = OmegaConf.select(cfg, key)
         if isinstance(path, str) and path != "embedded":
             OmegaConf.update(cfg, key, str(Path(path).expanduser().absolute()))
