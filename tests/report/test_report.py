@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from vaelab import report
+from vaelab.losses.base import LOSS
 from vaelab.report import charts, dimensions, page, pictures
 from vaelab.report.reading import collect
 
@@ -407,3 +408,24 @@ def test_reported_values_have_columns_beside_the_measured(run: Make, tmp_path: P
     written(tmp_path / "outputs")
     columns = list(pd.read_csv(tmp_path / "outputs" / "report" / "table.csv").columns)
     assert columns.index("psnr (reported)") == columns.index("psnr") + 1
+
+
+def test_seeds_have_their_mean_in_a_band(run: Make, tmp_path: Path) -> None:
+    def rows_of(elbo: float) -> list[dict[str, Any]]:
+        return [
+            {"epoch": epoch, "step": epoch, "split": "val", "loss": -elbo * epoch, "seconds": 1.0}
+            for epoch in (1, 2)
+        ]
+
+    for seed, elbo in enumerate((-100.0, -104.0)):
+        run(f"seed={seed}", 1.0, seed=seed, rows=rows_of(elbo))
+    section = collect(str(tmp_path / "outputs"), tmp_path / "report").sections[0]
+    chart = charts.learning_curve(section, LOSS)
+    assert chart is not None
+    *own, low, high, mean = chart.traces
+    assert [trace["y"] for trace in own] == [[100.0, 200.0], [104.0, 208.0]]
+    assert mean["y"] == [102.0, 204.0]
+    assert mean["name"] == "mean of 2 seeds"
+    assert low["y"] == pytest.approx([102 - 8**0.5, 204 - 32**0.5], rel=1e-5)
+    assert high["y"] == pytest.approx([102 + 8**0.5, 204 + 32**0.5], rel=1e-5)
+    assert high["fill"] == "tonexty"

@@ -57,6 +57,14 @@ def colours(section: Section) -> dict[str, str]:
     return by_weight | of_line
 
 
+def faint(colour: str) -> str:
+    """The colour of colours() for a band, through which others are seen."""
+    if colour.startswith("rgb("):
+        return f"rgba({colour.removeprefix('rgb(').removesuffix(')')}, 0.18)"
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.18)"
+
+
 def style(section: Section) -> dict[str, int]:
     """For each run the number of its line, which decides dash and marker."""
     return {record.name: place for place, line in enumerate(section.lines) for record in line.records}

@@ -9,9 +9,21 @@ import numpy as np
 
 from vaelab.quantities import Quantity
 from vaelab.report import series
-from vaelab.report.chart import BESIDE, DASHES, SYMBOLS, WITHOUT_KL, Chart, axes, colours, short, style, text
+from vaelab.report.chart import (
+    BESIDE,
+    DASHES,
+    SYMBOLS,
+    WITHOUT_KL,
+    Chart,
+    axes,
+    colours,
+    faint,
+    short,
+    style,
+    text,
+)
 from vaelab.report.record import Record
-from vaelab.report.records import Line, Section, image_values
+from vaelab.report.records import Line, Section, image_values, repeats
 
 ITERATIONS = "loss by iteration, as it was optimised"  # of report.md
 MOST_POINTS = 1000  # of one curve, for log_every may keep each step of a long training
@@ -159,9 +171,38 @@ def learning_curve(section: Section, quantity: Quantity) -> Chart | None:
                 _kept(figure, (epochs[at], seconds[at], sign * values[at]), label, record)
     if not figure.traces:
         return None
+    for line in section.lines:
+        for _, records in line.by_weight():
+            _mean_over_seeds(figure, section, records, quantity)
     axes(figure, "epoch", "<br>".join(map(text, quantity.lines(AXIS_TITLE))))
     figure.layout["hovermode"] = "x unified" if len(section.records) <= 8 else "closest"
     return figure
+
+
+def _mean_over_seeds(figure: Chart, section: Section, records: Sequence[Record], quantity: Quantity) -> None:
+    """The mean of runs that differ in their seed, in a band of one standard deviation; nothing for one run."""
+    curves = [record.curve(quantity.name, "val") for record in records]
+    shortest = min((len(values) for _, _, values in curves), default=0)
+    if len(curves) < 2 or not shortest:
+        return
+    epochs = curves[0][0][:shortest]
+    seconds, values = (np.array([curve[part][:shortest] for curve in curves]) for part in (1, 2))
+    mean, deviation = quantity.sign * values.mean(0), values.std(0, ddof=1)
+    colour = colours(section)[records[0].name]
+    shared = {
+        "x": epochs,
+        "customdata": short(seconds.mean(0)),
+        "mode": "lines",
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    thin = {"color": colour, "width": 0}
+    figure.draw("scatter", y=short(mean - deviation, 6), line=thin, **shared)
+    figure.draw(
+        "scatter", y=short(mean + deviation, 6), line=thin, fill="tonexty", fillcolor=faint(colour), **shared
+    )
+    name = f"mean of {repeats(records)}"
+    figure.draw("scatter", y=short(mean, 6), line={"color": colour, "width": 3.5}, name=name, **shared)
 
 
 def _kept(figure: Chart, point: tuple[float, float, float], label: str, record: Record) -> None:

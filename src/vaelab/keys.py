@@ -1,0 +1,54 @@
+"""The keys of a configuration that are more than a setting of the training: one table of what each is to a run."""
+
+from typing import NamedTuple
+
+
+class Key(NamedTuple):
+    """What a key is to a run; the keys that have no line in the table are settings that are all of this but a path."""
+
+    identifies: bool = True  # another value is another run
+    is_named: bool = True  # in the name of the folder
+    draws_lines: bool = True  # runs that differ in it are on different lines along λ
+    trains: bool = True  # another value is another training
+    is_tabled: bool = True  # a column of table.csv
+    is_path: bool = False  # kept as it is typed, and absolute in a run folder
+
+
+PLACE = Key(is_path=True, trains=False, draws_lines=False)
+OUTSIDE = Key(identifies=False, is_named=False, draws_lines=False, trains=False, is_tabled=False)
+
+KEYS = {
+    "kl_weight": Key(draws_lines=False),
+    "regulariser.kl_weight": Key(draws_lines=False),
+    "regulariser.target": Key(draws_lines=False),
+    "seed": Key(draws_lines=False),
+    "trainer": Key(draws_lines=False),
+    "dataset": Key(is_named=False),
+    "model": Key(is_named=False),
+    "data_dir": PLACE._replace(is_named=False, is_tabled=False),
+    "dataset.data_dir": PLACE,
+    "dataset.path": PLACE,
+    "dataset.attributes": PLACE._replace(draws_lines=True),
+    "evaluation": Key(draws_lines=False, trains=False),
+    "snapshot_epochs": Key(draws_lines=False, trains=False),
+    "log_every": Key(draws_lines=False, trains=False),
+    "dpi": Key(draws_lines=False, trains=False, is_tabled=False),
+    "plugins": OUTSIDE._replace(is_tabled=True),
+    "chapter": OUTSIDE._replace(
+        is_tabled=True
+    ),  # this and the next are for reports, and may change afterwards
+    "reported": OUTSIDE,
+    "output_dir": OUTSIDE,
+    "rerun": OUTSIDE,
+    "list": OUTSIDE,  # of a sweep
+}
+
+
+def without(what: str) -> tuple[str, ...]:
+    """The keys that are not this, a field of Key."""
+    return tuple(name for name, key in KEYS.items() if not getattr(key, what))
+
+
+FOR_REPORTS = ("chapter", "reported")
+SWEEP_ONLY = ("list",)  # keys of a sweep that no run has
+PLACES = tuple(name for name, key in KEYS.items() if key.is_path)
