@@ -17,7 +17,8 @@ from vaelab.runs.folder import FOR_REPORTS, Run
 
 # Where a run is kept, whether to train it again and what it is compared with are not part of what it is.
 NOT_PART_OF_A_RUN = ("output_dir", "rerun", "plugins", *FOR_REPORTS)
-SWEEP_ONLY = ("list",)  # keys of a sweep that no run has
+AUTO = "kl_weight=auto"  # of a sweep, whose runs have numbers
+SWEEP_ONLY = ("list", "n")  # keys of a sweep that no run has
 NOT_IN_A_NAME = ("dataset", "model", "data_dir", *SWEEP_ONLY, *NOT_PART_OF_A_RUN)
 PLACES = ("data_dir", "dataset.data_dir", "dataset.path", "dataset.attributes")  # where a run's data were
 # In a name: after = or a bracket or comma, before the end, a comma or bracket, or a number that tells runs apart.
