@@ -123,18 +123,20 @@ def evaluating(
 
 
 def write_results(run: Run, results: Mapping[str, Result], own: Iterable[Quantity]) -> None:
-    """Adds metrics, findings and what the metrics are called to those of earlier evaluations, and seals the folder.
+    """Adds metrics, findings, facts and what the metrics are called to those of earlier evaluations; seals the folder.
 
     A run of a version that called nothing by name stays such a run.
     """
     metrics: dict[str, float] = dict(run.metrics)
     findings: dict[str, list[str]] = dict(run.info.get("findings", {}))
+    facts: dict[str, Any] = {}
     for name, result in results.items():
         metrics |= result.metrics
+        facts |= result.facts
         findings[name] = list(result.findings)
     run.write_json("evaluation/metrics.json", metrics)
     called = {"quantities": run.info["quantities"] | stored(own)} if "quantities" in run.info else {}
-    run.update(findings={name: found for name, found in findings.items() if found}, **called)
+    run.update(**facts | called | {"findings": {name: found for name, found in findings.items() if found}})
     run.seal()
 
 
