@@ -126,6 +126,8 @@ def test_options_may_stand_anywhere() -> None:
         ("train hydra/job_logging=default", "hydra.job_logging.root is refused"),
         ("sweep list=abc", "list=abc is not true or false"),
         ("sweep list=true,false", "list has one value for all runs"),
+        ("sweep n=2,3", "n has one value for all runs"),
+        ("train kl_weight=auto", "has several values: vae-sweep does a run for each"),
         ("sweep kl_weight=range(5,0)", "holds no value"),
         ("sweep kl_weight=range(0,10,0)", "holds no value"),
         ("sweep kl_weight=glob(*)", "glob(...) is for groups"),
@@ -135,7 +137,7 @@ def test_options_may_stand_anywhere() -> None:
         ("sweep hydra.launcher._target_=os.system", "hydra.launcher._target_=os.system is refused"),
         ("sweep +hydra.launcher.x={_target_:os.system}", "hydra.launcher holds a _target_ of its own"),
         ("sweep hydra.sweeper.params=3", "hydra.sweeper.params=3 is not"),
-        ("data prepair", "is not prepare, show or list (did you mean prepare?)"),
+        ("data prepair", "is not prepare, show, spectrum or list (did you mean prepare?)"),
         ("evaluate .", "give run=."),
     ],
 )

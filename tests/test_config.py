@@ -99,7 +99,7 @@ def test_the_way_of_the_kl_weight() -> None:
     files = [file for file in config.CONF.rglob("*.yaml") if file.parent.name != "experiment"]
     lines = [line.split("#")[0].strip() for file in files for line in file.read_text().splitlines()]
     settings = [line for line in lines if line.startswith("kl_weight:")]
-    assert sorted(set(settings)) == ["kl_weight: ${kl_weight}", "kl_weight: 1.0"]
+    assert sorted(set(settings)) == ["kl_weight: ${kl_weight}", "kl_weight: 1.0", "kl_weight: null"]
     assert settings.count("kl_weight: 1.0") == 1
     cfg = composed("kl_weight=5")
     assert build.loss(cfg, build.model(cfg, (1, 8, 8)), 100).kl_weight == 5

@@ -14,6 +14,7 @@ from omegaconf import open_dict
 from vaelab import build, config
 from vaelab.commands import arguments
 from vaelab.names import CONF, known_keys
+from vaelab.runs.identity import AUTO, SWEEP_ONLY
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -62,11 +63,13 @@ def test_every_command_is_one(page: str, line: str) -> None:
     for override in parser.parse_overrides(given.overrides):
         swept = override.is_sweep_override() and override.is_choice_sweep()
         first = next(override.sweep_iterator()) if swept else override.get_value_element_as_str()
+        first = 1 if override.input_line == AUTO else first  # of a sweep, which finds its numbers
         overrides += [] if override.is_hydra_override() else [f"{override.key_or_group}={first}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose(name, overrides)
     with open_dict(cfg):
-        cfg.pop("list", None)
+        for key in SWEEP_ONLY:
+            cfg.pop(key, None)
     if name in ("train", "sweep"):
         config.drop_settings_of_unchosen_evaluations(cfg)
     config.check(cfg, SCHEMAS[name])

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from vaelab import figures
+from vaelab import figures, spectrum
 from vaelab.figures import fonts
 
 LONG = "human_eye_crops · conv_vae · λ = 0.001 · epoch 1000"
@@ -73,6 +73,7 @@ NAMES = tuple(f"light brown hair {i}" for i in range(40))
 
 NUMBERS = (np.arange(1000) * 50, np.random.default_rng(1).random(1000))
 ONE = (np.array([50]), np.array([0.7]))
+FALLING = 10 / np.arange(1, 100) ** 1.2
 HAIR = (
     *("aqua", "black", "blonde", "blue", "brown", "gray"),
     *("green", "orange", "pink", "purple", "red", "white"),
@@ -216,6 +217,8 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "confusions, 12 classes": lambda: figures.confusions(
         {"generated images": np.eye(12), "test images": np.ones((12, 12))}, HAIR, LONG
     ),
+    "spectrum": lambda: figures.spectrum(spectrum.arrays(FALLING, [0, 0.1, 1, 5, 100], 1, 32), LONG),
+    "spectrum, one unit": lambda: figures.spectrum(spectrum.arrays(FALLING[:1], [1], 0.1, 1), LONG),
     "contact sheet": lambda: figures.contact_sheet(pictures(20, 3), LONG),
     "contact sheet, names": lambda: figures.contact_sheet(pictures(20, 3), LONG, NAMES[:20]),
 }

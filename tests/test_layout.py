@@ -25,7 +25,7 @@ FLOORS = (
         "quantities",
         "views",
     },
-    {"metrics", "mistakes", "checks", "plugins", "embeddings"},
+    {"metrics", "mistakes", "checks", "plugins", "embeddings", "spectrum"},
     {"config", "figures", "models", "losses", "hardware"},
     {"data", "evaluations", "commands"},
     {"build"},

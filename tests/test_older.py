@@ -56,6 +56,15 @@ def test_what_no_longer_is_a_setting_is_no_difference() -> None:
     assert identity(members) != identity({"kl_weight": 1, "trainer": {"keep": "best"}})
 
 
+def test_numbers_of_an_older_run_are_checked_once_it_is_measured_again(project: Path) -> None:
+    run = open_run(project / "outputs" / "digits" / "fc_vae" / run_name(DONE))
+    assert "verified" not in run.info
+    assert run.config.evaluation.test_metrics.verify
+    assert "verify" not in run.config.evaluation.reconstructions
+    mine = {"mine": {"_target_": "x.Y"}, "left_out": None}
+    assert identity({"evaluation": mine}) == identity({"evaluation": {"mine": {"_target_": "x.Y"}}})
+
+
 def test_a_place_that_is_still_there_makes_another_run(project: Path) -> None:
     parent = project / "outputs" / "digits" / "fc_vae"
     run = find(parent, run_name(DONE), composed(DONE), rerun=False)

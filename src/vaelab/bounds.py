@@ -82,7 +82,7 @@ Side = Annotated[int, Between(2, 4096)]  # of an image, in pixels
 Seed = Annotated[int, Between(0, 2**64 - 1)]  # what torch takes
 Dpi = Annotated[int, Between(10, 1200)]  # pictures of 100 megapixels
 
-# Of evaluations: images or codes in a row of a figure, in a grid, made to be measured; points on a line.
+# Images or codes in a row of a figure, in a grid, made to be measured; points on a line.
 Few = Annotated[int, Between(1, 100)]
 Many = Annotated[int, Between(1, 4096)]
 Made = Annotated[int, Between(1, 100_000)]

@@ -202,7 +202,7 @@ def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
         part = names.choice_of("regulariser", str(cfg.regulariser.get("_target_")))
         _refuse_misfit(f"regulariser={part}", _target(cfg.regulariser, "regulariser"), network)
     built = _build(
-        cfg.loss, "loss", **{part: _part(cfg[part], part, data_size) for part in PARTS if part in wanted}
+        cfg.loss, "loss", **{part: part_of(cfg[part], part, data_size) for part in PARTS if part in wanted}
     )
     built = _of_kind(Loss, built, "loss")
     likelihood = getattr(built, "likelihood", None)
@@ -214,7 +214,8 @@ def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
     return built
 
 
-def _part(node: DictConfig, part: str, data_size: int) -> Any:
+def part_of(node: DictConfig, part: str, data_size: int) -> Any:
+    """The likelihood or regulariser of a loss."""
     wanted = checks.arguments_of(_target(node, part))
     built = _build(node, part, **({"data_size": data_size} if "data_size" in wanted else {}))
     return _of_kind({"likelihood": losses.Likelihood, "regulariser": losses.Regulariser}[part], built, part)

@@ -19,9 +19,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab import Failure, UsageError, config, machine, mistakes
-from vaelab.commands import compose, streams
-from vaelab.names import CONF
+from vaelab import Failure, UsageError, config, files, machine, mistakes
+from vaelab.commands import arguments, compose, streams
+from vaelab.names import CONF, choice_of, swept_weights
 from vaelab.runs.folder import Run
 from vaelab.runs.lock import refuse_unwritable
 from vaelab.runs.request import ask
@@ -56,8 +56,8 @@ def report() -> NoReturn:
 
 
 def data() -> NoReturn:
-    """vae-data: prepares raw images once, shows what a data set holds, or lists all data sets."""
-    if len(sys.argv) > 1 and sys.argv[1] in ("prepare", "show", "list"):
+    """vae-data: prepares raw images once, shows what a data set holds, predicts what λ does to it, or lists all."""
+    if len(sys.argv) > 1 and sys.argv[1] in arguments.ACTIONS:
         sys.argv[1] = f"action={sys.argv[1]}"
     command("data", _data)
 
@@ -144,6 +144,8 @@ def _data(cfg: DictConfig) -> None:
 
     plugins.allow(cfg.plugins)
     build.check(cfg)
+    if cfg.action == "spectrum":
+        return _spectrum(cfg)
     images = build.dataset(cfg)
     print(*map(printable, describe(images)), sep="\n")
     if cfg.action == "prepare":
@@ -159,6 +161,29 @@ def _data(cfg: DictConfig) -> None:
     sheet = figures.contact_sheet(images.images[shown], title, names)
     figures.save(sheet, folder / "contact_sheet.png", cfg.dpi)
     print(f"contact sheet: {folder / 'contact_sheet.png'}")
+
+
+def _spectrum(cfg: DictConfig) -> None:
+    if (chosen := choice_of("likelihood", cfg.likelihood._target_)) != "gaussian":
+        raise UsageError(f"likelihood={chosen} has no closed form: use likelihood=gaussian")
+    from vaelab import build, figures, spectrum
+
+    images = build.dataset(cfg)
+    folder = Path(cfg.output_dir, "spectrum", images.name)
+    refuse_unwritable(folder)
+    sigma, units = cfg.likelihood.sigma, cfg.latent_dim
+    given = swept_weights() if cfg.kl_weight is None else cfg.kl_weight
+    weights = sorted([given] if isinstance(given, int | float) else given)
+    eigenvalues = spectrum.eigenvalues(images.images, images.indices("train"))
+    told = f"a linear VAE of {units} units with Gaussian noise of σ = {sigma:g}"
+    print(printable(f"{images.name}: {told}, predicted from {images.sizes()['train']} training images"))
+    print(spectrum.table([spectrum.predict(eigenvalues, weight, sigma, units) for weight in weights]))
+    print(f"from λ = {spectrum.collapse(eigenvalues, sigma):.4g} on all units collapse")
+    arrays = spectrum.arrays(eigenvalues, weights, sigma, units)
+    with files.whole(folder / "spectrum.npz") as part, part.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    figures.save(figures.spectrum(arrays, f"{images.name} · {told}"), folder / "spectrum.png", cfg.dpi)
+    print(f"figure and numbers: {folder / 'spectrum.png'}, {folder / 'spectrum.npz'}")
 
 
 def command(name: str, verb: Callable[[DictConfig], Any]) -> NoReturn:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution, Normal
 
 Moments = tuple[Tensor, Tensor]  # mean and log variance
 
@@ -21,6 +22,11 @@ class Code:
     @property
     def variance(self) -> Tensor | None:
         """(B, ...), or None where a code has no noise."""
+        return None
+
+    @property
+    def distribution(self) -> Distribution | None:
+        """q(z|x) by torch.distributions, of independent values (B, ...) in float64; None where it has none."""
         return None
 
     @property
@@ -67,6 +73,11 @@ class Gaussian(Code):
     def variance(self) -> Tensor:
         """(B, ...)."""
         return self.log_variance.exp()
+
+    @property
+    def distribution(self) -> Distribution:
+        """Independent values (B, ...) in float64."""
+        return Normal(self.mean.double(), torch.exp(0.5 * self.log_variance.double()), validate_args=False)
 
     def sample(self, noise: torch.Generator) -> Tensor:
         """One draw z = mean + sigma * epsilon for each image (Kingma & Welling 2014, equation 10)."""

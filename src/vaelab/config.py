@@ -16,6 +16,7 @@ from vaelab.names import CONF as CONF
 from vaelab.names import choices, known_keys, nearest
 
 Path = Annotated[str, Filled()]
+Weight = Annotated[float, AtLeast(0)]
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Train:
     optimizer: Group
     trainer: Trainer
     evaluation: dict[str, Group]
-    kl_weight: Annotated[float, AtLeast(0)]
+    kl_weight: Weight
     latent_dim: Width
     epochs: Count
     batch_size: Count
@@ -102,10 +103,13 @@ class Data:
     """conf/data.yaml."""
 
     dataset: Group
-    action: Literal["prepare", "show", "list"]
+    likelihood: Group
+    action: Literal["prepare", "show", "spectrum", "list"]
     source: Path | None
     data_dir: Path
     output_dir: Path
+    kl_weight: Weight | list[Weight] | None
+    latent_dim: Width
     dpi: Dpi
     plugins: list[Path]
 

@@ -40,7 +40,8 @@ KEYS = {
     "reported": OUTSIDE,
     "output_dir": OUTSIDE,
     "rerun": OUTSIDE,
-    "list": OUTSIDE,  # of a sweep
+    "list": OUTSIDE,  # this and the next are of a sweep
+    "n": OUTSIDE,
 }
 
 
@@ -50,5 +51,5 @@ def without(what: str) -> tuple[str, ...]:
 
 
 FOR_REPORTS = ("chapter", "reported")
-SWEEP_ONLY = ("list",)  # keys of a sweep that no run has
+SWEEP_ONLY = ("list", "n")  # keys of a sweep that no run has
 PLACES = tuple(name for name, key in KEYS.items() if key.is_path)

@@ -99,6 +99,12 @@ def experiments() -> str:
     return "\n".join(f"{name:<{width}}  {line.removeprefix('# ')}" for name, line in said.items())
 
 
+def swept_weights() -> list[float]:
+    """The λ of a sweep that is given none."""
+    params = _load(CONF / "sweep.yaml")["hydra"]["sweeper"]["params"]
+    return [float(weight) for weight in params["kl_weight"].split(",")]
+
+
 def _load(file: Path) -> dict[str, Any]:
     values = OmegaConf.to_container(OmegaConf.load(file))
     return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}

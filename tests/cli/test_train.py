@@ -68,6 +68,11 @@ def test_run_json_says_how_the_numbers_were_made(finished: Path) -> None:
         "images_per_second",
         "peak_memory_bytes",
     } <= info.keys()
+    verified = info["verified"]
+    assert verified["by"].startswith("scikit-image ")
+    assert verified["images"] == 128
+    assert verified["largest_difference"].keys() == {"psnr", "ssim", "kl", "reconstruction"}
+    assert all(0 <= difference < 1e-4 for difference in verified["largest_difference"].values())
 
 
 def test_metrics_csv_has_both_splits_of_each_epoch(finished: Path) -> None:

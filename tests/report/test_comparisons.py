@@ -468,6 +468,26 @@ def test_the_epoch_whose_weights_are_kept_is_marked(run: Make, tmp_path: Path) -
     }
 
 
+def test_a_run_says_by_what_it_was_checked_if_it_was(run: Make, tmp_path: Path) -> None:
+    verified = {
+        "by": "scikit-image 0.26.0",
+        "images": 128,
+        "largest_difference": {"psnr": 1.25e-6, "kl": 0.5},
+    }
+    odd = {"by": ["\x1b[31m"], "largest_difference": "none"}
+    run("older", 1.0)
+    run("checked", 1.0, info={"verified": verified})
+    run("odd", 1.0, info={"verified": odd})
+    run("no table", 1.0, info={"verified": "yes"})
+    found = section(tmp_path / "outputs")
+    facts = {r.name: page._details(found, r)["facts"].get("checked with") for r in found.records}
+    assert facts["checked"] == (
+        "scikit-image 0.26.0, 128 test images; largest difference: psnr 1.25e-06, kl 0.5"
+    )
+    assert facts["older"] is facts["no table"] is None
+    assert "\x1b" not in facts["odd"]
+
+
 def test_the_best_epochs_are_said_where_they_are_neither_the_fewest_nor_the_most(
     run: Make, tmp_path: Path
 ) -> None:

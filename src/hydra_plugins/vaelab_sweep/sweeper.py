@@ -17,7 +17,7 @@ from hydra_plugins.vaelab_sweep._composer import Composer
 from vaelab import UsageError
 from vaelab.commands.signals import at_end
 from vaelab.config import has_kl_weight, refuse_unused_kl_weight
-from vaelab.runs.identity import identity, resolved, run_name, with_plain_numbers
+from vaelab.runs.identity import AUTO, identity, resolved, run_name, with_plain_numbers
 from vaelab.runs.lock import Held, is_held
 from vaelab.runs.request import Failures, Request
 from vaelab.sweep.progress import POLL, Watch, listing, table
@@ -39,7 +39,8 @@ class GridSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (grid,) = self.split_arguments(overrides, self.max_batch_size)
-        jobs = jobs_of(Composer(self.hydra_context, self.config), grid)
+        composer = Composer(self.hydra_context, self.config)
+        jobs = jobs_of(composer, with_weights(composer, grid, self.config.n, arguments))
         asked = [one for _, one in jobs]
         refuse_unused_kl_weight((one.cfg for one in asked), arguments)
         if self.config.list:
@@ -71,6 +72,19 @@ def jobs_of(composer: Composer, grid: Sequence[Sequence[str]]) -> list[Job]:
                 f"two different runs of this sweep would be {one.run.folder}: sweep them one by one"
             )
     return list(jobs.values())
+
+
+def with_weights(
+    composer: Composer, grid: Sequence[Sequence[str]], count: int, arguments: Sequence[str]
+) -> Sequence[Sequence[str]]:
+    """The grid, where each kl_weight=auto has become so many λ; raises UsageError where n is given without."""
+    if any(AUTO in overrides for overrides in grid):
+        from vaelab.sweep.weights import Weights
+
+        return Weights(composer.asked, count).expand(grid)
+    if given := [override for override in arguments if override.startswith("n=")]:
+        raise UsageError(f"{given[0]} is how many λ kl_weight=auto has: give kl_weight=auto too")
+    return grid
 
 
 def launch(launcher: Launcher, jobs: Sequence[Job]) -> Failures:

@@ -20,7 +20,8 @@ PATHS = (
     *("evaluation.fid.weights", "hydra.launcher.submitit_folder", "hydra.sweeper.storage"),
 )
 TEXTS = ("chapter",)
-ONE_FOR_ALL = ("list", "rerun", "plugins")  # keys that a sweep has one value of
+ONE_FOR_ALL = ("list", "n", "rerun", "plugins")  # keys that a sweep has one value of
+ACTIONS = ("prepare", "show", "spectrum", "list")  # of vae-data
 MOST_RUNS = 10_000
 LONGEST_NAME = 200  # of a key or a choice, which may be looked for as a file
 KEY = r"[+~]*[a-z_]\w*([./@:-]\w+)*"
@@ -210,7 +211,7 @@ def _no_override(word: str, command: str) -> str:
     if word in known_keys(command):
         return f"{word} has no value: give {word}=..."
     if command == "data":
-        return f"{shown(word)} is not prepare, show or list{nearest(word, ('prepare', 'show', 'list'))}"
+        return f"{shown(word)} is not {', '.join(ACTIONS[:-1])} or {ACTIONS[-1]}{nearest(word, ACTIONS)}"
     if command == "evaluate" and os.path.isdir(word):
         return f"{shown(word)} is not key=value: give run={shown(word)}"
     group = next((group for group in groups() if word in choices(group)), None)
@@ -240,7 +241,8 @@ def _refuse_value(override: Override, word: str, command: str) -> None:
         raise UsageError(f"{key} is empty: give {key}=PATH")
     if value == {} and not override.is_hydra_override():
         raise UsageError(f"{key}={{}} changes nothing: give {key}.KEY=VALUE")
-    if not override.is_sweep_override():
+    is_auto = key == "kl_weight" and value == "auto"  # which is a list that a sweep makes
+    if not (override.is_sweep_override() or is_auto):
         return _refuse_no_choice(key, value, word)
     if command != "sweep":
         raise UsageError(

@@ -18,6 +18,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from vaelab import UsageError, __version__
+from vaelab.bounds import Steps
 from vaelab.checks import check_value
 from vaelab.commands import arguments, user_files
 from vaelab.commands.arguments import Arguments
@@ -47,6 +48,7 @@ def perform(command: str, words: Sequence[str], verb: Verb) -> None:
             HydraConfig.instance().set_config(cfg)
             return verb(without_hydra(cfg))
         check_value(cfg.list, bool, "list")
+        check_value(cfg.n, Steps, "n")
         params = OmegaConf.select(cfg, "hydra.sweeper.params")
         check_value(params, dict[str, Any] | None, "hydra.sweeper.params")
         arguments.read(command, [f"{key}={value}" for key, value in (params or {}).items()])

@@ -75,6 +75,7 @@ class Result:
     metrics: dict[str, float] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
     plain: dict[str, np.ndarray] = field(default_factory=dict)  # written one by one as .npy too
+    facts: dict[str, Any] = field(default_factory=dict)  # entries of run.json
 
 
 class Begun(NamedTuple):

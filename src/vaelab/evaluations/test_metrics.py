@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -15,13 +15,13 @@ from torch import Tensor
 from vaelab import figures, metrics
 from vaelab.bounds import Few, Seed
 from vaelab.evaluations.base import (
-    Batch,
     Context,
     Result,
     encoded,
     images_array,
     reconstruct,
 )
+from vaelab.evaluations.verification import Verification
 from vaelab.losses.base import NATS
 from vaelab.losses.densities import bits_per_dim
 from vaelab.quantities import Quantity
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
 class TestMetrics:
     """mse, psnr and ssim of each test image, and every term of the loss averaged over the test split.
 
-    The figure shows the `examples` best and worst images by PSNR.
+    The figure shows the `examples` best and worst images by PSNR. With `verify` other libraries compute some again.
     """
 
     __test__: ClassVar[bool] = False  # the name is no test's
 
     examples: Few
     seed: Seed
+    verify: bool
     quantities: ClassVar[tuple[Quantity, ...]] = (
         metrics.PSNR,
         metrics.SSIM,
@@ -67,8 +68,12 @@ class TestMetrics:
         images = 0
         noise, other_noise = context.noise(self.seed), context.noise(self.seed + 1)
         sampled: list[Tensor] = []
+        verification = Verification(context) if self.verify else None
         for batch, code in encoded(context):
-            measured = {"index": torch.as_tensor(batch.index)} | _measure(context, batch, code)
+            decoded = context.model.decode(code.mean, batch.labels)  # type: ignore[operator]
+            measured = {"index": torch.as_tensor(batch.index)} | _measure(batch.images, decoded)
+            if verification:
+                verification.add(batch, code, decoded, measured)
             for name, values in measured.items():
                 per_image.setdefault(name, []).append(values)
             z = code.sample(other_noise)
@@ -89,7 +94,11 @@ class TestMetrics:
         if "elbo" in means and getattr(getattr(context.loss, "likelihood", None), "discrete", False):
             means["bits_per_dim"] = bits_per_dim(-means["elbo"], size)
         findings = context.loss.findings(means)  # type: ignore[operator]
-        return Result(arrays, self._draw(context, arrays), means, findings)
+        result = Result(arrays, self._draw(context, arrays), means, findings)
+        if verification is None:
+            return result
+        told = (*findings, *verification.findings())
+        return replace(result, findings=told, facts={"verified": verification.facts()})
 
     def _draw(self, context: Context, arrays: dict[str, np.ndarray]) -> Callable[[], Figure]:
         order = np.argsort(-arrays["psnr"], kind="stable")
@@ -117,10 +126,8 @@ def at_optimal_sigma(mse: float, kl: float, values: int) -> dict[str, float]:
     return {"elbo_optimal_sigma": -(nll + kl), "optimal_sigma": math.sqrt(mse)}
 
 
-def _measure(context: Context, batch: Batch, code: Any) -> dict[str, Tensor]:
+def _measure(images: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
     """Each image's mse, psnr and, where the images are large enough for it, ssim."""
-    images = batch.images
-    reconstruction = context.model.decode(code.mean, batch.labels)  # type: ignore[operator]
     measured = {"mse": metrics.mse(images, reconstruction), "psnr": metrics.psnr(images, reconstruction)}
     if min(images.shape[-2:]) >= metrics.WINDOW:
         measured["ssim"] = metrics.ssim(images, reconstruction)

@@ -33,6 +33,7 @@ from vaelab.figures.pictures import (
     samples,
     traversals,
 )
+from vaelab.figures.spectra import spectrum
 from vaelab.figures.style import save
 
 if TYPE_CHECKING:
@@ -65,5 +66,6 @@ __all__ = [
     "samples",
     "save",
     "scatter",
+    "spectrum",
     "traversals",
 ]

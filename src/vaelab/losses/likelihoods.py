@@ -4,7 +4,8 @@ import math
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributions, nn
+from torch.distributions import Distribution
 
 from vaelab.bounds import Above
 from vaelab.losses.densities import (
@@ -35,6 +36,10 @@ class Likelihood(nn.Module):
     def nll(self, images: Tensor, mean: Tensor) -> Tensor:
         """-log p(x|z) in nats per image (..., B), with all constants."""
         raise NotImplementedError
+
+    def distribution(self, mean: Tensor) -> Distribution | None:
+        """p(x|z) by torch.distributions, of independent values (..., C, H, W) in float64; None where it has none."""
+        return None
 
     def mean_error(self, images: Tensor, mean: Tensor) -> Tensor:
         """What reduction=mean averages over the pixels, (..., B); raises ValueError where there is no such error."""
@@ -69,6 +74,11 @@ class Bernoulli(Likelihood):
         """-log p(x|z) in nats per image (..., B)."""
         return bernoulli_nll(images, mean)
 
+    def distribution(self, mean: Tensor) -> Distribution:
+        """Of values in [0, 1], which torch.distributions takes unless it validates them."""
+        mean = inside(mean).double()
+        return distributions.Bernoulli(logits=torch.log(mean) - torch.log1p(-mean), validate_args=False)
+
     def mean_error(self, images: Tensor, mean: Tensor) -> Tensor:
         """Binary cross-entropy averaged over pixels, (..., B)."""
         return self.nll(images, mean) / pixels_of(images)
@@ -91,6 +101,10 @@ class ContinuousBernoulli(Bernoulli):
         """-log p(x|z) in nats per image (..., B), which may be negative, as it is one of a density."""
         return bernoulli_nll(images, mean) - per_image(log_normaliser(inside(mean)))
 
+    def distribution(self, mean: Tensor) -> Distribution:
+        """Of values in [0, 1]."""
+        return distributions.ContinuousBernoulli(probs=inside(mean).double(), validate_args=False)
+
 
 class Gaussian(Likelihood):
     """Independent Gaussian pixels around the decoded ones, all with the same given sigma."""
@@ -107,6 +121,10 @@ class Gaussian(Likelihood):
     def nll(self, images: Tensor, mean: Tensor) -> Tensor:
         """-log p(x|z) in nats per image (..., B)."""
         return gaussian_nll(images, mean, self.sigma)
+
+    def distribution(self, mean: Tensor) -> Distribution:
+        """Of any values."""
+        return distributions.Normal(mean.double(), self.sigma, validate_args=False)
 
     def mean_error(self, images: Tensor, mean: Tensor) -> Tensor:
         """Squared error averaged over pixels, (..., B)."""
@@ -137,6 +155,10 @@ class GaussianLearned(Likelihood):
         """-log p(x|z) in nats per image (..., B)."""
         sigma = self._variance(images, mean).sqrt()
         return gaussian_nll(images, mean, sigma.unsqueeze(-1))
+
+    def distribution(self, mean: Tensor) -> Distribution:
+        """Of any values, with the sigma learned so far."""
+        return distributions.Normal(mean.double(), self.running_variance.double().sqrt(), validate_args=False)
 
     def variance(self, reduction: Reduction, pixels: int) -> float:
         """The factor that makes the weighted loss one of unit-variance nats, with the sigma learned so far."""
@@ -169,6 +191,10 @@ class Laplace(Likelihood):
         """-log p(x|z) in nats per image (..., B)."""
         absolute = per_image((images - mean).abs())
         return absolute / self.scale + pixels_of(mean) * math.log(2 * self.scale)
+
+    def distribution(self, mean: Tensor) -> Distribution:
+        """Of any values."""
+        return distributions.Laplace(mean.double(), self.scale, validate_args=False)
 
     def mean_error(self, images: Tensor, mean: Tensor) -> Tensor:
         """Absolute error averaged over pixels, (..., B)."""

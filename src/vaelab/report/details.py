@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from vaelab.quantities import amount
 from vaelab.report.record import Record
 from vaelab.report.records import Section
 from vaelab.report.table import references
@@ -30,6 +31,7 @@ def details(section: Section, record: Record) -> dict[str, Any]:
         "device": info.get("device"),
         "precision": info.get("precision"),
         "weights": record.weights or None,
+        "checked with": _checked(info.get("verified")),
         "seconds of training": info.get("seconds"),
         "images per second": info.get("images_per_second"),
         "sweep": _listed(info.get("sweep")),
@@ -60,6 +62,19 @@ def state(record: Record) -> str:
 def _reference(entry: Mapping[str, Any]) -> str:
     source = f" ({entry['source']})" if entry.get("source") else ""
     return f"{entry['metric']} {entry['value']}{source}"
+
+
+def _checked(verified: Any) -> str | None:
+    """By which libraries some of the numbers were computed again, and how far these differ at most."""
+    if not isinstance(verified, Mapping):
+        return None
+    found = verified.get("largest_difference")
+    largest = _listed(
+        {key: amount(value) for key, value in found.items()} if isinstance(found, Mapping) else {}
+    )
+    return printable(
+        f"{verified.get('by')}, {verified.get('images')} test images; largest difference: {largest}"
+    )
 
 
 def _listed(values: Any) -> str | None:

@@ -16,6 +16,7 @@ from vaelab.names import RENAMED, renamed
 from vaelab.runs import older
 from vaelab.runs.folder import Run
 
+AUTO = "kl_weight=auto"  # of a sweep, whose runs have numbers
 # In a name: after = or a bracket or comma, before the end, a comma or bracket, or a number that tells runs apart.
 NUMBER = r"(?<=[=\[,])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?=[,\]]|(?:-\d+)?$)"
 LONGEST_NAME = 200  # file systems allow 255 bytes; this leaves room for a suffix

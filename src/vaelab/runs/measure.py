@@ -122,20 +122,22 @@ def evaluating(
 
 
 def write_results(run: Run, results: Mapping[str, Result], evaluations: Mapping[str, Any]) -> None:
-    """Adds metrics, findings and what evaluations say of them to those of earlier ones, and seals the folder.
+    """Adds metrics, findings, facts and what evaluations say of them to those of earlier ones, and seals the folder.
 
     A run of a version that said nothing of its numbers or arrays stays such a run.
     """
     own = [one for evaluation in evaluations.values() for one in getattr(evaluation, "quantities", ())]
     metrics: dict[str, float] = dict(run.metrics)
     findings: dict[str, list[str]] = dict(run.info.get("findings", {}))
+    facts: dict[str, Any] = {}
     for name, result in results.items():
         metrics |= result.metrics
+        facts |= result.facts
         findings[name] = list(result.findings)
     run.write_json("evaluation/metrics.json", metrics)
     said = {"quantities": stored(own), "views": views.stored(evaluations)}
     added = {key: run.info[key] | new for key, new in said.items() if key in run.info}
-    run.update(findings={name: found for name, found in findings.items() if found}, **added)
+    run.update(**facts | added | {"findings": {name: found for name, found in findings.items() if found}})
     run.seal()
 
 

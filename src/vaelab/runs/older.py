@@ -12,6 +12,7 @@ THEN: dict[str, Any] = {
     "lr_step_factor": 0.1,
     "trainer": {"keep": "last"},
 }
+MEASURED_THEN: dict[str, dict[str, Any]] = {"vaelab.evaluations.TestMetrics": {"verify": True}}
 # Likelihoods as a loss named them when they were keys of its own.
 LIKELIHOODS = {"bernoulli": "Bernoulli", "gaussian": "Gaussian", "gaussian_learned": "GaussianLearned"}
 
@@ -24,6 +25,8 @@ def config(values: Mapping[str, Any]) -> dict[str, Any]:
             adapted[group] = {key: value for key, value in adapted[group].items() if key not in keys}
     if isinstance(adapted.get("loss"), Mapping) and "likelihood" in adapted["loss"]:
         adapted |= _parts(adapted["loss"])
+    if isinstance(adapted.get("evaluation"), Mapping):
+        adapted["evaluation"] = {name: _measured(one) for name, one in adapted["evaluation"].items()}
     return _filled(THEN, adapted)
 
 
@@ -47,6 +50,12 @@ def _parts(loss: Mapping[str, Any]) -> dict[str, Any]:
         "target": None,
     }
     return {"likelihood": likelihood, "regulariser": regulariser, "loss": own}
+
+
+def _measured(evaluation: Any) -> Any:
+    if not isinstance(evaluation, Mapping):
+        return evaluation
+    return {**MEASURED_THEN.get(str(evaluation.get("_target_")), {}), **evaluation}
 
 
 def _filled(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
