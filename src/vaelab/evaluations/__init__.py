@@ -8,6 +8,7 @@ from vaelab.evaluations.codebook import Codebook
 from vaelab.evaluations.diversity import Diversity
 from vaelab.evaluations.fid import FID
 from vaelab.evaluations.gan_test import GANTest
+from vaelab.evaluations.information import Information
 from vaelab.evaluations.interpolations import Interpolations
 from vaelab.evaluations.kl_per_dimension import KLPerDimension
 from vaelab.evaluations.kl_per_layer import KLPerLayer
@@ -34,6 +35,7 @@ BUILDABLE = (
     Codebook,
     Diversity,
     GANTest,
+    Information,
     Interpolations,
     KLPerDimension,
     KLPerLayer,
@@ -63,6 +65,7 @@ __all__ = [
     "Context",
     "Diversity",
     "GANTest",
+    "Information",
     "Interpolations",
     "KLPerDimension",
     "KLPerLayer",

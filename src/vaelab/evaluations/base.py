@@ -147,13 +147,42 @@ def encoded(context: Context) -> Iterator[tuple[Batch, Any]]:
 
 def spread_images(context: Context, split: str, count: int) -> Images:
     """Images spread evenly over a split, for many are sorted by class; raises UsageError as size_of."""
-    wanted = spread(size_of(context, split), count)
-    images, labels, index = [], [], []
-    for batch, inside in chosen(context, split, wanted):
-        images.append(batch.images[inside])
-        index.append(torch.as_tensor(batch.index)[inside])
-        labels += [] if batch.labels is None else [batch.labels[inside]]
-    return Images(torch.cat(images), torch.cat(labels) if labels else None, torch.cat(index))
+    return joined([*images_of(context, split, spread(size_of(context, split), count))])
+
+
+def images_of(context: Context, split: str, places: Tensor) -> Iterator[Images]:
+    """The images at these places of a split, in ascending order, some at a time."""
+    return (_rows(batch, inside) for batch, inside in chosen(context, split, places))
+
+
+def in_chunks(batches: Iterable[Batch], size: int = AT_ONCE) -> Iterator[Images]:
+    """The images of batches in chunks of one size, so that what is drawn for a chunk does not depend on the batches."""
+    held: list[Images] = []
+    room = size
+    for batch in batches:
+        start = 0
+        while start < len(batch.images):
+            held.append(_rows(batch, slice(start, start + room)))
+            start, room = start + len(held[-1].images), room - len(held[-1].images)
+            if not room:
+                yield joined(held)
+                held, room = [], size
+    if held:
+        yield joined(held)
+
+
+def _rows(batch: Batch, rows: Tensor | slice) -> Images:
+    labels = None if batch.labels is None else batch.labels[rows]
+    return Images(batch.images[rows], labels, torch.as_tensor(batch.index)[rows])
+
+
+def joined(parts: Sequence[Images]) -> Images:
+    """All images of the parts, of which there is at least one."""
+    if len(parts) == 1:
+        return parts[0]
+    labels = [part.labels for part in parts if part.labels is not None]
+    images, index = (torch.cat([getattr(part, name) for part in parts]) for name in ("images", "index"))
+    return Images(images, torch.cat(labels) if labels else None, index)
 
 
 def chosen(context: Context, split: str, places: Tensor) -> Iterator[tuple[Batch, Tensor]]:

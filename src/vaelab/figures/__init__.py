@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from vaelab.figures.bars import stacked_bar
 from vaelab.figures.curves import (
     Points,
     along_sizes,
@@ -65,5 +66,6 @@ __all__ = [
     "samples",
     "save",
     "scatter",
+    "stacked_bar",
     "traversals",
 ]
