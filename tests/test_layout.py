@@ -23,7 +23,7 @@ FLOORS = (
         "codes",
         "quantities",
     },
-    {"metrics", "mistakes", "checks", "plugins", "embeddings"},
+    {"metrics", "mistakes", "checks", "plugins", "embeddings", "probes"},
     {"config", "figures", "models", "losses", "hardware"},
     {"data", "evaluations", "commands"},
     {"build"},

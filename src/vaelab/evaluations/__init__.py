@@ -19,6 +19,7 @@ from vaelab.evaluations.learning_curve import LearningCurve
 from vaelab.evaluations.nearest_neighbours import NearestNeighbours
 from vaelab.evaluations.noise_perturbation import NoisePerturbation
 from vaelab.evaluations.prior_samples import PriorSamples
+from vaelab.evaluations.probe import Probe
 from vaelab.evaluations.reconstructions import Reconstructions
 from vaelab.evaluations.samples import Samples
 from vaelab.evaluations.sharpness import Sharpness
@@ -46,6 +47,7 @@ BUILDABLE = (
     NearestNeighbours,
     NoisePerturbation,
     PriorSamples,
+    Probe,
     Reconstructions,
     Samples,
     Sharpness,
@@ -76,6 +78,7 @@ __all__ = [
     "NearestNeighbours",
     "NoisePerturbation",
     "PriorSamples",
+    "Probe",
     "Reconstructions",
     "Result",
     "Samples",
