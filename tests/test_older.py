@@ -56,6 +56,17 @@ def test_what_no_longer_is_a_setting_is_no_difference() -> None:
     assert identity(members) != identity({"kl_weight": 1, "trainer": {"keep": "best"}})
 
 
+def test_what_was_not_said_is_what_there_was() -> None:
+    then = {
+        "lr_schedule": "constant",
+        "evaluation": {"test_metrics": {"examples": 3}, "atlas": {"steps": 15}},
+    }
+    now = {**then, "evaluation": {**then["evaluation"], "test_metrics": {"examples": 3, "splits": ["test"]}}}
+    assert identity(then) == identity(now)
+    assert identity({"evaluation": {"atlas": {}}})["evaluation"] == {"atlas": {}}
+    assert "evaluation" not in identity({"kl_weight": 1})
+
+
 def test_a_place_that_is_still_there_makes_another_run(project: Path) -> None:
     parent = project / "outputs" / "digits" / "fc_vae"
     run = find(parent, run_name(DONE), composed(DONE), rerun=False)

@@ -48,7 +48,7 @@ OF_A_VAE = [
     TSNE,
     KLPerDimension(),
     Information(images=None, draws=2, seed=0),
-    TestMetrics(examples=3, seed=0),
+    TestMetrics(examples=3, seed=0, splits=["test"]),
     Samples(count=4, seed=0, at_snapshots=False),
     Diversity(pairs=10, seed=0),
     Sharpness(count=10, seed=0),
@@ -249,7 +249,13 @@ def test_codes_that_are_kept_for_the_next_evaluation_change_nothing(
 ) -> None:
     monkeypatch.setattr("vaelab.evaluations.base.MOST_KEPT", most)
     shared = make()
-    for evaluation in (PCA, KLPerDimension(), TestMetrics(examples=3, seed=0), ATLAS, KLPerDimension()):
+    for evaluation in (
+        PCA,
+        KLPerDimension(),
+        TestMetrics(examples=3, seed=0, splits=["test"]),
+        ATLAS,
+        KLPerDimension(),
+    ):
         found, alone = evaluation(shared), evaluation(make())  # type: ignore[operator]
         assert bool(shared.kept) == (most > 0)
         assert found.metrics == alone.metrics

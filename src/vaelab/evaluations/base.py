@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vaelab.figures import Figure
 
 
-AT_ONCE = 256  # images that are chosen from a split in one go
+AT_ONCE = 256  # images that are chosen from a split, or measured, in one go
 MOST_KEPT = 2**24  # values of the test split's means: 128 MB with as many variances
 
 
@@ -54,7 +54,7 @@ class Context:
     classes: tuple[str, ...]
     history: list[dict[str, float | int | str]]  # the rows of metrics.csv
     title: str  # of the run: every figure's title says what the figure is, then this
-    # The test split's codes by batch, once an evaluation has had them all (see encoded).
+    # The test split's codes by chunk, once an evaluation has had them all (see encoded).
     kept: list[Any] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def noise(self, seed: int) -> torch.Generator:
@@ -128,21 +128,26 @@ def repeated(labels: Tensor | None, count: int) -> Tensor | None:
     return None if labels is None else labels.repeat_interleave(count)
 
 
-def encoded(context: Context) -> Iterator[tuple[Batch, Any]]:
-    """Each batch of the test split with its codes, computed once where all of them are small enough to keep."""
-    if context.kept:
-        yield from zip(context.batches("test"), context.kept, strict=True)
+def encoded(context: Context, split: str = "test") -> Iterator[tuple[Images, Any]]:
+    """The images of a split in chunks of one size, with their codes.
+
+    Those of the test split are computed once where all of them are small enough to keep.
+    """
+    is_kept = split == "test"
+    if is_kept and context.kept:
+        yield from zip(in_chunks(context.batches(split)), context.kept, strict=True)
         return
     codes, values = [], 0
-    for batch in context.batches("test"):
+    for batch in in_chunks(context.batches(split)):
         code = context.model.encode(batch.images, batch.labels)  # type: ignore[operator]
         values += code.mean.numel()
-        if values <= MOST_KEPT:
+        if is_kept and values <= MOST_KEPT:
             codes.append(code)
         else:
             codes.clear()
         yield batch, code
-    context.kept[:] = codes
+    if is_kept:
+        context.kept[:] = codes
 
 
 def spread_images(context: Context, split: str, count: int) -> Images:
@@ -155,10 +160,10 @@ def images_of(context: Context, split: str, places: Tensor) -> Iterator[Images]:
     return (_rows(batch, inside) for batch, inside in chosen(context, split, places))
 
 
-def in_chunks(batches: Iterable[Batch], size: int = AT_ONCE) -> Iterator[Images]:
+def in_chunks(batches: Iterable[Batch]) -> Iterator[Images]:
     """The images of batches in chunks of one size, so that what is drawn for a chunk does not depend on the batches."""
     held: list[Images] = []
-    room = size
+    room = AT_ONCE
     for batch in batches:
         start = 0
         while start < len(batch.images):
@@ -166,7 +171,7 @@ def in_chunks(batches: Iterable[Batch], size: int = AT_ONCE) -> Iterator[Images]
             start, room = start + len(held[-1].images), room - len(held[-1].images)
             if not room:
                 yield joined(held)
-                held, room = [], size
+                held, room = [], AT_ONCE
     if held:
         yield joined(held)
 

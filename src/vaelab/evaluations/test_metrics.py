@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,74 +22,96 @@ from vaelab.evaluations.base import (
     images_array,
     reconstruct,
 )
-from vaelab.losses.base import NATS
+from vaelab.losses.base import LOSS, NATS, RECONSTRUCTION
 from vaelab.losses.densities import bits_per_dim
-from vaelab.quantities import Quantity
+from vaelab.losses.elbo import ELBO_TERM, KL_TERM
+from vaelab.quantities import WEIGHT, Quantity
 
 if TYPE_CHECKING:
     from vaelab.figures import Figure
+
+
+TRAIN = "train_"  # before the name of a number of the training images
+OWN = (
+    metrics.PSNR,
+    metrics.SSIM,
+    metrics.MSE,
+    Quantity("mse_signed", "MSE of images in [-1, 1]", better="lower", shown="report"),
+    Quantity(
+        "elbo_optimal_sigma",
+        "−ELBO at the optimal σ",
+        NATS,
+        digits=2,
+        better="lower",
+        sign=-1,
+        shown="report",
+    ),
+    Quantity("optimal_sigma", "optimal σ"),
+    Quantity("bits_per_dim", "bits per dimension", "bits", digits=3, better="lower", shown="report"),
+)
+
+
+def of_training(one: Quantity) -> Quantity:
+    """The same number of the training images."""
+    shown: Literal["", "report"] = "report" if one.shown else ""
+    return replace(one, name=f"{TRAIN}{one.name}", title=f"{one.title}, training images", of="", shown=shown)
 
 
 @dataclass(frozen=True)
 class TestMetrics:
     """mse, psnr and ssim of each test image, and every term of the loss averaged over the test split.
 
-    The figure shows the `examples` best and worst images by PSNR.
+    With "train" in `splits` the same of the training images, as train_mse and so on. The figure shows the `examples`
+    best and worst test images by PSNR. Raises ValueError for splits without "test".
     """
 
     __test__: ClassVar[bool] = False  # the name is no test's
 
     examples: Few
     seed: Seed
+    splits: list[Literal["test", "train"]]
     quantities: ClassVar[tuple[Quantity, ...]] = (
-        metrics.PSNR,
-        metrics.SSIM,
-        metrics.MSE,
-        Quantity("mse_signed", "MSE of images in [-1, 1]", better="lower", shown="report"),
-        Quantity(
-            "elbo_optimal_sigma",
-            "−ELBO at the optimal σ",
-            NATS,
-            digits=2,
-            better="lower",
-            sign=-1,
-            shown="report",
-        ),
-        Quantity("optimal_sigma", "optimal σ"),
-        Quantity("bits_per_dim", "bits per dimension", "bits", digits=3, better="lower", shown="report"),
+        *OWN,
+        *map(of_training, (LOSS, ELBO_TERM, RECONSTRUCTION, KL_TERM, *OWN)),
     )
     needs: ClassVar[str] = "encoder"
 
+    def __post_init__(self) -> None:
+        if "test" not in self.splits:
+            raise ValueError("splits has no test: give [test], or [test,train]")
+
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:
+        arrays, means = self.measured(context, "test")
+        findings = context.loss.findings(means)  # type: ignore[operator]
+        draw = self._draw(context, arrays)
+        if "train" in self.splits:
+            of_images, of_split = self.measured(context, "train")
+            arrays |= {f"{TRAIN}{name}": values for name, values in of_images.items()}
+            means |= {f"{TRAIN}{name}": mean for name, mean in of_split.items() if name != WEIGHT.name}
+        return Result(arrays, draw, means, findings)
+
+    def measured(self, context: Context, split: str) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """What is measured of each image of a split, with their rows "index", and the means over the split."""
         per_image: dict[str, list[Tensor]] = {}
         totals: dict[str, Tensor] = {}
-        images = 0
         noise, other_noise = context.noise(self.seed), context.noise(self.seed + 1)
         sampled: list[Tensor] = []
-        for batch, code in encoded(context):
-            measured = {"index": torch.as_tensor(batch.index)} | _measure(context, batch, code)
-            for name, values in measured.items():
+        for batch, code in encoded(context, split):
+            per_image.setdefault("index", []).append(batch.index)
+            for name, values in _measure(context, batch, code).items():
                 per_image.setdefault(name, []).append(values)
             z = code.sample(other_noise)
             if code.kl(z) is not None:
                 sampled.append(metrics.mse(batch.images, context.model.decode(z, batch.labels)))  # type: ignore[operator]
             for _, terms in context.loss(context.model, batch, noise):
                 for name, term in terms.items():
-                    totals[name] = totals.get(name, torch.zeros_like(term)) + len(batch.images) * term
-            images += len(batch.images)
+                    totals[name] = totals.get(name, 0) + len(batch.images) * term.double()
         arrays = {name: torch.cat(parts).cpu().numpy() for name, parts in per_image.items()}
-        means = {name: float(total) / images for name, total in totals.items()}
+        means = {name: float(total) / len(arrays["index"]) for name, total in totals.items()}
         means |= {name: float(values.mean()) for name, values in arrays.items() if name != "index"}
-        if getattr(context.loss, "reduction", None) == "mean_signed":
-            means["mse_signed"] = 4 * means["mse"]  # of the same images scaled to [-1, 1], as the loss has it
         size = int(np.prod(batch.images.shape[1:]))
-        if sampled and "kl" in means:
-            means |= at_optimal_sigma(float(torch.cat(sampled).double().mean()), means["kl"], size)
-        if "elbo" in means and getattr(getattr(context.loss, "likelihood", None), "discrete", False):
-            means["bits_per_dim"] = bits_per_dim(-means["elbo"], size)
-        findings = context.loss.findings(means)  # type: ignore[operator]
-        return Result(arrays, self._draw(context, arrays), means, findings)
+        return arrays, means | _derived(context.loss, means, sampled, size)
 
     def _draw(self, context: Context, arrays: dict[str, np.ndarray]) -> Callable[[], Figure]:
         order = np.argsort(-arrays["psnr"], kind="stable")
@@ -106,6 +128,18 @@ class TestMetrics:
             arrays["psnr"],
             f"Test metrics · {context.title}",
         )
+
+
+def _derived(loss: Any, means: dict[str, float], sampled: list[Tensor], values: int) -> dict[str, float]:
+    """What follows from a split's means and the squared errors of sampled codes, for images of so many values."""
+    found = {}
+    if getattr(loss, "reduction", None) == "mean_signed":
+        found["mse_signed"] = 4 * means["mse"]  # of the same images scaled to [-1, 1], as the loss has it
+    if sampled and "kl" in means:
+        found |= at_optimal_sigma(float(torch.cat(sampled).double().mean()), means["kl"], values)
+    if "elbo" in means and getattr(getattr(loss, "likelihood", None), "discrete", False):
+        found["bits_per_dim"] = bits_per_dim(-means["elbo"], values)
+    return found
 
 
 def at_optimal_sigma(mse: float, kl: float, values: int) -> dict[str, float]:

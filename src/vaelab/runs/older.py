@@ -11,6 +11,7 @@ THEN: dict[str, Any] = {
     "lr_step_epochs": 10,
     "lr_step_factor": 0.1,
     "trainer": {"keep": "last"},
+    "evaluation": {"test_metrics": {"splits": ["test"]}},
 }
 # Likelihoods as a loss named them when they were keys of its own.
 LIKELIHOODS = {"bernoulli": "Bernoulli", "gaussian": "Gaussian", "gaussian_learned": "GaussianLearned"}
@@ -50,7 +51,8 @@ def _parts(loss: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _filled(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    filled = {**defaults, **values}
+    """The values and, inside of the mappings that are there, what they do not say."""
+    filled = {key: value for key, value in defaults.items() if not isinstance(value, Mapping)} | dict(values)
     for key, default in defaults.items():
         if isinstance(default, Mapping) and isinstance(values.get(key), Mapping):
             filled[key] = _filled(default, values[key])
