@@ -160,10 +160,11 @@ def images_of(context: Context, split: str, places: Tensor) -> Iterator[Images]:
     return (_rows(batch, inside) for batch, inside in chosen(context, split, places))
 
 
-def in_chunks(batches: Iterable[Batch]) -> Iterator[Images]:
+def in_chunks(batches: Iterable[Batch], size: int | None = None) -> Iterator[Images]:
     """The images of batches in chunks of one size, so that what is drawn for a chunk does not depend on the batches."""
     held: list[Images] = []
-    room = AT_ONCE
+    size = size or AT_ONCE
+    room = size
     for batch in batches:
         start = 0
         while start < len(batch.images):
@@ -171,7 +172,7 @@ def in_chunks(batches: Iterable[Batch]) -> Iterator[Images]:
             start, room = start + len(held[-1].images), room - len(held[-1].images)
             if not room:
                 yield joined(held)
-                held, room = [], AT_ONCE
+                held, room = [], size
     if held:
         yield joined(held)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MOST_DENSITIES = 2**31  # of one unit at one draw: half a minute on one core
 MOST_VALUES = 2**24  # of all codes that are kept: 128 MB, a few times over
 AT_ONCE = 2**17  # densities in one go: 1 MB, which stays in the cache
+IN_A_CODE = 256  # images whose codes are computed in one go
 NEAR = 0.9  # of the bound, from which an estimate is a lower bound more than an estimate
 ROUNDING = 1e-9  # nats
 
@@ -117,7 +118,8 @@ class Information:
 def posteriors(context: Context, places: Tensor) -> tuple[list[Any], np.ndarray]:
     """The codes of test images, some in each, and the rows (N,) of these in the data set."""
     codes, index = [], []
-    for batch in in_chunks(images_of(context, "test", places)):
+    most = max(1, AT_ONCE // math.prod(context.model.code_shape))  # type: ignore[arg-type]
+    for batch in in_chunks(images_of(context, "test", places), min(most, IN_A_CODE)):
         codes.append(context.model.encode(batch.images, batch.labels).double())  # type: ignore[operator]
         index.append(batch.index.cpu().numpy())
     return codes, np.concatenate(index)
