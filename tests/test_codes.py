@@ -72,7 +72,7 @@ def test_layers_are_those_of_the_ladder_vae_in_deviations_of_the_prior(layers: S
     expected = torch.cat([kl_divergence(q, p) for q, p in zip(posteriors, priors, strict=True)], 1)
     torch.testing.assert_close(code.kl(z), expected, rtol=1e-4, atol=1e-5)
     # Log densities of the values under their posteriors are those of the code's units, but for the change of scale.
-    mean, log_variance = code._given(z.clone())
+    mean, log_variance = code.moments(z.clone())
     of_units = Normal(mean, torch.exp(0.5 * log_variance)).log_prob(z)
     of_values = torch.cat(
         [q.log_prob(v) + p.scale.log() for q, p, v in zip(posteriors, priors, values, strict=True)], 1
@@ -93,7 +93,7 @@ def test_the_kl_of_layers_sums_to_the_kl_and_its_mean_over_draws_is_the_code_s()
     draws, ratios = [], []
     for seed in range(400):
         z = code.sample(seeded(seed))
-        mean, log_variance = code._given(z)
+        mean, log_variance = code.moments(z)
         own = Normal(mean, torch.exp(0.5 * log_variance)).log_prob(z)
         ratios.append((own - Normal(0.0, 1.0).log_prob(z)).sum(1).mean())
         draws.append(code.kl(z).sum(1).mean())

@@ -25,7 +25,7 @@ FLOORS = (
         "quantities",
         "views",
     },
-    {"metrics", "mistakes", "checks", "plugins", "embeddings", "spectrum"},
+    {"metrics", "mistakes", "checks", "plugins", "embeddings", "spectrum", "probes"},
     {"config", "figures", "models", "losses", "hardware"},
     {"data", "evaluations", "commands"},
     {"build"},

@@ -65,6 +65,19 @@ def test_numbers_of_an_older_run_are_checked_once_it_is_measured_again(project: 
     assert identity({"evaluation": mine}) == identity({"evaluation": {"mine": {"_target_": "x.Y"}}})
 
 
+def test_what_was_not_said_is_what_there_was() -> None:
+    measured = {"_target_": "vaelab.evaluations.TestMetrics"}
+    then = {
+        "lr_schedule": "constant",
+        "evaluation": {"test_metrics": {**measured, "examples": 3}, "atlas": {"steps": 15}},
+    }
+    added = {**measured, "examples": 3, "splits": ["test"], "verify": True}
+    now = {**then, "evaluation": {**then["evaluation"], "test_metrics": added}}
+    assert identity(then) == identity(now)
+    assert identity({"evaluation": {"atlas": {}}})["evaluation"] == {"atlas": {}}
+    assert "evaluation" not in identity({"kl_weight": 1})
+
+
 def test_a_place_that_is_still_there_makes_another_run(project: Path) -> None:
     parent = project / "outputs" / "digits" / "fc_vae"
     run = find(parent, run_name(DONE), composed(DONE), rerun=False)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -50,6 +51,18 @@ class Code:
         """
         return None
 
+    def moments(self, z: Tensor) -> Moments | None:
+        """Of each unit given a draw's units above it, (B, units) each, or None where a code is not Gaussian."""
+        return None
+
+    def log_density(self, z: Tensor) -> Tensor | None:
+        """log q(z|x) in nats of draws (M, ...) under each of the posteriors, (M, B), or None without a density."""
+        return None
+
+    def double(self) -> "Code":
+        """The same code, drawn and measured in float64 where it has noise."""
+        return self
+
     def terms(self, z: Tensor) -> dict[str, Tensor]:
         """What is told of a draw beside the KL, each a mean over the batch of no dimension."""
         return {}
@@ -85,7 +98,19 @@ class Gaussian(Code):
 
     def kl(self, z: Tensor | None = None) -> Tensor:
         """KL(q(z|x) ‖ N(0, I)) in nats of each unit, (B, units) (Kingma & Welling 2014, appendix B)."""
-        return standard_kl((self.mean.flatten(1), self.log_variance.flatten(1)))
+        return standard_kl(self.moments(self.mean))
+
+    def moments(self, z: Tensor) -> Moments:
+        """Those of the posterior, (B, units) each, whatever the draw."""
+        return self.mean.flatten(1), self.log_variance.flatten(1)
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """log q(z|x) in nats of draws (M, ...) under each of the posteriors, (M, B)."""
+        return log_normal(z.flatten(1).unsqueeze(1), *self.moments(z)).sum(2)
+
+    def double(self) -> "Gaussian":
+        """The same code in float64, whose draws keep the digits of a small variance."""
+        return Gaussian(self.mean.double(), self.log_variance.double())
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +140,7 @@ class Layered(Code):
     @property
     def variance(self) -> Tensor:
         """(B, units): that of each layer where all above it are at their means."""
-        return self._given(self.mean)[1].exp()
+        return self.moments(self.mean)[1].exp()
 
     def sample(self, noise: torch.Generator) -> Tensor:
         """(B, units): one draw for each image, layer by layer."""
@@ -130,12 +155,29 @@ class Layered(Code):
             raise ValueError(
                 "the KL of a code of layers is that of a draw: give kl(z) with z = sample(noise)"
             )
-        return standard_kl(self._given(z))
+        return standard_kl(self.moments(z))
 
     def terms(self, z: Tensor) -> dict[str, Tensor]:
         """kl_1, kl_2, ...: the KL of each layer in nats, the one next to the image first."""
         of_layers = [part.sum(1).mean() for part in self.kl(z).split(self.sizes, 1)]
         return {f"kl_{number}": kl for number, kl in enumerate(reversed(of_layers), 1)}
+
+    def moments(self, z: Tensor) -> Moments:
+        """Of all units, (B, units) each, where those above each layer are at z."""
+        for draw, moments in self.last:
+            if draw is z:
+                return moments
+        ends = [sum(self.sizes[:layer]) for layer in range(len(self.sizes))]
+        return joined([self.posterior(layer, z[:, :end]) for layer, end in enumerate(ends)])
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """log q(z|x) in nats of draws (M, units) under each of the posteriors, (M, B), draw by draw."""
+        count = len(self.none_above)
+        return torch.stack([log_normal(one, *self.moments(one.expand(count, -1))).sum(1) for one in z])
+
+    def double(self) -> "Layered":
+        """The same code with draws in float64; the networks between the layers stay as they are."""
+        return Layered(partial(_in_double, self.posterior), self.sizes, self.none_above.double())
 
     def _down(self, choose: Callable[[Moments], Tensor]) -> Tensor:
         z, found = self.none_above, []
@@ -144,14 +186,6 @@ class Layered(Code):
             z = torch.cat((z, choose(found[-1])), 1)
         self.last[:] = [(z, joined(found))]
         return z
-
-    def _given(self, z: Tensor) -> Moments:
-        """The moments of all units, (B, units) each, where those above each layer are at z."""
-        for draw, moments in self.last:
-            if draw is z:
-                return moments
-        ends = [sum(self.sizes[:layer]) for layer in range(len(self.sizes))]
-        return joined([self.posterior(layer, z[:, :end]) for layer, end in enumerate(ends)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,10 +236,22 @@ def drawn(moments: Moments, noise: torch.Generator) -> Tensor:
     return mean + torch.exp(0.5 * log_variance) * epsilon
 
 
+def _in_double(posterior: Callable[[int, Tensor], Moments], layer: int, above: Tensor) -> Moments:
+    """The moments of a layer in float64, from a posterior that is given float32."""
+    mean, log_variance = posterior(layer, above.float())
+    return mean.double(), log_variance.double()
+
+
 def standard_kl(moments: Moments) -> Tensor:
     """KL(N(mean, variance) ‖ N(0, 1)) in nats, value by value."""
     mean, log_variance = moments
     return 0.5 * torch.addcmul(torch.expm1(log_variance) - log_variance, mean, mean)
+
+
+def log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(z; mean, exp(log_variance)), value by value."""
+    squared = (z - mean).square() * torch.exp(-log_variance)
+    return -0.5 * (squared + log_variance + math.log(2 * math.pi))
 
 
 def counted(index: Tensor, size: int) -> Tensor:

@@ -6,7 +6,6 @@ from vaelab import machine
 
 SEED = 0
 PERPLEXITY = 30.0
-SHARED_BY = 5  # processes that may be at work at once: a training and those that draw
 PRINCIPAL = 50  # dimensions that t-SNE is given (van der Maaten & Hinton 2008, section 4.2, reduce to 30)
 
 Embedding = tuple[
@@ -27,8 +26,7 @@ def embed(codes: np.ndarray, method: str) -> Embedding:
         return plane, ("z0", "z1"), "first two dimensions"
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    # Few threads: on a busy machine their many short turns wait on each other.
-    with threadpool_limits(limits=max(1, machine.cores() // SHARED_BY)):
+    with threadpool_limits(limits=machine.own_cores()):
         return _pca(codes) if method == "pca" else _tsne(codes)
 
 

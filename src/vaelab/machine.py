@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import psutil
 
+SHARED_BY = 5  # processes that may be at work at once: a training and those that draw
 SPINS = "10000"  # of GNU's OpenMP: scripts/benchmarks.md has what others cost
 
 
@@ -35,6 +36,11 @@ def cores() -> int:
     if hasattr(process, "cpu_affinity"):  # macOS binds no process to cores
         return len(process.cpu_affinity())
     return psutil.cpu_count() or 1
+
+
+def own_cores() -> int:
+    """How many of them one process beside others does best with: on a busy machine the turns of many threads wait."""
+    return max(1, cores() // SHARED_BY)
 
 
 def peak_memory() -> int:

@@ -41,7 +41,7 @@ PCA = LatentSpace(method="pca", points=1000)
 TSNE = LatentSpace(method="tsne", points=30)
 KL = KLPerDimension()
 ATLAS = Atlas(steps=5, strip_steps=3, dimensions=4, images=20)
-METRICS = TestMetrics(examples=3, seed=0, verify=True)
+METRICS = TestMetrics(examples=3, seed=0, splits=["test"], verify=True)
 EDIT = LatentEdit(
     index=[70, 3], edits=[{"dim": 0, "add": 2.0}, {"dim": -1, "set": 0.0}, {"dim": 1, "scale": 3.0}]
 )
@@ -577,7 +577,7 @@ def test_learning_curve_draws_steps_inside_the_epochs(make: Make) -> None:
 def test_the_elbo_at_the_optimal_sigma_is_the_best_gaussian_one(make: Make) -> None:
     """No fixed σ gives the same samples a better bound, and the one that is told gives just this."""
     context = make("vae")
-    found = TestMetrics(examples=2, seed=0, verify=False)(context).metrics
+    found = TestMetrics(examples=2, seed=0, splits=["test"], verify=False)(context).metrics
     images, noise, squared = 0, context.noise(1), 0.0
     for batch in context.batches("test"):
         decoded = context.model.decode(context.model.encode(batch.images).sample(noise)).detach()  # type: ignore[operator]

@@ -20,6 +20,7 @@ from vaelab.evaluations import (
     Context,
     Diversity,
     GANTest,
+    Information,
     Interpolations,
     KLPerDimension,
     LatentSpace,
@@ -46,7 +47,8 @@ OF_A_VAE = [
     PCA,
     TSNE,
     KLPerDimension(),
-    TestMetrics(examples=3, seed=0, verify=True),
+    Information(images=None, draws=2, seed=0),
+    TestMetrics(examples=3, seed=0, splits=["test"], verify=True),
     Samples(count=4, seed=0, at_snapshots=False),
     Diversity(pairs=10, seed=0),
     Sharpness(count=10, seed=0),
@@ -250,7 +252,7 @@ def test_codes_that_are_kept_for_the_next_evaluation_change_nothing(
     for evaluation in (
         PCA,
         KLPerDimension(),
-        TestMetrics(examples=3, seed=0, verify=True),
+        TestMetrics(examples=3, seed=0, splits=["test"], verify=True),
         ATLAS,
         KLPerDimension(),
     ):

@@ -8,6 +8,7 @@ from vaelab.evaluations.codebook import Codebook
 from vaelab.evaluations.diversity import Diversity
 from vaelab.evaluations.fid import FID
 from vaelab.evaluations.gan_test import GANTest
+from vaelab.evaluations.information import Information
 from vaelab.evaluations.interpolations import Interpolations
 from vaelab.evaluations.kl_per_dimension import KLPerDimension
 from vaelab.evaluations.kl_per_layer import KLPerLayer
@@ -18,6 +19,7 @@ from vaelab.evaluations.learning_curve import LearningCurve
 from vaelab.evaluations.nearest_neighbours import NearestNeighbours
 from vaelab.evaluations.noise_perturbation import NoisePerturbation
 from vaelab.evaluations.prior_samples import PriorSamples
+from vaelab.evaluations.probe import Probe
 from vaelab.evaluations.reconstructions import Reconstructions
 from vaelab.evaluations.samples import Samples
 from vaelab.evaluations.sharpness import Sharpness
@@ -34,6 +36,7 @@ BUILDABLE = (
     Codebook,
     Diversity,
     GANTest,
+    Information,
     Interpolations,
     KLPerDimension,
     KLPerLayer,
@@ -44,6 +47,7 @@ BUILDABLE = (
     NearestNeighbours,
     NoisePerturbation,
     PriorSamples,
+    Probe,
     Reconstructions,
     Samples,
     Sharpness,
@@ -63,6 +67,7 @@ __all__ = [
     "Context",
     "Diversity",
     "GANTest",
+    "Information",
     "Interpolations",
     "KLPerDimension",
     "KLPerLayer",
@@ -73,6 +78,7 @@ __all__ = [
     "NearestNeighbours",
     "NoisePerturbation",
     "PriorSamples",
+    "Probe",
     "Reconstructions",
     "Result",
     "Samples",

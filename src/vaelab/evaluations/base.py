@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vaelab.figures import Figure
 
 
-AT_ONCE = 256  # images that are chosen from a split in one go
+AT_ONCE = 256  # images that are chosen from a split, or measured, in one go
 MOST_KEPT = 2**24  # values of the test split's means: 128 MB with as many variances
 
 
@@ -54,7 +54,7 @@ class Context:
     classes: tuple[str, ...]
     history: list[dict[str, float | int | str]]  # the rows of metrics.csv
     title: str  # of the run: every figure's title says what the figure is, then this
-    # The test split's codes by batch, once an evaluation has had them all (see encoded).
+    # The test split's codes by chunk, once an evaluation has had them all (see encoded).
     kept: list[Any] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def noise(self, seed: int) -> torch.Generator:
@@ -129,32 +129,67 @@ def repeated(labels: Tensor | None, count: int) -> Tensor | None:
     return None if labels is None else labels.repeat_interleave(count)
 
 
-def encoded(context: Context) -> Iterator[tuple[Batch, Any]]:
-    """Each batch of the test split with its codes, computed once where all of them are small enough to keep."""
-    if context.kept:
-        yield from zip(context.batches("test"), context.kept, strict=True)
+def encoded(context: Context, split: str = "test") -> Iterator[tuple[Images, Any]]:
+    """The images of a split in chunks of one size, with their codes.
+
+    Those of the test split are computed once where all of them are small enough to keep.
+    """
+    is_kept = split == "test"
+    if is_kept and context.kept:
+        yield from zip(in_chunks(context.batches(split)), context.kept, strict=True)
         return
     codes, values = [], 0
-    for batch in context.batches("test"):
+    for batch in in_chunks(context.batches(split)):
         code = context.model.encode(batch.images, batch.labels)  # type: ignore[operator]
         values += code.mean.numel()
-        if values <= MOST_KEPT:
+        if is_kept and values <= MOST_KEPT:
             codes.append(code)
         else:
             codes.clear()
         yield batch, code
-    context.kept[:] = codes
+    if is_kept:
+        context.kept[:] = codes
 
 
 def spread_images(context: Context, split: str, count: int) -> Images:
     """Images spread evenly over a split, for many are sorted by class; raises UsageError as size_of."""
-    wanted = spread(size_of(context, split), count)
-    images, labels, index = [], [], []
-    for batch, inside in chosen(context, split, wanted):
-        images.append(batch.images[inside])
-        index.append(torch.as_tensor(batch.index)[inside])
-        labels += [] if batch.labels is None else [batch.labels[inside]]
-    return Images(torch.cat(images), torch.cat(labels) if labels else None, torch.cat(index))
+    return joined([*images_of(context, split, spread(size_of(context, split), count))])
+
+
+def images_of(context: Context, split: str, places: Tensor) -> Iterator[Images]:
+    """The images at these places of a split, in ascending order, some at a time."""
+    return (_rows(batch, inside) for batch, inside in chosen(context, split, places))
+
+
+def in_chunks(batches: Iterable[Batch], size: int | None = None) -> Iterator[Images]:
+    """The images of batches in chunks of one size, so that what is drawn for a chunk does not depend on the batches."""
+    held: list[Images] = []
+    size = size or AT_ONCE
+    room = size
+    for batch in batches:
+        start = 0
+        while start < len(batch.images):
+            held.append(_rows(batch, slice(start, start + room)))
+            start, room = start + len(held[-1].images), room - len(held[-1].images)
+            if not room:
+                yield joined(held)
+                held, room = [], size
+    if held:
+        yield joined(held)
+
+
+def _rows(batch: Batch, rows: Tensor | slice) -> Images:
+    labels = None if batch.labels is None else batch.labels[rows]
+    return Images(batch.images[rows], labels, torch.as_tensor(batch.index)[rows])
+
+
+def joined(parts: Sequence[Images]) -> Images:
+    """All images of the parts, of which there is at least one."""
+    if len(parts) == 1:
+        return parts[0]
+    labels = [part.labels for part in parts if part.labels is not None]
+    images, index = (torch.cat([getattr(part, name) for part in parts]) for name in ("images", "index"))
+    return Images(images, torch.cat(labels) if labels else None, index)
 
 
 def chosen(context: Context, split: str, places: Tensor) -> Iterator[tuple[Batch, Tensor]]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaelab.evaluations.base import Context
+from vaelab.evaluations.base import Context, encoded
 
 AT_ONCE = 128  # images that are decoded in one go
 
@@ -79,8 +79,7 @@ def aggregate_posterior_samples(context: Context, count: int, seed: int) -> Tens
     generator = torch.Generator().manual_seed(seed)
     images = 0
     weighted = weight = total = variance = torch.zeros(())
-    for batch in context.batches("train"):
-        code = context.model.encode(batch.images, batch.labels)  # type: ignore[operator]
+    for _, code in encoded(context, "train"):
         mean = code.mean.double()
         draws = torch.randn(count, len(mean), generator=generator).to(mean)
         weighted = weighted.to(mean) + torch.tensordot(draws, mean, dims=1)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,54 +22,90 @@ from vaelab.evaluations.base import (
     reconstruct,
 )
 from vaelab.evaluations.verification import Verification
-from vaelab.losses.base import NATS
+from vaelab.losses.base import LOSS, NATS, RECONSTRUCTION
 from vaelab.losses.densities import bits_per_dim
-from vaelab.quantities import Quantity
+from vaelab.losses.elbo import ELBO_TERM, KL_TERM
+from vaelab.quantities import WEIGHT, Quantity
 
 if TYPE_CHECKING:
     from vaelab.figures import Figure
+
+
+TRAIN = "train_"  # before the name of a number of the training images
+OWN = (
+    metrics.PSNR,
+    metrics.SSIM,
+    metrics.MSE,
+    Quantity("mse_signed", "MSE of images in [-1, 1]", better="lower", shown="report"),
+    Quantity(
+        "elbo_optimal_sigma",
+        "−ELBO at the optimal σ",
+        NATS,
+        digits=2,
+        better="lower",
+        sign=-1,
+        shown="report",
+    ),
+    Quantity("optimal_sigma", "optimal σ"),
+    Quantity("bits_per_dim", "bits per dimension", "bits", digits=3, better="lower", shown="report"),
+)
+
+
+def of_training(one: Quantity) -> Quantity:
+    """The same number of the training images."""
+    shown: Literal["", "report"] = "report" if one.shown else ""
+    return replace(one, name=f"{TRAIN}{one.name}", title=f"{one.title}, training images", of="", shown=shown)
 
 
 @dataclass(frozen=True)
 class TestMetrics:
     """mse, psnr and ssim of each test image, and every term of the loss averaged over the test split.
 
-    The figure shows the `examples` best and worst images by PSNR. With `verify` other libraries compute some again.
+    With "train" in `splits` the same of the training images, as train_mse and so on. The figure shows the `examples`
+    best and worst test images by PSNR. With `verify` other libraries compute some numbers of test images again.
+    Raises ValueError for splits without "test".
     """
 
     __test__: ClassVar[bool] = False  # the name is no test's
 
     examples: Few
     seed: Seed
+    splits: list[Literal["test", "train"]]
     verify: bool
     quantities: ClassVar[tuple[Quantity, ...]] = (
-        metrics.PSNR,
-        metrics.SSIM,
-        metrics.MSE,
-        Quantity("mse_signed", "MSE of images in [-1, 1]", better="lower", shown="report"),
-        Quantity(
-            "elbo_optimal_sigma",
-            "−ELBO at the optimal σ",
-            NATS,
-            digits=2,
-            better="lower",
-            sign=-1,
-            shown="report",
-        ),
-        Quantity("optimal_sigma", "optimal σ"),
-        Quantity("bits_per_dim", "bits per dimension", "bits", digits=3, better="lower", shown="report"),
+        *OWN,
+        *map(of_training, (LOSS, ELBO_TERM, RECONSTRUCTION, KL_TERM, *OWN)),
     )
     needs: ClassVar[str] = "encoder"
 
+    def __post_init__(self) -> None:
+        if "test" not in self.splits:
+            raise ValueError("splits has no test: give [test], or [test,train]")
+
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:
+        verification = Verification(context) if self.verify else None
+        arrays, means = self.measured(context, "test", verification)
+        findings = context.loss.findings(means)  # type: ignore[operator]
+        draw = self._draw(context, arrays)
+        if "train" in self.splits:
+            of_images, of_split = self.measured(context, "train")
+            arrays |= {f"{TRAIN}{name}": values for name, values in of_images.items()}
+            means |= {f"{TRAIN}{name}": mean for name, mean in of_split.items() if name != WEIGHT.name}
+        if verification is None:
+            return Result(arrays, draw, means, findings)
+        facts = {"verified": verification.facts()}
+        return Result(arrays, draw, means, (*findings, *verification.findings()), facts=facts)
+
+    def measured(
+        self, context: Context, split: str, verification: Verification | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """What is measured of each image of a split, with their rows "index", and the means over the split."""
         per_image: dict[str, list[Tensor]] = {}
         totals: dict[str, Tensor] = {}
-        images = 0
         noise, other_noise = context.noise(self.seed), context.noise(self.seed + 1)
         sampled: list[Tensor] = []
-        verification = Verification(context) if self.verify else None
-        for batch, code in encoded(context):
+        for batch, code in encoded(context, split):
             decoded = context.model.decode(code.mean, batch.labels)  # type: ignore[operator]
             measured = {"index": torch.as_tensor(batch.index)} | _measure(batch.images, decoded)
             if verification:
@@ -81,24 +117,12 @@ class TestMetrics:
                 sampled.append(metrics.mse(batch.images, context.model.decode(z, batch.labels)))  # type: ignore[operator]
             for _, terms in context.loss(context.model, batch, noise):
                 for name, term in terms.items():
-                    totals[name] = totals.get(name, torch.zeros_like(term)) + len(batch.images) * term
-            images += len(batch.images)
+                    totals[name] = totals.get(name, 0) + len(batch.images) * term.double()
         arrays = {name: torch.cat(parts).cpu().numpy() for name, parts in per_image.items()}
-        means = {name: float(total) / images for name, total in totals.items()}
+        means = {name: float(total) / len(arrays["index"]) for name, total in totals.items()}
         means |= {name: float(values.mean()) for name, values in arrays.items() if name != "index"}
-        if getattr(context.loss, "reduction", None) == "mean_signed":
-            means["mse_signed"] = 4 * means["mse"]  # of the same images scaled to [-1, 1], as the loss has it
         size = int(np.prod(batch.images.shape[1:]))
-        if sampled and "kl" in means:
-            means |= at_optimal_sigma(float(torch.cat(sampled).double().mean()), means["kl"], size)
-        if "elbo" in means and getattr(getattr(context.loss, "likelihood", None), "discrete", False):
-            means["bits_per_dim"] = bits_per_dim(-means["elbo"], size)
-        findings = context.loss.findings(means)  # type: ignore[operator]
-        result = Result(arrays, self._draw(context, arrays), means, findings)
-        if verification is None:
-            return result
-        told = (*findings, *verification.findings())
-        return replace(result, findings=told, facts={"verified": verification.facts()})
+        return arrays, means | _derived(context.loss, means, sampled, size)
 
     def _draw(self, context: Context, arrays: dict[str, np.ndarray]) -> Callable[[], Figure]:
         order = np.argsort(-arrays["psnr"], kind="stable")
@@ -115,6 +139,18 @@ class TestMetrics:
             arrays["psnr"],
             f"Test metrics · {context.title}",
         )
+
+
+def _derived(loss: Any, means: dict[str, float], sampled: list[Tensor], values: int) -> dict[str, float]:
+    """What follows from a split's means and the squared errors of sampled codes, for images of so many values."""
+    found = {}
+    if getattr(loss, "reduction", None) == "mean_signed":
+        found["mse_signed"] = 4 * means["mse"]  # of the same images scaled to [-1, 1], as the loss has it
+    if sampled and "kl" in means:
+        found |= at_optimal_sigma(float(torch.cat(sampled).double().mean()), means["kl"], values)
+    if "elbo" in means and getattr(getattr(loss, "likelihood", None), "discrete", False):
+        found["bits_per_dim"] = bits_per_dim(-means["elbo"], values)
+    return found
 
 
 def at_optimal_sigma(mse: float, kl: float, values: int) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from vaelab.figures.bars import stacked_bar
 from vaelab.figures.curves import (
     Points,
     along_sizes,
@@ -67,5 +68,6 @@ __all__ = [
     "save",
     "scatter",
     "spectrum",
+    "stacked_bar",
     "traversals",
 ]

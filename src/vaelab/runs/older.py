@@ -12,7 +12,9 @@ THEN: dict[str, Any] = {
     "lr_step_factor": 0.1,
     "trainer": {"keep": "last"},
 }
-MEASURED_THEN: dict[str, dict[str, Any]] = {"vaelab.evaluations.TestMetrics": {"verify": True}}
+MEASURED_THEN: dict[str, dict[str, Any]] = {
+    "vaelab.evaluations.TestMetrics": {"splits": ["test"], "verify": True}
+}
 # Likelihoods as a loss named them when they were keys of its own.
 LIKELIHOODS = {"bernoulli": "Bernoulli", "gaussian": "Gaussian", "gaussian_learned": "GaussianLearned"}
 
@@ -59,7 +61,8 @@ def _measured(evaluation: Any) -> Any:
 
 
 def _filled(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    filled = {**defaults, **values}
+    """The values and, inside of the mappings that are there, what they do not say."""
+    filled = {key: value for key, value in defaults.items() if not isinstance(value, Mapping)} | dict(values)
     for key, default in defaults.items():
         if isinstance(default, Mapping) and isinstance(values.get(key), Mapping):
             filled[key] = _filled(default, values[key])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vaelab.bounds import AtLeast, Count
-from vaelab.codes import Code
+from vaelab.codes import Code, log_normal
 from vaelab.losses.base import NATS, Terms
 from vaelab.losses.regularisers.base import Weighted, refuse
 from vaelab.quantities import Quantity
@@ -92,9 +92,3 @@ def stratified_log_weights(batch: int, data_size: int, like: Tensor) -> Tensor:
     own = -math.log(data_size)
     other = math.log((data_size - 1) / (data_size * others)) if data_size > 1 else -math.inf
     return like.new_full((batch, batch), other).fill_diagonal_(own)
-
-
-def log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """log N(z; mean, exp(log_variance)), value by value."""
-    squared = (z - mean).square() * torch.exp(-log_variance)
-    return -0.5 * (squared + log_variance + math.log(2 * math.pi))
