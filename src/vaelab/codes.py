@@ -37,6 +37,18 @@ class Code:
         """(B, ...): one draw for each image, from a generator on the code's device."""
         return self.mean
 
+    def samples(self, count: int, noise: torch.Generator) -> Tensor:
+        """(count, B, ...): so many draws for each image."""
+        return torch.stack([self.sample(noise) for _ in range(count)])
+
+    def log_prob(self, z: Tensor) -> Tensor | None:
+        """log q(z|x) in nats of draws (..., B, ...), (..., B), or None where there is no density."""
+        return None
+
+    def log_prior(self, z: Tensor) -> Tensor | None:
+        """log p(z) in nats of draws (..., B, ...), (..., B), or None where there is no density."""
+        return None
+
     def kl(self, z: Tensor | None = None) -> Tensor | None:
         """KL to the prior in nats of each unit, (B, units), or None where there is no prior.
 
@@ -72,17 +84,34 @@ class Gaussian(Code):
         """One draw z = mean + sigma * epsilon for each image (Kingma & Welling 2014, equation 10)."""
         return drawn((self.mean, self.log_variance), noise)
 
+    def samples(self, count: int, noise: torch.Generator) -> Tensor:
+        """(count, B, ...): so many draws for each image."""
+        shape = (count, *self.mean.shape)
+        return drawn((self.mean.expand(shape), self.log_variance.expand(shape)), noise)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z|x) in nats of draws (..., B, ...), (..., B)."""
+        return self._summed(log_normal(z, self.mean, self.log_variance))
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log N(z; 0, I) in nats of draws (..., B, ...), (..., B)."""
+        return self._summed(log_standard_normal(z))
+
     def kl(self, z: Tensor | None = None) -> Tensor:
         """KL(q(z|x) ‖ N(0, I)) in nats of each unit, (B, units) (Kingma & Welling 2014, appendix B)."""
         return standard_kl((self.mean.flatten(1), self.log_variance.flatten(1)))
+
+    def _summed(self, values: Tensor) -> Tensor:
+        """Sums over the units: (..., B, ...) to (..., B)."""
+        return values.flatten(1 - self.mean.dim()).sum(-1)
 
 
 @dataclass(frozen=True, eq=False)
 class Layered(Code):
     """Gaussians in layers, each given the layers above, beside the prior N(0, I) of all units.
 
-    Units are counted from the top layer down. `posterior(layer, above)` gives the moments of a layer, (B, units) each,
-    for values (B, ...) of all units above it.
+    Units are counted from the top layer down. `posterior(layer, above)` gives the moments of a layer for values
+    (..., B, n) of all n units above it, (..., B, units) each, or (B, units) where they are the same for all of these.
     """
 
     posterior: Callable[[int, Tensor], Moments]
@@ -99,7 +128,7 @@ class Layered(Code):
     @property
     def mean(self) -> Tensor:  # type: ignore[override]
         """(B, units): the mean of each layer where all above it are at theirs."""
-        return self._down(lambda moments: moments[0])
+        return self._down(lambda moments: moments[0], self.none_above)
 
     @property
     def variance(self) -> Tensor:
@@ -108,7 +137,19 @@ class Layered(Code):
 
     def sample(self, noise: torch.Generator) -> Tensor:
         """(B, units): one draw for each image, layer by layer."""
-        return self._down(lambda moments: drawn(moments, noise))
+        return self._down(lambda moments: drawn(moments, noise), self.none_above)
+
+    def samples(self, count: int, noise: torch.Generator) -> Tensor:
+        """(count, B, units): so many draws for each image, layer by layer."""
+        return self._down(lambda moments: drawn(moments, noise), self.none_above.expand(count, -1, -1))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z|x) in nats of draws (..., B, units), (..., B): of each layer given those above it."""
+        return log_normal(z, *self._given(z)).sum(-1)
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log N(z; 0, I) in nats of draws (..., B, units), (..., B)."""
+        return log_standard_normal(z).sum(-1)
 
     def kl(self, z: Tensor | None = None) -> Tensor:
         """KL of each unit given the draw's layers above, (B, units); its mean over draws is the KL of the code.
@@ -126,21 +167,27 @@ class Layered(Code):
         of_layers = [part.sum(1).mean() for part in self.kl(z).split(self.sizes, 1)]
         return {f"kl_{number}": kl for number, kl in enumerate(reversed(of_layers), 1)}
 
-    def _down(self, choose: Callable[[Moments], Tensor]) -> Tensor:
-        z, found = self.none_above, []
+    def _down(self, choose: Callable[[Moments], Tensor], z: Tensor) -> Tensor:
+        found = []
         for layer in range(len(self.sizes)):
-            found.append(self.posterior(layer, z))
-            z = torch.cat((z, choose(found[-1])), 1)
+            found.append(self._moments(layer, z))
+            z = torch.cat((z, choose(found[-1])), -1)
         self.last[:] = [(z, joined(found))]
         return z
 
     def _given(self, z: Tensor) -> Moments:
-        """The moments of all units, (B, units) each, where those above each layer are at z."""
+        """The moments of all units, (..., B, units) each, where those above each layer are at z."""
         for draw, moments in self.last:
             if draw is z:
                 return moments
         ends = [sum(self.sizes[:layer]) for layer in range(len(self.sizes))]
-        return joined([self.posterior(layer, z[:, :end]) for layer, end in enumerate(ends)])
+        return joined([self._moments(layer, z[..., :end]) for layer, end in enumerate(ends)])
+
+    def _moments(self, layer: int, above: Tensor) -> Moments:
+        """The moments of a layer, (..., B, units) each, for all values (..., B, n) above it."""
+        mean, log_variance = self.posterior(layer, above)
+        shape = (*above.shape[:-1], self.sizes[layer])
+        return mean.expand(shape), log_variance.expand(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +227,7 @@ class Quantised(Code):
 def joined(layers: Sequence[Moments]) -> Moments:
     """The moments of all layers, one beside the other."""
     means, log_variances = zip(*layers, strict=True)
-    return torch.cat(means, 1), torch.cat(log_variances, 1)
+    return torch.cat(means, -1), torch.cat(log_variances, -1)
 
 
 def drawn(moments: Moments, noise: torch.Generator) -> Tensor:
@@ -195,6 +242,17 @@ def standard_kl(moments: Moments) -> Tensor:
     """KL(N(mean, variance) ‖ N(0, 1)) in nats, value by value."""
     mean, log_variance = moments
     return 0.5 * torch.addcmul(torch.expm1(log_variance) - log_variance, mean, mean)
+
+
+def log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(z; mean, exp(log_variance)), value by value."""
+    squared = (z - mean).square() * torch.exp(-log_variance)
+    return -0.5 * (squared + log_variance + math.log(2 * math.pi))
+
+
+def log_standard_normal(z: Tensor) -> Tensor:
+    """log N(z; 0, 1), value by value."""
+    return -0.5 * (z.square() + math.log(2 * math.pi))
 
 
 def counted(index: Tensor, size: int) -> Tensor:
