@@ -36,6 +36,8 @@ ALONG_A_LINE = (
     "trainer",
 )
 
+PARTS = ("likelihood", "regulariser", "loss")  # groups whose choice stands for the class that it builds
+
 
 @dataclass(frozen=True)
 class Record:
@@ -177,7 +179,7 @@ class Record:
         """The configuration, flat, without what runs of one line along λ may differ in."""
         kept = {key: value for key, value in self.config.items() if key not in ALONG_A_LINE}
         flat = flatten(kept)
-        for part in ("likelihood", "regulariser"):
+        for part in PARTS:
             if target := flat.pop(f"{part}._target_", None):
                 flat[part] = choice_of(part, str(target))
         hidden = (
@@ -188,7 +190,8 @@ class Record:
             "dataset.data_dir",
             "dataset.path",
         )
-        return {key: value for key, value in flat.items() if key not in hidden}
+        without = [part for part in PARTS if flat.get(part) is None]
+        return {key: value for key, value in flat.items() if key not in (*hidden, *without)}
 
     @property
     def experiment(self) -> str:
@@ -469,6 +472,8 @@ def told_apart(groups: Sequence[Sequence[Record]], settings: Sequence[Mapping[st
 def _tells(key: str, values: Mapping[str, Any], settings: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a setting of a part of the loss tells groups apart that have the same part; other settings always do."""
     part = key.partition(".")[0]
+    if part in PARTS and key not in values:
+        return False
     if part == key or part not in values:
         return True
     alike = [other for other in settings if other.get(part) == values[part]]
