@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vaelab import losses, models
 from vaelab.data import Batch
-from vaelab.evaluations import NLL, Context
+from vaelab.evaluations import NLL, Context, nll
 from vaelab.losses.iwae import log_mean_exp, log_weights
 
 Make = Callable[..., Context]
@@ -63,7 +63,7 @@ def test_it_does_not_depend_on_the_batches(kind: str, make: Make) -> None:
 def test_what_is_decoded_at_once_is_bounded(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     read = make()
     whole = NLL(samples=40, images=5, seed=0)(read)
-    monkeypatch.setattr("vaelab.evaluations.nll.MOST_VALUES", 144 * 16)
+    monkeypatch.setitem(nll.MOST_VALUES, "cpu", 144 * 16)
     seen: list[int] = []
     read.model.decoder.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))  # type: ignore[union-attr]
     parts = NLL(samples=40, images=5, seed=0)(read)

@@ -15,7 +15,8 @@ from vaelab.losses.base import NATS
 from vaelab.losses.iwae import log_mean_exp, log_weights
 from vaelab.quantities import Quantity
 
-MOST_VALUES = 2**18  # of the draws that are decoded at once, or of their codes: what a cache holds
+# Of the draws that are decoded at once, or of their codes: what a cache holds, and what keeps a GPU busy.
+MOST_VALUES = {"cpu": 2**17, "cuda": 2**22}
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class NLL:
         image = batch.images[place : place + 1]
         label = None if batch.labels is None else batch.labels[place : place + 1]
         code = model.encode(image, label)
-        at_once = max(1, MOST_VALUES // max(image.numel(), code.mean.numel()))
+        at_once = max(1, MOST_VALUES[image.device.type] // max(image.numel(), code.mean.numel()))
         weights = []
         for begin in range(0, self.samples, at_once):
             count = min(at_once, self.samples - begin)

@@ -42,9 +42,8 @@ class IWAE(Loss):
         code = model.encode(batch.images, batch.labels)
         z = code.samples(self.samples, noise)
         if self.estimator == "dreg":
-            z = z.view_as(
-                z
-            )  # all slopes in z meet here, where a code may remember what its own draw came from
+            # All slopes in z are to meet in one tensor, but a code may remember what its own draw came from.
+            z = z.view_as(z)
         labels = None if batch.labels is None else batch.labels.repeat(self.samples)
         reconstruction = model.decode(z.flatten(0, 1), labels)
         # One flat batch, for likelihoods learn from one.
