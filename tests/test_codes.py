@@ -81,6 +81,38 @@ def test_layers_are_those_of_the_ladder_vae_in_deviations_of_the_prior(layers: S
 
 
 @torch.no_grad()
+def test_log_densities_of_layers_are_those_of_torch() -> None:
+    model, images = ladder(5, 3), torch.rand(4, *SHAPE)
+    code = model.encode(images)
+    z = code.samples(6, seeded())
+    assert z.shape == (6, 4, 8)
+    torch.testing.assert_close(code.log_prior(z), Normal(0.0, 1.0).log_prob(z).sum(2))
+    torch.testing.assert_close(code.log_prob(z.clone()), code.log_prob(z))
+    torch.testing.assert_close(code.samples(1, seeded())[0], code.sample(seeded()))
+    for draw, found in zip(z, code.log_prob(z), strict=True):
+        posteriors, priors, values = in_values(model, images, draw)
+        expected = sum(
+            (q.log_prob(v) + p.scale.log()).sum(1) for q, p, v in zip(posteriors, priors, values, strict=True)
+        )
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 4)])
+def test_log_densities_of_a_gaussian_are_those_of_torch(shape: Sequence[int]) -> None:
+    torch.manual_seed(0)
+    code = models.Gaussian(torch.randn(5, *shape), torch.randn(5, *shape))
+    z = code.samples(20_000, seeded())
+    posterior, axes = Normal(code.mean, code.variance.sqrt()), tuple(range(2, z.dim()))
+    torch.testing.assert_close(code.log_prob(z), posterior.log_prob(z).sum(axes))
+    torch.testing.assert_close(code.log_prob(z[0]), posterior.log_prob(z[0]).flatten(1).sum(1))
+    torch.testing.assert_close(code.log_prior(z), Normal(0.0, 1.0).log_prob(z).sum(axes))
+    torch.testing.assert_close(code.samples(1, seeded())[0], code.sample(seeded()))
+    deviation = code.variance.sqrt()
+    assert (((z.mean(0) - code.mean) / deviation).abs() < 5 / 20_000**0.5).all()
+    torch.testing.assert_close(z.std(0), deviation, rtol=0.03, atol=0)
+
+
+@torch.no_grad()
 def test_the_kl_of_layers_sums_to_the_kl_and_its_mean_over_draws_is_the_code_s() -> None:
     model, images = ladder(5, 3), torch.rand(4, *SHAPE)
     code = model.encode(images)

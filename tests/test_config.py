@@ -89,8 +89,9 @@ def test_without_a_compiler_a_run_is_not_compiled_and_says_so() -> None:
 
 def test_a_kl_weight_that_weights_nothing_is_refused() -> None:
     autoencoder, vae = composed("model=conv_ae"), composed()
-    with pytest.raises(UsageError, match="kl_weight=3 weights nothing"):
-        config.refuse_unused_kl_weight([autoencoder], ["epochs=1", "kl_weight=3"])
+    for cfg in (autoencoder, composed("loss=iwae")):
+        with pytest.raises(UsageError, match="kl_weight=3 weights nothing, for the chosen loss has no λ"):
+            config.refuse_unused_kl_weight([cfg], ["epochs=1", "kl_weight=3"])
     config.refuse_unused_kl_weight([autoencoder, vae], ["kl_weight=3"])
 
 
@@ -189,6 +190,15 @@ def test_what_does_not_fit_its_group_is_refused(override: str, message: str) -> 
     [
         (["model=conv_ae", "loss=elbo"], "loss=elbo needs a prior"),
         (["model=conv_vae", "loss=reconstruction"], "use kl_weight=0"),
+        (["model=conv_ae", "loss=iwae"], "loss=iwae needs a posterior"),
+        (["model=vq_vae", "loss=iwae"], "loss=iwae needs a posterior"),
+        (["loss=iwae", "regulariser=tc"], "loss=iwae takes no regulariser: leave regulariser=... out"),
+        (["loss=iwae", "loss.samples=0"], "loss.samples=0 is not a whole number from 1 to 4096"),
+        (["loss=iwae", "loss.estimator=drge"], "one of standard, dreg (did you mean dreg?)"),
+        (["model=vq_vae", "evaluation=[nll]"], "evaluation=nll needs a posterior"),
+        (["model=conv_ae", "evaluation=[nll]"], "evaluation=nll needs a posterior"),
+        (["evaluation=[nll]", "evaluation.nll.samples=0"], "evaluation.nll.samples=0 is not a whole number"),
+        (["evaluation=[nll]", "evaluation.nll.images=all"], "whole number from 1 to 100000 or null"),
         (["model=conv_ae", "evaluation=[prior_samples]"], "evaluation=prior_samples needs a prior"),
         (["model=conv_vae", "loss=adversarial"], "loss=adversarial needs a generator"),
         (["model=dcgan", "loss=elbo"], "loss=elbo needs a prior"),

@@ -43,6 +43,7 @@ def asked(folder: Path, prepared: Path, lists: Sequence[Sequence[str]], *shared:
 
 SMALL = ["model.channels=8", "model.hidden=16"]
 OTHERS = [
+    ["loss=iwae", "loss.estimator=dreg"],
     ["regulariser.schedule=linear", "trainer.gradient_clip=50"],
     ["model=conditional_vae", *SMALL],
     ["model=ladder_vae", *SMALL],

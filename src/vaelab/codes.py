@@ -1,7 +1,7 @@
 """What an encoder knows of a batch: a code owns its mathematics, and nothing tests for its kind."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
-Moments = tuple[Tensor, Tensor]  # mean and log variance
+from vaelab.gaussians import Moments, drawn, joined, log_normal, log_standard_normal, standard_kl
 
 
 class Code:
@@ -43,6 +43,18 @@ class Code:
     def sample(self, noise: torch.Generator) -> Tensor:
         """(B, ...): one draw for each image, from a generator on the code's device."""
         return self.mean
+
+    def samples(self, count: int, noise: torch.Generator) -> Tensor:
+        """(count, B, ...): so many draws for each image."""
+        return torch.stack([self.sample(noise) for _ in range(count)])
+
+    def log_prob(self, z: Tensor) -> Tensor | None:
+        """log q(z|x) in nats of draws (..., B, ...), (..., B), or None where there is no density."""
+        return None
+
+    def log_prior(self, z: Tensor) -> Tensor | None:
+        """log p(z) in nats of draws (..., B, ...), (..., B), or None where there is no density."""
+        return None
 
     def kl(self, z: Tensor | None = None) -> Tensor | None:
         """KL to the prior in nats of each unit, (B, units), or None where there is no prior.
@@ -96,6 +108,19 @@ class Gaussian(Code):
         """One draw z = mean + sigma * epsilon for each image (Kingma & Welling 2014, equation 10)."""
         return drawn((self.mean, self.log_variance), noise)
 
+    def samples(self, count: int, noise: torch.Generator) -> Tensor:
+        """(count, B, ...): so many draws for each image."""
+        shape = (count, *self.mean.shape)
+        return drawn((self.mean.expand(shape), self.log_variance.expand(shape)), noise)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z|x) in nats of draws (..., B, ...), (..., B)."""
+        return self._summed(log_normal(z, self.mean, self.log_variance))
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log N(z; 0, I) in nats of draws (..., B, ...), (..., B)."""
+        return self._summed(log_standard_normal(z))
+
     def kl(self, z: Tensor | None = None) -> Tensor:
         """KL(q(z|x) ‖ N(0, I)) in nats of each unit, (B, units) (Kingma & Welling 2014, appendix B)."""
         return standard_kl(self.moments(self.mean))
@@ -112,13 +137,17 @@ class Gaussian(Code):
         """The same code in float64, whose draws keep the digits of a small variance."""
         return Gaussian(self.mean.double(), self.log_variance.double())
 
+    def _summed(self, values: Tensor) -> Tensor:
+        """Sums over the units: (..., B, ...) to (..., B)."""
+        return values.flatten(1 - self.mean.dim()).sum(-1)
+
 
 @dataclass(frozen=True, eq=False)
 class Layered(Code):
     """Gaussians in layers, each given the layers above, beside the prior N(0, I) of all units.
 
-    Units are counted from the top layer down. `posterior(layer, above)` gives the moments of a layer, (B, units) each,
-    for values (B, ...) of all units above it.
+    Units are counted from the top layer down. `posterior(layer, above)` gives the moments of a layer for values
+    (..., B, n) of all n units above it, (..., B, units) each, or (B, units) where they are the same for all of these.
     """
 
     posterior: Callable[[int, Tensor], Moments]
@@ -135,7 +164,7 @@ class Layered(Code):
     @property
     def mean(self) -> Tensor:  # type: ignore[override]
         """(B, units): the mean of each layer where all above it are at theirs."""
-        return self._down(lambda moments: moments[0])
+        return self._down(lambda moments: moments[0], self.none_above)
 
     @property
     def variance(self) -> Tensor:
@@ -144,7 +173,19 @@ class Layered(Code):
 
     def sample(self, noise: torch.Generator) -> Tensor:
         """(B, units): one draw for each image, layer by layer."""
-        return self._down(lambda moments: drawn(moments, noise))
+        return self._down(lambda moments: drawn(moments, noise), self.none_above)
+
+    def samples(self, count: int, noise: torch.Generator) -> Tensor:
+        """(count, B, units): so many draws for each image, layer by layer."""
+        return self._down(lambda moments: drawn(moments, noise), self.none_above.expand(count, -1, -1))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z|x) in nats of draws (..., B, units), (..., B): of each layer given those above it."""
+        return log_normal(z, *self.moments(z)).sum(-1)
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log N(z; 0, I) in nats of draws (..., B, units), (..., B)."""
+        return log_standard_normal(z).sum(-1)
 
     def kl(self, z: Tensor | None = None) -> Tensor:
         """KL of each unit given the draw's layers above, (B, units); its mean over draws is the KL of the code.
@@ -163,12 +204,12 @@ class Layered(Code):
         return {f"kl_{number}": kl for number, kl in enumerate(reversed(of_layers), 1)}
 
     def moments(self, z: Tensor) -> Moments:
-        """Of all units, (B, units) each, where those above each layer are at z."""
+        """The moments of all units, (..., B, units) each, where those above each layer are at z."""
         for draw, moments in self.last:
             if draw is z:
                 return moments
         ends = [sum(self.sizes[:layer]) for layer in range(len(self.sizes))]
-        return joined([self.posterior(layer, z[:, :end]) for layer, end in enumerate(ends)])
+        return joined([self._moments(layer, z[..., :end]) for layer, end in enumerate(ends)])
 
     def log_density(self, z: Tensor) -> Tensor:
         """log q(z|x) in nats of draws (M, units) under each of the posteriors, (M, B), draw by draw."""
@@ -179,13 +220,19 @@ class Layered(Code):
         """The same code with draws in float64; the networks between the layers stay as they are."""
         return Layered(partial(_in_double, self.posterior), self.sizes, self.none_above.double())
 
-    def _down(self, choose: Callable[[Moments], Tensor]) -> Tensor:
-        z, found = self.none_above, []
+    def _down(self, choose: Callable[[Moments], Tensor], z: Tensor) -> Tensor:
+        found = []
         for layer in range(len(self.sizes)):
-            found.append(self.posterior(layer, z))
-            z = torch.cat((z, choose(found[-1])), 1)
+            found.append(self._moments(layer, z))
+            z = torch.cat((z, choose(found[-1])), -1)
         self.last[:] = [(z, joined(found))]
         return z
+
+    def _moments(self, layer: int, above: Tensor) -> Moments:
+        """The moments of a layer, (..., B, units) each, for all values (..., B, n) above it."""
+        mean, log_variance = self.posterior(layer, above)
+        shape = (*above.shape[:-1], self.sizes[layer])
+        return mean.expand(shape), log_variance.expand(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,36 +269,10 @@ class Quantised(Code):
         return (self.encoded - self.mean.detach()).square().flatten(1).sum(1)
 
 
-def joined(layers: Sequence[Moments]) -> Moments:
-    """The moments of all layers, one beside the other."""
-    means, log_variances = zip(*layers, strict=True)
-    return torch.cat(means, 1), torch.cat(log_variances, 1)
-
-
-def drawn(moments: Moments, noise: torch.Generator) -> Tensor:
-    """A draw of a Gaussian with these moments."""
-    mean, log_variance = moments
-    # Not randn_like, whose numbers follow the order of the memory on a GPU.
-    epsilon = torch.randn(mean.shape, generator=noise, dtype=mean.dtype, device=mean.device)
-    return mean + torch.exp(0.5 * log_variance) * epsilon
-
-
 def _in_double(posterior: Callable[[int, Tensor], Moments], layer: int, above: Tensor) -> Moments:
     """The moments of a layer in float64, from a posterior that is given float32."""
     mean, log_variance = posterior(layer, above.float())
     return mean.double(), log_variance.double()
-
-
-def standard_kl(moments: Moments) -> Tensor:
-    """KL(N(mean, variance) ‖ N(0, 1)) in nats, value by value."""
-    mean, log_variance = moments
-    return 0.5 * torch.addcmul(torch.expm1(log_variance) - log_variance, mean, mean)
-
-
-def log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """log N(z; mean, exp(log_variance)), value by value."""
-    squared = (z - mean).square() * torch.exp(-log_variance)
-    return -0.5 * (squared + log_variance + math.log(2 * math.pi))
 
 
 def counted(index: Tensor, size: int) -> Tensor:

@@ -149,10 +149,10 @@ def has_kl_weight(cfg: DictConfig) -> bool:
 
 
 def refuse_unused_kl_weight(configs: Iterable[DictConfig], overrides: Iterable[str]) -> None:
-    """Raises UsageError where overrides give a kl_weight to losses of which none has a KL term."""
+    """Raises UsageError where overrides give a kl_weight to losses of which none has a λ."""
     given = [override for override in overrides if override.lstrip("+").startswith("kl_weight=")]
     if given and not any(map(has_kl_weight, configs)):
-        raise UsageError(f"{given[0]} weights nothing, for the chosen loss has no KL term: leave it out")
+        raise UsageError(f"{given[0]} weights nothing, for the chosen loss has no λ: leave it out")
 
 
 def drop_settings_of_unchosen_evaluations(cfg: DictConfig) -> None:

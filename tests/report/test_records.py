@@ -225,6 +225,22 @@ def test_a_run_with_a_target_stands_at_the_weight_that_was_found(run: Make, tmp_
     assert set(section.labels.values()) == {"λ = 1", "λ = 4.57, found for a KL of 5"}
 
 
+def test_losses_are_told_apart_by_their_names_and_by_what_each_has(run: Make, tmp_path: Path) -> None:
+    likelihood = {"_target_": "vaelab.losses.likelihoods.Bernoulli"}
+    elbo = {"_target_": "vaelab.losses.ELBO", "reduction": "sum"}
+    regulariser = {"_target_": "vaelab.losses.regularisers.KL", "kl_weight": 1, "schedule": "constant"}
+    run("vae/elbo", 1.0, loss=elbo, likelihood=likelihood, regulariser=regulariser)
+    for estimator in ("standard", "dreg"):
+        iwae = {"_target_": "vaelab.losses.IWAE", "samples": 5, "estimator": estimator}
+        run(f"vae/{estimator}", 1.0, loss=iwae, likelihood=likelihood, regulariser=None)
+    (section,) = read(tmp_path / "outputs").sections
+    assert set(section.labels.values()) == {
+        "conv_vae loss=elbo regulariser=kl · λ = 1",
+        "conv_vae loss=iwae loss.estimator=standard",
+        "conv_vae loss=iwae loss.estimator=dreg",
+    }
+
+
 def test_a_codebook_has_a_rate_and_a_prior_but_no_weight(run: Make, tmp_path: Path) -> None:
     parts = {
         "model": {"_target_": "vaelab.models.vq_vae"},

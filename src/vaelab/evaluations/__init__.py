@@ -17,6 +17,7 @@ from vaelab.evaluations.latent_space import LatentSpace
 from vaelab.evaluations.layer_samples import LayerSamples
 from vaelab.evaluations.learning_curve import LearningCurve
 from vaelab.evaluations.nearest_neighbours import NearestNeighbours
+from vaelab.evaluations.nll import NLL
 from vaelab.evaluations.noise_perturbation import NoisePerturbation
 from vaelab.evaluations.prior_samples import PriorSamples
 from vaelab.evaluations.probe import Probe
@@ -30,6 +31,7 @@ from vaelab.evaluations.z_interpolations import ZInterpolations
 # What a configuration may name as _target_.
 BUILDABLE = (
     FID,
+    NLL,
     AdversarialCurves,
     Atlas,
     ClassPairs,
@@ -59,6 +61,7 @@ BUILDABLE = (
 __all__ = [
     "BUILDABLE",
     "FID",
+    "NLL",
     "AdversarialCurves",
     "Atlas",
     "Begun",

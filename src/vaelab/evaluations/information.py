@@ -14,8 +14,8 @@ from torch import Tensor
 
 from vaelab import figures
 from vaelab.bounds import Count, Few, Seed
-from vaelab.codes import Moments, log_normal
 from vaelab.evaluations.base import Context, Result, images_of, in_chunks, size_of, spread
+from vaelab.gaussians import Moments, log_normal
 from vaelab.quantities import Quantity
 
 if TYPE_CHECKING:

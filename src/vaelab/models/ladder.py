@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.bounds import Between, Maps, Width
-from vaelab.codes import Layered, Moments
+from vaelab.codes import Layered
+from vaelab.gaussians import Moments
 from vaelab.models.blocks import ImageShape, perceptron, strided_decoder, strided_encoder
 from vaelab.models.vae import NormalPrior, bounded
 from vaelab.quantities import Quantity
@@ -63,9 +64,9 @@ class LadderVAE(NormalPrior):
         return super().decode(self.values(z)[-1])
 
     def values(self, z: Tensor) -> list[Tensor]:
-        """The values (B, units) of each layer of a code (B, units), or of those that it has, the top one first."""
+        """The values of each layer of a code (..., B, units), or of those that it has, the top one first."""
         found: list[Tensor] = []
-        for u in z.split(self.layers[: self.count(z)], 1):
+        for u in z.split(self.layers[: self.count(z)], -1):
             if found:
                 mean, log_variance = self.prior_of(len(found), found[-1])
                 u = mean + torch.exp(0.5 * log_variance) * u
@@ -75,10 +76,10 @@ class LadderVAE(NormalPrior):
     def count(self, z: Tensor) -> int:
         """How many layers these units are, from the top one on."""
         ends = [sum(self.layers[:count]) for count in range(len(self.layers) + 1)]
-        return ends.index(z.shape[1])
+        return ends.index(z.shape[-1])
 
     def prior_of(self, layer: int, above: Tensor) -> Moments:
-        """The moments of a layer's prior for values (B, units) of the layer above it."""
+        """The moments of a layer's prior for values (..., B, units) of the layer above it."""
         # In float32 everywhere, for the KL is that of the values that are decoded.
         with torch.autocast(above.device.type, enabled=False):
             return moments(self.priors[layer - 1](above.float()))
@@ -99,8 +100,8 @@ class LadderVAE(NormalPrior):
 
 
 def moments(output: Tensor) -> Moments:
-    """An output (B, 2n) as means and log variances (B, n), in float32."""
-    mean, log_variance = output.float().chunk(2, dim=1)
+    """An output (..., 2n) as means and log variances (..., n), in float32."""
+    mean, log_variance = output.float().chunk(2, dim=-1)
     return mean, bounded(log_variance)
 
 

@@ -12,6 +12,8 @@ from vaelab.quantities import Quantity, of_run
 from vaelab.report.stored import Stored
 from vaelab.report.values import flatten, number
 
+PARTS = ("likelihood", "regulariser", "loss")  # groups whose choice stands for the class that it builds
+
 
 @dataclass(frozen=True)
 class Record(Stored):
@@ -138,10 +140,11 @@ class Record(Stored):
         """The configuration, flat, without what runs of one line along λ may differ in."""
         hidden = without("draws_lines")
         flat = flatten({key: value for key, value in self.config.items() if key not in hidden})
-        for part in ("likelihood", "regulariser"):
+        for part in PARTS:
             if target := flat.pop(f"{part}._target_", None):
                 flat[part] = choice_of(part, str(target))
-        return {key: value for key, value in flat.items() if key not in hidden}
+        without_part = [part for part in PARTS if flat.get(part) is None]
+        return {key: value for key, value in flat.items() if key not in (*hidden, *without_part)}
 
     @property
     def experiment(self) -> str:

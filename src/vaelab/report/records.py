@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from vaelab.report.record import Record
+from vaelab.report.record import PARTS, Record
 from vaelab.report.values import number
 from vaelab.words import printable
 
@@ -181,6 +181,8 @@ def told_apart(groups: Sequence[Sequence[Record]], settings: Sequence[Mapping[st
 def _tells(key: str, values: Mapping[str, Any], settings: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a setting of a part of the loss tells groups apart that have the same part; other settings always do."""
     part = key.partition(".")[0]
+    if part in PARTS and key not in values:
+        return False
     if part == key or part not in values:
         return True
     alike = [other for other in settings if other.get(part) == values[part]]

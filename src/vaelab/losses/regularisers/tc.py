@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from vaelab.bounds import AtLeast, Count
-from vaelab.codes import Code, log_normal
+from vaelab.codes import Code
+from vaelab.gaussians import log_normal, log_standard_normal
 from vaelab.losses.base import NATS, Terms
 from vaelab.losses.regularisers.base import Weighted, refuse
 from vaelab.quantities import Quantity
@@ -73,7 +74,7 @@ def decomposition(code: Code, z: Tensor, data_size: int) -> Terms:
     weights = stratified_log_weights(len(z), data_size, z)
     of_aggregate = torch.logsumexp(of_each.sum(2) + weights, 1)
     of_marginals = torch.logsumexp(of_each + weights[:, :, None], 1).sum(1)
-    of_prior = log_normal(z, torch.zeros_like(z), torch.zeros_like(z)).sum(1)
+    of_prior = log_standard_normal(z).sum(1)
     return {
         "mi": (of_own - of_aggregate).mean(),
         "tc": (of_aggregate - of_marginals).mean(),
