@@ -13,8 +13,9 @@ from omegaconf import open_dict
 
 from vaelab import build, config
 from vaelab.commands import arguments
+from vaelab.keys import SWEEP_ONLY
 from vaelab.names import CONF, known_keys
-from vaelab.runs.identity import AUTO, SWEEP_ONLY
+from vaelab.runs.identity import AUTO
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
