@@ -37,7 +37,7 @@ def test_every_combination_composes_and_fits_what_it_builds(model: str, dataset:
 def test_a_model_brings_the_loss_and_evaluations_that_fit(model: str) -> None:
     cfg = composed(f"model={model}")
     network = build.model(cfg, (1, 32, 32), classes=3)
-    criterion = build.loss(cfg, network, 100)
+    criterion = build.loss(cfg, network, 100, (1, 8, 8))
     assert (criterion.needs == "prior") == model.endswith("vae")
     assert (criterion.needs == "generator") == model.endswith("gan")
     evaluations = build.evaluations(cfg, network)
@@ -103,7 +103,7 @@ def test_the_way_of_the_kl_weight() -> None:
     assert sorted(set(settings)) == ["kl_weight: ${kl_weight}", "kl_weight: 1.0", "kl_weight: null"]
     assert settings.count("kl_weight: 1.0") == 1
     cfg = composed("kl_weight=5")
-    assert build.loss(cfg, build.model(cfg, (1, 8, 8)), 100).kl_weight == 5
+    assert build.loss(cfg, build.model(cfg, (1, 8, 8)), 100, (1, 8, 8)).kl_weight == 5
 
 
 @pytest.mark.parametrize(
@@ -222,13 +222,13 @@ def test_a_hostile_run_folder_builds_nothing(target: str) -> None:
     cfg = composed("model=fc_vae")
     cfg.regulariser.kl_weight = {"_target_": target}
     with pytest.raises(UsageError, match=r"regulariser\.kl_weight=.* is not a number at least 0"):
-        build.loss(cfg, build.model(cfg, (1, 8, 8)), 100)
+        build.loss(cfg, build.model(cfg, (1, 8, 8)), 100, (1, 8, 8))
     cfg.regulariser = {"_target_": target}
     with pytest.raises(UsageError, match="refused"):
-        build.loss(cfg, build.model(cfg, (1, 8, 8)), 100)
+        build.loss(cfg, build.model(cfg, (1, 8, 8)), 100, (1, 8, 8))
     cfg.loss = {"_target_": target}
     with pytest.raises(UsageError, match="refused"):
-        build.loss(cfg, build.model(cfg, (1, 8, 8)), 100)
+        build.loss(cfg, build.model(cfg, (1, 8, 8)), 100, (1, 8, 8))
 
 
 def test_an_experiment_overrules_defaults_and_is_overruled_by_the_command_line(tmp_path: Path) -> None:

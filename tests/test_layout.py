@@ -25,7 +25,7 @@ FLOORS = (
         "quantities",
         "views",
     },
-    {"metrics", "mistakes", "checks", "plugins", "embeddings", "spectrum", "probes", "codes"},
+    {"metrics", "mistakes", "checks", "plugins", "embeddings", "spectrum", "probes", "codes", "units"},
     {"config", "figures", "models", "losses", "hardware"},
     {"data", "evaluations", "commands"},
     {"build"},

@@ -54,7 +54,8 @@ def trained(
     chosen = hardware.choose(cfg.trainer)
     network = build.model(cfg, images.image_shape, len(images.classes))
     loaders = build.loaders(cfg, images, CPU)
-    job = Job(cfg, chosen, images, loaders, network, build.loss(cfg, network, images.sizes()["train"]), {})
+    criterion = build.loss(cfg, network, images.sizes()["train"], images.image_shape)
+    job = Job(cfg, chosen, images, loaders, network, criterion, {})
     run = Run(folder)
     folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:

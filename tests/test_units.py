@@ -5,9 +5,12 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 from torch import Tensor
 
-from vaelab.losses.units import FACTORS, Unit, in_nats
+from vaelab import UsageError, build, config
+from vaelab.units import FACTORS, Unit
 
 B, SHAPE, UNITS = 6, (3, 8, 8), 5
 VALUES = 3 * 8 * 8
@@ -72,8 +75,39 @@ def test_the_gradients_are_those_of_the_other_tool(unit: Unit) -> None:
     mean, log_variance = drawn(B, UNITS).requires_grad_(), drawn(B, UNITS).requires_grad_()
     parts = (y, mean, log_variance)
     theirs = torch.autograd.grad(LOSSES[unit](x, y, kl_of(mean, log_variance), WEIGHT), parts)
-    weight = in_nats(WEIGHT, unit, VALUES, UNITS)
+    weight = WEIGHT * FACTORS[unit](VALUES, UNITS)
     own = ((x - y) ** 2).sum() / 2 / B + weight * kl_of(mean, log_variance).sum(1).mean()
     ours = torch.autograd.grad(own, parts)
     factors = torch.cat([(a / b).flatten() for a, b in zip(ours, theirs, strict=True)])
     torch.testing.assert_close(factors, factors[:1].expand_as(factors))
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        return compose("train", ["model=fc_vae", *overrides])
+
+
+def test_a_run_is_trained_with_the_weight_in_nats() -> None:
+    cfg = composed("likelihood=gaussian", "kl_weight=0.01", "kl_weight_unit=bolts", "latent_dim=5")
+    network = build.model(cfg, SHAPE)
+    criterion = build.loss(cfg, network, 100, SHAPE)
+    assert criterion.kl_weight == pytest.approx(0.01 * VALUES / (2 * 5))
+    assert criterion.beta_eff(VALUES) == pytest.approx(0.01 * VALUES / (2 * 5))
+    assert cfg.regulariser.kl_weight == 0.01
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["likelihood=bernoulli"], "is a weight beside a squared error: take likelihood=gaussian"),
+        (["likelihood=gaussian", "likelihood.sigma=2"], "take likelihood=gaussian, whose sigma is 1"),
+        (["likelihood=gaussian", "loss.reduction=mean"], "leave loss.reduction=mean out"),
+        (["likelihood=gaussian", "regulariser=tc"], "take regulariser=kl"),
+    ],
+)
+def test_a_weight_that_would_mean_something_else_is_refused(overrides: list[str], words: str) -> None:
+    cfg = composed("kl_weight_unit=pythae", *overrides)
+    with pytest.raises(UsageError, match=words):
+        build.rehearse(cfg)
+    with pytest.raises(UsageError, match="did you mean pythae"):
+        config.check(composed("kl_weight_unit=pytae"), config.Train)

@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.optim import Optimizer
 
-from vaelab import UsageError, checks, config, data, losses, models, names, plugins
+from vaelab import UsageError, checks, config, data, losses, models, names, plugins, units
 from vaelab import evaluations as measures
 from vaelab.data import ImageSet, Loader
 from vaelab.losses import Loss
@@ -135,7 +135,7 @@ def rehearse(cfg: DictConfig) -> None:
     """Builds all but the data, without memory, for images of a common size: refuses what fits no data at all."""
     with torch.device("meta"):
         network = model(cfg, (1, 32, 32), classes=2)
-    loss(cfg, network, data_size=1024)
+    loss(cfg, network, 1024, (1, 32, 32))
     evaluations(cfg, network)
     _refuse_optimizer(cfg)
     _refuse_unfit_trainer(cfg, network)
@@ -185,8 +185,8 @@ def model(cfg: DictConfig, image_shape: tuple[int, int, int], classes: int = 0) 
     return network
 
 
-def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
-    """The loss for so many images to learn from; raises UsageError where it does not fit the network or its parts."""
+def loss(cfg: DictConfig, network: Network, data_size: int, image_shape: tuple[int, int, int]) -> Loss:
+    """The loss for so many images of this shape; raises UsageError where it does not fit the network or its parts."""
     target = _target(cfg.loss, "loss")
     wanted, name = checks.arguments_of(target), f"loss={target.__name__.lower()}"
     _refuse_misfit(name, target, network)
@@ -201,10 +201,9 @@ def loss(cfg: DictConfig, network: Network, data_size: int) -> Loss:
     if "regulariser" in wanted:
         part = names.choice_of("regulariser", str(cfg.regulariser.get("_target_")))
         _refuse_misfit(f"regulariser={part}", _target(cfg.regulariser, "regulariser"), network)
-    built = _build(
-        cfg.loss, "loss", **{part: part_of(cfg[part], part, data_size) for part in PARTS if part in wanted}
-    )
-    built = _of_kind(Loss, built, "loss")
+        cfg = units.in_nats(cfg, math.prod(image_shape), math.prod(network.code_shape))  # type: ignore[arg-type]
+    parts = {part: part_of(cfg[part], part, data_size) for part in PARTS if part in wanted}
+    built = _of_kind(Loss, _build(cfg.loss, "loss", **parts), "loss")
     likelihood = getattr(built, "likelihood", None)
     if likelihood is not None and likelihood.of_means and not network.bounded:
         raise UsageError(

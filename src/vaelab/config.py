@@ -14,6 +14,7 @@ from vaelab.interpolations import followed
 from vaelab.mistakes import describe_value
 from vaelab.names import CONF as CONF
 from vaelab.names import choices, known_keys, nearest
+from vaelab.units import Unit
 
 Path = Annotated[str, Filled()]
 Weight = Annotated[float, AtLeast(0)]
@@ -56,6 +57,7 @@ class Train:
     trainer: Trainer
     evaluation: dict[str, Group]
     kl_weight: Weight
+    kl_weight_unit: Unit
     latent_dim: Width
     epochs: Count
     batch_size: Count

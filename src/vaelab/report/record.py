@@ -115,8 +115,11 @@ class Record(Stored):
 
     @property
     def reduction(self) -> str:
-        """The convention of the optimised loss: sum or mean."""
-        return str(self.config["loss"].get("reduction", "sum"))
+        """The convention of the optimised loss: sum or mean, and the tool whose weight of the KL is given."""
+        unit = self.config.get("kl_weight_unit", "nats")
+        return str(self.config["loss"].get("reduction", "sum")) + (
+            "" if unit == "nats" else f", λ as in {unit}"
+        )
 
     @property
     def epoch(self) -> int:

@@ -47,7 +47,7 @@ def prepare(cfg: DictConfig) -> Job:
     build.rehearse(cfg)
     images = build.dataset(cfg)
     network = build.model(cfg, images.image_shape, len(images.classes))
-    criterion = build.loss(cfg, network, images.sizes()["train"])
+    criterion = build.loss(cfg, network, images.sizes()["train"], images.image_shape)
     evaluations = build.evaluations(cfg, network, images)
     loaders = build.loaders(cfg, images, chosen.device)
     refuse_long_history(cfg, len(loaders[0]))

@@ -7,6 +7,7 @@ from typing import Any
 GONE = {"dataset": ("url", "blob_id"), "trainer": ("max_members",)}
 # What was not said because there was nothing else.
 THEN: dict[str, Any] = {
+    "kl_weight_unit": "nats",
     "lr_schedule": "constant",
     "lr_step_epochs": 10,
     "lr_step_factor": 0.1,

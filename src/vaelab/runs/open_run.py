@@ -82,19 +82,20 @@ class OpenedRun:
         self.check()
         with torch.device("meta"):  # first without memory, for a stranger's files may ask for any size
             network = self._network()
-            expected = weights(network, build.loss(self.config, network, self._data_size()))
+            expected = weights(network, build.loss(self.config, network, *self._facts()))
         tensors = self.run.load_weights(expected)
         network = self._network()
-        loss = build.loss(self.config, network, self._data_size())
+        loss = build.loss(self.config, network, *self._facts())
         loss.load_state_dict(below(tensors, "loss."))
         network.load_state_dict({n: tensor for n, tensor in tensors.items() if not n.startswith("loss.")})
         for module in (network, loss):
             refuse_not_finite(self.run.folder / "model.safetensors", module)
         return network.to(device).eval(), loss.to(device).eval()
 
-    def _data_size(self) -> int:
-        """How many images the run has learned from."""
-        return int(self.info["dataset"]["sizes"]["train"])
+    def _facts(self) -> tuple[int, tuple[int, int, int]]:
+        """How many images the run has learned from, and their shape."""
+        channels, height, width = self.info["dataset"]["shape"]
+        return int(self.info["dataset"]["sizes"]["train"]), (channels, height, width)
 
     def image_set(self) -> ImageSet:
         """The images that the run was trained on, wherever they are prepared, or else those of `path`.
