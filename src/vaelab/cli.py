@@ -179,7 +179,8 @@ def _spectrum(cfg: DictConfig) -> None:
     print(printable(f"{images.name}: {told}, predicted from {images.sizes()['train']} training images"))
     print(spectrum.table([spectrum.predict(eigenvalues, weight, sigma, units) for weight in weights]))
     print(f"from λ = {spectrum.collapse(eigenvalues, sigma):.4g} on all units collapse")
-    arrays = spectrum.arrays(eigenvalues, weights, sigma, units)
+    of = np.frombuffer(images.fingerprint.encode(), np.uint8)  # which a report looks at
+    arrays = spectrum.arrays(eigenvalues, weights, sigma, units) | {"fingerprint": of}
     with files.whole(folder / "spectrum.npz") as part, part.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     figures.save(figures.spectrum(arrays, f"{images.name} · {told}"), folder / "spectrum.png", cfg.dpi)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vaelab import UsageError
-from vaelab.report import charts, dimensions
+from vaelab.report import dimensions, plane
 from vaelab.report.reading import collect, find
 from vaelab.report.records import Collection
 
@@ -253,9 +253,9 @@ def test_a_codebook_has_a_rate_and_a_prior_but_no_weight(run: Make, tmp_path: Pa
     (section,) = read(tmp_path / "outputs").sections
     (record,) = section.records
     assert (record.kl_weight, record.kind, record.has_prior) == (None, "VAE", True)
-    plane = charts.rate_distortion(section, record.convention)
-    assert plane is not None
-    (point,) = (trace for trace in plane.traces if trace.get("meta") == record.name)
+    drawn = plane.rate_distortion(section, record.convention)
+    assert drawn is not None
+    (point,) = (trace for trace in drawn.traces if trace.get("meta") == record.name)
     assert (point["x"], point["y"]) == ([150], [80])
     page = written(tmp_path / "outputs").page.read_text(encoding="utf-8")
     assert "rate 150.00 nats per image, perplexity of the codebook 37.2" in page

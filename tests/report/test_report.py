@@ -18,7 +18,7 @@ from PIL import Image
 
 from vaelab import report
 from vaelab.losses.base import LOSS
-from vaelab.report import charts, dimensions, page, pictures
+from vaelab.report import charts, dimensions, page, pictures, plane
 from vaelab.report.reading import collect
 
 from .conftest import Make, measured
@@ -284,7 +284,7 @@ def test_the_plane_has_each_run_where_it_was_measured(sweep: Path, run: Make) ->
     for seed in (1, 2):
         run(f"vae/one-{seed}", 1.0, seed=seed, metrics=measured(-120.0 - 3 * seed, 30.0, 22.0, 0.96, 3))
     (section,) = collect(str(sweep), sweep / "report").sections
-    figure = charts.rate_distortion(section, ("bernoulli",))
+    figure = plane.rate_distortion(section, ("bernoulli",))
     assert figure is not None
     at = {trace["meta"]: (trace["x"], trace["y"]) for trace in figure.traces if "meta" in trace}
     assert at["vae/zero"] == ([300.0], [100.0])

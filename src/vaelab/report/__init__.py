@@ -3,11 +3,11 @@
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vaelab import files
-from vaelab.report import tables
+from vaelab.report import oracle, tables
 from vaelab.report.documents import markdown
 from vaelab.report.page import render
 from vaelab.report.reading import collect
@@ -40,12 +40,18 @@ class Written:
         return f"{len(records)} runs on {printable(data)}: a page of {size:.1f} MB in {self.seconds:.1f} s"
 
 
+def with_oracles(collection: Collection, folder: Path) -> Collection:
+    """The collection with what vae-data spectrum has left in a folder of its images."""
+    sections = (replace(s, oracle=oracle.read(folder, s.dataset, s.fingerprint)) for s in collection.sections)
+    return replace(collection, sections=tuple(sections))
+
+
 def write(
     pattern: str, folder: Path, command: Sequence[str], dpi: int, paper_tables: Sequence[str] = ()
 ) -> Written:
     """Reads the runs of a glob pattern and writes their report; raises UsageError where there are none."""
     began = time.perf_counter()
-    collection = collect(pattern, folder)
+    collection = with_oracles(collect(pattern, folder), folder.parent / "spectrum")
     extra = tables.write(collection, paper_tables, folder)
     table = frame(collection)
     with warnings.catch_warnings():  # of what is no number, which is shown as nothing, and of full figures

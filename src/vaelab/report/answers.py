@@ -56,6 +56,13 @@ def paragraph(line: Line) -> list[str]:
     ]
 
 
+def against_linear(section: Section) -> list[str]:
+    """How the models do beside the best linear VAE, where its numbers are there."""
+    if section.oracle is None:
+        return []
+    return [s for line in section.lines for s in section.oracle.sentences(line.label, line.records)]
+
+
 def across_lines(section: Section) -> list[str]:
     """What models without a KL term lack, and their reconstructions beside those of models with one."""
     sentences = []

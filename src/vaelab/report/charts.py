@@ -1,9 +1,6 @@
 """Charts of runs over λ, epochs and sizes of the code: pure functions of a section."""
 
-import math
-import statistics
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +10,6 @@ from vaelab.report.chart import (
     BESIDE,
     DASHES,
     SYMBOLS,
-    WITHOUT_KL,
     Chart,
     axes,
     colours,
@@ -23,114 +19,11 @@ from vaelab.report.chart import (
     text,
 )
 from vaelab.report.record import Record
-from vaelab.report.records import Line, Section, image_values, repeats
+from vaelab.report.records import Section, image_values, repeats
 
 ITERATIONS = "loss by iteration, as it was optimised"  # of report.md
 MOST_POINTS = 1000  # of one curve, for log_every may keep each step of a long training
 AXIS_TITLE = 30  # characters of a line
-
-
-def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart | None:
-    """Held-out rate against distortion in nats, of the runs whose nats mean the same; None without a point."""
-    figure = Chart()
-    lines = [line for line in section.lines if line.records[0].convention == convention]
-    shade, place = colours(section), style(section)
-    points = [(r.metric("kl"), r.metric("reconstruction")) for line in lines for r in line.records]
-    points = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
-    if not points:
-        return None
-    _iso_elbo(figure, points)
-    for line in lines:
-        number = place[line.records[0].name]
-        if any(math.isfinite(record.metric("kl")) for record in line.records):
-            _along_weight(figure, section, line, shade, number, named=len(lines) > 1)
-        else:
-            _autoencoder(figure, section, line, max(x for x, _ in points))
-    figure.layout["showlegend"] = len(lines) > 1
-    axes(figure, "rate: KL (nats per image)", "distortion: −log p(x|z) (nats per image)")
-    return figure
-
-
-def _along_weight(
-    figure: Chart, section: Section, line: Line, shade: dict[str, str], number: int, named: bool
-) -> None:
-    """One line of means over seeds along λ with error bars, and one marker for each run."""
-    means = [(_spread(records, "kl"), _spread(records, "reconstruction")) for _, records in line.by_weight()]
-    means = [(x, y) for x, y in means if math.isfinite(x[0] + y[0])]
-    several = any(x[1] or y[1] for x, y in means)
-    figure.draw(
-        "scatter",
-        x=[x[0] for x, _ in means],
-        y=[y[0] for _, y in means],
-        error_x={"type": "data", "array": [x[1] for x, _ in means]} if several else None,
-        error_y={"type": "data", "array": [y[1] for _, y in means]} if several else None,
-        mode="lines",
-        line={"color": WITHOUT_KL, "width": 1.5, "dash": DASHES[number % len(DASHES)]},
-        name=text(line.label) + (": mean over runs ± standard deviation" if several else ""),
-        hoverinfo="skip",
-        showlegend=named or several,
-    )
-    for record in (r for r in line.records if math.isfinite(r.metric("kl"))):
-        label = section.labels[record.name]
-        figure.draw(
-            "scatter",
-            x=[record.metric("kl")],
-            y=[record.metric("reconstruction")],
-            mode="markers+text",
-            text=[(section.has_several_weights and _weight(section, record)) or text(line.label)],
-            textposition="top right",
-            marker={
-                "color": shade[record.name],
-                "size": 11,
-                "symbol": SYMBOLS[number % len(SYMBOLS)],
-                "line": {"color": "#ffffff", "width": 1},
-            },
-            name=text(label),
-            meta=record.name,
-            showlegend=False,
-            hovertemplate=f"{text(label)}<br>rate %{{x:.2f}}<br>distortion %{{y:.2f}}"
-            f"<br>−ELBO {-record.metric('elbo'):.2f}<extra></extra>",
-        )
-
-
-def _autoencoder(figure: Chart, section: Section, line: Line, right: float) -> None:
-    """A horizontal line at each autoencoder's distortion, for it has no rate."""
-    for record in (r for r in line.records if math.isfinite(r.metric("reconstruction"))):
-        label = section.labels[record.name]
-        figure.draw(
-            "scatter",
-            x=[0, right * 1.1],
-            y=[record.metric("reconstruction")] * 2,
-            mode="lines",
-            line={"color": WITHOUT_KL, "width": 2, "dash": "dash"},
-            name=f"{text(label)} (no rate)",
-            meta=record.name,
-            hovertemplate=f"{text(label)}<br>distortion %{{y:.2f}}<extra></extra>",
-        )
-
-
-def _iso_elbo(figure: Chart, points: Sequence[tuple[float, float]]) -> None:
-    """Lines on which rate and distortion add up to the same −ELBO."""
-    right = max(x for x, _ in points) * 1.05
-    bottom, top = min(y for _, y in points), max(y for _, y in points)
-    best, worst = min(x + y for x, y in points), max(x + y for x, y in points)
-    step = _round_step((worst - best) / 6)
-    rate = np.linspace(0, right, 60)
-    for total in np.arange(math.ceil(best / step) * step, worst + step, step) if step else [best]:
-        distortion = total - rate
-        inside = (distortion > bottom - step) & (distortion < top + step)
-        if not inside.any():
-            continue
-        figure.draw(
-            "scatter",
-            x=short(rate[inside]),
-            y=short(distortion[inside]),
-            mode="lines",
-            line={"color": "rgba(128,128,128,0.35)", "width": 1, "dash": "dot"},
-            name=f"−ELBO = {total:g}",
-            hovertemplate=f"−ELBO = {total:g}<extra></extra>",
-            showlegend=False,
-        )
 
 
 def learning_curve(section: Section, quantity: Quantity) -> Chart | None:
@@ -265,23 +158,3 @@ def training_curve(record: Record, column: str) -> tuple[list[float], list[float
     every = -(-len(inside[2]) // MOST_POINTS)
     x, seconds, values = (part[::every] for part in inside)
     return x, seconds, values
-
-
-def _spread(records: Sequence[Record], metric: str) -> tuple[float, float]:
-    """Mean and standard deviation over seeds, 0 with one seed."""
-    values = [v for record in records if math.isfinite(v := record.metric(metric))]
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return statistics.fmean(values) if values else math.nan, deviation
-
-
-def _weight(section: Section, record: Record) -> str:
-    weight = section.weight(record)
-    return "" if weight is None else f"{weight:.3g}"
-
-
-def _round_step(step: float) -> float:
-    """The round number (1, 2 or 5 times a power of ten) nearest above."""
-    if not step > 0:
-        return 0.0
-    power = 10.0 ** math.floor(math.log10(step))
-    return next(power * f for f in (1, 2, 5, 10) if power * f >= step * 0.999)

@@ -5,10 +5,13 @@ import math
 import numpy as np
 
 from vaelab.report.chart import DASHES, INSTEAD, SCALE, WITHOUT_KL, Chart, axes, colours, short, style, text
+from vaelab.report.oracle import RANKS
 from vaelab.report.record import Record
 from vaelab.report.records import Section
 
 LEAST_KL = 1e-3  # nats; less is drawn as this
+FEWEST = 3  # λ of a cascade
+LINE = 60  # points of a predicted curve
 HEAT_MAP_ROWS = 64  # dimensions; of more, those with the most KL
 
 
@@ -48,6 +51,48 @@ def kl_heat_map(section: Section) -> Chart | None:
     axes(figure, "", "dimension, by its KL")
     figure.layout["yaxis"]["autorange"] = "reversed"
     figure.layout["xaxis"]["type"] = "category"
+    return figure
+
+
+def cascade(section: Section) -> Chart | None:
+    """KL of the units of most information over λ, beside what a linear VAE would have; None without three λ."""
+    line = max(section.lines, key=lambda line: len(line.by_weight()))
+    found = [
+        (weight, np.sort(kl)[::-1])
+        for weight, records in line.by_weight()
+        if weight and len(kl := _kl(records[0])) > 1
+    ]
+    if len(found) < FEWEST:
+        return None
+    figure, oracle = Chart(), section.oracle
+    weights = [weight for weight, _ in found]
+    predicted = oracle is not None and oracle.fits(line.records[0].convention)
+    for rank in range(min(RANKS, *(len(kl) for _, kl in found))):
+        colour = INSTEAD[rank % len(INSTEAD)]
+        figure.draw(
+            "scatter",
+            x=weights,
+            y=short(np.array([kl[rank] for _, kl in found])),
+            mode="lines+markers",
+            line={"color": colour},
+            name=f"unit {rank + 1}",
+            hovertemplate=f"unit {rank + 1}, λ = %{{x}}: %{{y}} nats<extra></extra>",
+        )
+        if predicted and oracle is not None:
+            along = np.geomspace(min(weights), max(*weights, oracle.collapse), LINE)
+            level = along * oracle.sigma**2
+            linear = np.log(np.maximum(1, oracle.eigenvalues[rank] / level)) / 2
+            figure.draw(
+                "scatter",
+                x=short(along),
+                y=short(linear),
+                mode="lines",
+                line={"color": colour, "dash": "dot", "width": 1},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+    axes(figure, "λ" + ("; dotted: a linear VAE, predicted" if predicted else ""), "KL of the unit (nats)")
+    figure.layout["xaxis"]["type"] = "log"
     return figure
 
 

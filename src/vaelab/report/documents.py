@@ -92,7 +92,9 @@ def _answers(collection: Collection, section: Section) -> Iterator[str]:
         yield from (f"**{_escaped(label)}**", "")
         yield from (f"- {_escaped(sentence)}" for sentence in sentences)
         yield ""
-    yield from (f"- {_escaped(s)}" for s in answers.across_lines(section))
+    yield from (
+        f"- {_escaped(s)}" for s in (*answers.against_linear(section), *answers.across_lines(section))
+    )
     yield from (f"- Before you compare: {_escaped(w)}" for w in caveats.warnings(collection, section))
     unfinished = [record for record in section.records if not record.is_evaluated]
     yield from (f"- {_escaped(section.labels[r.name])}: {_escaped(state(r))}." for r in unfinished)

@@ -24,6 +24,7 @@ from vaelab.report import (
     comparisons,
     details,
     dimensions,
+    plane,
     settings,
     side_by_side,
     views,
@@ -114,6 +115,7 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
         "section": section,
         "paragraphs": answers.paragraphs(section),
         "told": comparisons.told(section),
+        "linear": answers.against_linear(section),
         "side_by_side": _side_by_side(section, shown),
         "galleries": shown.galleries,
         "about_weight": section.has_several_weights,
@@ -183,7 +185,7 @@ def _figures(section: Section) -> dict[str, Any]:
     """The charts that the section's runs have something for, by name."""
     few = section.pictured
     found = {
-        f"rate-distortion-{i}": charts.rate_distortion(section, convention)
+        f"rate-distortion-{i}": plane.rate_distortion(section, convention)
         for i, convention in enumerate(conventions(section))
     }
     found |= {f"curve-{one.name}": charts.learning_curve(few, one) for one in columns.curves(few)}
@@ -194,6 +196,7 @@ def _figures(section: Section) -> dict[str, Any]:
     found |= {
         "kl-heat-map": dimensions.kl_heat_map(few),
         "active-units": dimensions.active_units(few),
+        "cascade": dimensions.cascade(few),
         "kl-layers": dimensions.kl_of_layers(few),
         "aggregate-posterior": dimensions.aggregate_posterior(few),
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from vaelab.report.oracle import Oracle
 from vaelab.report.record import PARTS, Record
 from vaelab.report.values import number
 from vaelab.words import printable
@@ -57,6 +58,7 @@ class Section:
     lines: tuple[Line, ...]
     labels: dict[str, str]  # of each run, by its name: short, and no two alike
     in_beta_eff: bool  # whether λ of some runs mean different things, so that β_eff is plotted
+    oracle: Oracle | None = None  # of the same images
 
     @cached_property
     def pictured(self) -> "Section":

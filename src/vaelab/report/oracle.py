@@ -1,0 +1,82 @@
+"""What the best linear VAE would reach on the same images, where vae-data spectrum has computed it."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vaelab import spectrum
+from vaelab.report import arrays
+from vaelab.report.arrays import Array
+from vaelab.report.record import Record
+
+AXES = {"eigenvalues": "d", "sigma": "", "fingerprint": "c"}
+POINTS = 100  # of a predicted curve
+RANKS = 10  # units of a cascade
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Variances (D,) of the training images, in descending order, and the σ that was asked for."""
+
+    eigenvalues: Array
+    sigma: float
+
+    def fits(self, convention: Sequence[object]) -> bool:
+        """Whether nats of this likelihood are those of the prediction."""
+        return tuple(convention) == ("gaussian", self.sigma)
+
+    def at(self, kl_weight: float, units: float) -> spectrum.Prediction:
+        """The optimum at one λ for a code of so many units."""
+        return spectrum.predict(self.eigenvalues, kl_weight, self.sigma, int(units))
+
+    def along(self, least: float, units: float) -> list[spectrum.Prediction]:
+        """The optima from one λ to the collapse."""
+        weights = np.geomspace(min(least, 0.5 * self.collapse), self.collapse, POINTS)
+        return [self.at(float(weight), units) for weight in weights]
+
+    @property
+    def collapse(self) -> float:
+        """The λ from which on no unit is active."""
+        return spectrum.collapse(self.eigenvalues, self.sigma)
+
+    def sentences(self, label: str, records: Sequence[Record]) -> list[str]:
+        """How much better than linear the run of the best ELBO is, and where a linear VAE collapses."""
+        runs = [
+            r for r in records if r.kl_weight and self.fits(r.convention) and math.isfinite(r.metric("elbo"))
+        ]
+        if not runs or not math.isfinite(runs[0].code_size):
+            return []
+        best = max(runs, key=lambda record: record.metric("elbo"))
+        assert best.kl_weight is not None
+        linear, own = self.at(best.kl_weight, best.code_size).negative_elbo, -best.metric("elbo")
+        apart = f"{abs(linear - own):.2f} nats {'better' if own < linear else 'worse'}"
+        return [
+            f"The best linear VAE has −ELBO {linear:.2f} at λ = {best.kl_weight:g}, from the variances of the training"
+            f" images alone; {label} has {own:.2f}, {apart}. A linear one collapses from λ = {self.collapse:.3g} on."
+        ]
+
+
+def read(folder: Path, dataset: str, fingerprint: str) -> Oracle | None:
+    """What vae-data spectrum has left of these images below a folder; None where it is of others, or damaged."""
+    file = folder / dataset / "spectrum.npz"
+    if not re.fullmatch(r"\w[\w.-]*", dataset) or not file.is_file():
+        return None
+    try:
+        arrays.refuse(file)
+        found = arrays.read(file, AXES, tuple(AXES))
+        values, sigma = found["eigenvalues"].astype(np.float64), float(found["sigma"])
+        of_these = bytes(found["fingerprint"].astype(np.uint8)).decode() == fingerprint
+    except Exception:  # what others wrote may be wrong in any way; without it the report lacks a curve
+        return None
+    usable = (
+        of_these
+        and sigma > 0
+        and np.isfinite(values).all()
+        and (np.diff(values) <= 0).all()
+        and values[0] > 0
+    )
+    return Oracle(values, sigma) if usable else None
