@@ -64,3 +64,4 @@ def test_every_kind_is_kept() -> None:
 def test_what_is_no_view_is_left_out(given: object) -> None:
     good = {"kind": "bars", "title": "a", "values": "b", "what": "is not known"}
     assert read({"x": [given, good], "y": "no list"}) == {"x": (Bars("a", "b"),)}
+    assert read({"../x": [good], "/etc/x": [good], "": [good], 5: [good]}) == {}

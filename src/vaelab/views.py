@@ -10,6 +10,7 @@ from typing import Any
 
 OLDER = Path(__file__).parent / "runs" / "older_views.json"  # of run folders that do not say theirs
 LONGEST = 200  # characters of a text
+NAME = re.compile(r"\w[\w.-]*")  # of an evaluation, which is that of its file of arrays
 MOST = 20  # views of an evaluation, and arrays of a key
 FIELD = re.compile(
     r"\{(\W*)(\w+)\}"
@@ -94,7 +95,9 @@ def of_run(info: Mapping[str, Any]) -> dict[str, tuple[View, ...]]:
 def read(values: Mapping[Any, Any]) -> dict[str, tuple[View, ...]]:
     """Views from what others wrote; those that are none are left out."""
     return {
-        str(name): tuple(_views(given[:MOST])) for name, given in values.items() if isinstance(given, list)
+        name: tuple(_views(given[:MOST]))
+        for name, given in values.items()
+        if isinstance(name, str) and NAME.fullmatch(name) and isinstance(given, list)
     }
 
 
