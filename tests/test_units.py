@@ -102,7 +102,7 @@ def test_a_run_is_trained_with_the_weight_in_nats() -> None:
         (["likelihood=bernoulli"], "is a weight beside a squared error: take likelihood=gaussian"),
         (["likelihood=gaussian", "likelihood.sigma=2"], "take likelihood=gaussian, whose sigma is 1"),
         (["likelihood=gaussian", "loss.reduction=mean"], "leave loss.reduction=mean out"),
-        (["likelihood=gaussian", "regulariser=tc"], "take regulariser=kl"),
+        (["likelihood=gaussian", "regulariser=tc"], "take a loss with regulariser=kl"),
     ],
 )
 def test_a_weight_that_would_mean_something_else_is_refused(overrides: list[str], words: str) -> None:

@@ -201,7 +201,7 @@ def loss(cfg: DictConfig, network: Network, data_size: int, image_shape: tuple[i
     if "regulariser" in wanted:
         part = names.choice_of("regulariser", str(cfg.regulariser.get("_target_")))
         _refuse_misfit(f"regulariser={part}", _target(cfg.regulariser, "regulariser"), network)
-        cfg = units.in_nats(cfg, math.prod(image_shape), math.prod(network.code_shape))  # type: ignore[arg-type]
+    cfg = units.in_nats(cfg, network, image_shape)
     parts = {part: part_of(cfg[part], part, data_size) for part in PARTS if part in wanted}
     built = _of_kind(Loss, _build(cfg.loss, "loss", **parts), "loss")
     likelihood = getattr(built, "likelihood", None)

@@ -1,8 +1,9 @@
 """Weights of the KL as other tools count them, in nats beside −log p(x|z) of a unit-variance Gaussian."""
 
 import copy
+import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from omegaconf import DictConfig
 
@@ -27,18 +28,18 @@ FACTORS: dict[Unit, Callable[[int, int], float]] = {
 }
 
 
-def in_nats(cfg: DictConfig, values: int, units: int) -> DictConfig:
-    """A configuration with λ in nats for the weight of another tool, of images and codes of so many values.
+def in_nats(cfg: DictConfig, network: Any, image_shape: tuple[int, int, int]) -> DictConfig:
+    """A configuration with λ in nats for the weight of another tool, of this network and images (C, H, W).
 
-    Raises UsageError where the weight would stand beside another error than there.
+    Raises UsageError where the weight would stand beside another error than there, or beside none.
     """
     unit: Unit = cfg.kl_weight_unit
     if unit == "nats":
         return cfg
     given = f"kl_weight_unit={unit}"
-    if choice_of("regulariser", str(cfg.regulariser.get("_target_"))) != "kl":
-        raise UsageError(f"{given} is a weight of the KL: take regulariser=kl")
-    if cfg.loss.reduction != "sum":
+    if choice_of("regulariser", str((cfg.get("regulariser") or {}).get("_target_"))) != "kl":
+        raise UsageError(f"{given} is a weight of the KL: take a loss with regulariser=kl")
+    if cfg.loss.get("reduction", "sum") != "sum":
         raise UsageError(
             f"{given} says how the error is reduced: leave loss.reduction={cfg.loss.reduction} out"
         )
@@ -48,5 +49,6 @@ def in_nats(cfg: DictConfig, values: int, units: int) -> DictConfig:
             f"{given} is a weight beside a squared error: take likelihood=gaussian, whose sigma is 1"
         )
     converted = copy.deepcopy(cfg)
+    values, units = math.prod(image_shape), math.prod(network.code_shape)
     converted.regulariser.kl_weight = cfg.regulariser.kl_weight * FACTORS[unit](values, units)
     return converted

@@ -10,7 +10,7 @@ from typing import Any
 
 OLDER = Path(__file__).parent / "runs" / "older_views.json"  # of run folders that do not say theirs
 LONGEST = 200  # characters of a text
-NAME = re.compile(r"\w[\w.-]*")  # of an evaluation, which is that of its file of arrays
+NAME = re.compile(r"\w[\w-]{0,99}")  # of an evaluation, which is that of its file of arrays
 MOST = 20  # views of an evaluation, and arrays of a key
 FIELD = re.compile(
     r"\{(\W*)(\w+)\}"

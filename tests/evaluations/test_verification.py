@@ -23,7 +23,7 @@ LIKELIHOODS: dict[str, likelihoods.Likelihood] = {
     "laplace": likelihoods.Laplace(scale=0.2),
 }
 LIKELIHOODS["gaussian_learned"].running_variance.fill_(0.04)
-CHECKED = TestMetrics(examples=3, seed=0, verify=True)
+CHECKED = TestMetrics(examples=3, seed=0, splits=["test"], verify=True)
 
 
 def measured(context: Context) -> Result:

@@ -117,3 +117,69 @@ def test_arrays_that_are_no_images_are_damage(made_of: np.ndarray, run: Make, tm
     assert all("mine" not in one.id for one in rows.compared(found, 1.0, found.records[0]))
     assert any("arrays/mine.npz is damaged" in problem for problem in found.records[0].problems)
     json.dumps(found.records[0].problems)
+
+
+@pytest.mark.parametrize(
+    ("changes", "arrays_of"),
+    [
+        ({"columns": "{label}"}, {"label": np.zeros((3, 3), int)}),
+        ({"columns": "{foo}"}, {"foo": np.array(5)}),
+        ({"columns": "{foo}"}, {"foo": np.zeros(1)}),
+        ({"above": "index"}, {}),
+        ({"beside": "index"}, {}),
+        ({"key": ["foo"]}, {"foo": np.array(5)}),
+        ({"images": "index"}, {}),
+        (
+            {"images": "five", "key": ["foo"]},
+            {"five": np.zeros((4, 3, *SIDE), np.float32), "foo": np.zeros(1)},
+        ),
+        ({"images": "five", "columns_first": True}, {"five": np.zeros((3, 4, *SIDE), np.float32)}),
+        ({"key": []}, {}),
+    ],
+)
+def test_whatever_a_view_says_the_other_runs_are_reported(
+    changes: dict[str, Any], arrays_of: dict[str, Any], run: Make, tmp_path: Path
+) -> None:
+    declared = [{"kind": "rows", "title": "Mine", "images": "made", "key": ["index"], **changes}]
+    mine = {"made": np.zeros((3, *SIDE), np.float32), "index": np.arange(3)} | arrays_of
+    made(run, "odd", 1.0, declared, mine)
+    run("kl_weight=5", 5.0)
+    found = section(tmp_path / "outputs")
+    every = [rows.compared(found, 1.0, record) for record in found.records]
+    assert "reconstructions" in [matrix.id for matrix in rows.matrices(found, 1.0, every)]
+    for record in found.records:
+        rows.gallery(found, 1.0, record)
+    list(views.charts(found))
+
+
+def test_a_name_of_a_built_in_evaluation_may_show_arrays_of_its_own(run: Make, tmp_path: Path) -> None:
+    declared = [{"kind": "rows", "title": "Mine", "images": "mine", "key": ["index"]}]
+    stored = arrays(0, 0.5, np.ones(4))
+    stored["samples"] = {"mine": np.zeros((3, *SIDE), np.float32), "index": np.arange(3)}
+    run("one", 1.0, info={"views": {"samples": declared}}, stored=stored)
+    found = section(tmp_path / "outputs")
+    assert [one.id for one in rows.compared(found, 1.0, found.records[0])] == ["samples"]
+    assert found.records[0].problems == []
+
+
+def test_groups_of_rows_have_frames_and_few_of_many_epochs(run: Make, tmp_path: Path) -> None:
+    declared = [{"kind": "rows", "title": "Mine", "images": "made", "key": ["index"]}]
+    mine = {"made": np.zeros((2, 3, *SIDE), np.float32), "index": np.arange(2)}
+    made(run, "one", 1.0, declared, mine)
+    folder = tmp_path / "outputs" / "one" / "arrays" / "mine"
+    folder.mkdir()
+    for epoch in range(1, 61):
+        np.savez(folder / f"epoch_{epoch:04d}.npz", **mine)
+    found = section(tmp_path / "outputs")
+    first, second = rows.matrices(found, 1.0, [rows.compared(found, 1.0, found.records[0])])
+    assert [first.id, second.id] == ["mine-0", "mine-1"]
+    assert [when for when, _ in second.frames] == [f"epoch {n}" for n in (1, 9, 18, 26, 35, 43, 52, 60)]
+
+
+def test_views_of_two_runs_at_one_place_are_both_shown(run: Make, tmp_path: Path) -> None:
+    bars = {"kind": "bars", "title": "Shares", "values": "share"}
+    grid = {"kind": "grid", "title": "Table", "values": "table"}
+    made(run, "kl_weight=0", 0.0, [bars], {"share": np.ones(2)})
+    made(run, "kl_weight=1", 1.0, [grid], {"table": np.ones((2, 2))})
+    titles = [title for _, title, _ in views.charts(section(tmp_path / "outputs"))]
+    assert titles == ["Shares", "Table: λ = 1"]

@@ -19,6 +19,7 @@ TOLERANCE = 1e-3  # of nats relative to their number, which counts as LEAST_NATS
 LEAST_NATS = 0.01  # of each unit or value: what is 0 in sum is rounded as its parts are
 NATS = ("kl", "reconstruction")
 LEAST_MEAN = 1e-12  # torch.distributions keeps probabilities above 2e-16, which vaelab does not
+LOST = 1e9  # the difference of a number and none
 WORDS = {"psnr": "PSNR", "ssim": "SSIM", "kl": "KL", "reconstruction": "reconstruction"}
 
 
@@ -76,8 +77,12 @@ class Verification:
     def _compare(self, name: str, ours: Tensor, theirs: np.ndarray, parts: int = 0) -> None:
         """Keeps the differences of numbers (B,); those of nats, which are sums of so many parts, are relative."""
         scale = np.maximum(np.abs(theirs), LEAST_NATS * parts) if parts else 1
-        difference = np.abs(ours.double().cpu().numpy() - theirs) / scale
-        self._differences.setdefault(name, []).append(difference[np.isfinite(difference)])
+        own = ours.double().cpu().numpy()
+        with np.errstate(invalid="ignore"):
+            difference = np.abs(own - theirs) / scale
+        # What is no number for both is none for a reason; for one of them alone it is another value.
+        difference[~np.isfinite(own) & ~np.isfinite(theirs)] = 0
+        self._differences.setdefault(name, []).append(np.nan_to_num(difference, nan=LOST, posinf=LOST))
 
     def _largest(self) -> dict[str, float]:
         found = {name: np.concatenate(parts) for name, parts in self._differences.items()}

@@ -60,14 +60,19 @@ def cascade(section: Section) -> Chart | None:
     found = [
         (weight, np.sort(kl)[::-1])
         for weight, records in line.by_weight()
-        if weight and len(kl := _kl(records[0])) > 1
+        if weight and weight > 0 and len(kl := _kl(records[0])) > 1
     ]
     if len(found) < FEWEST:
         return None
     figure, oracle = Chart(), section.oracle
     weights = [weight for weight, _ in found]
-    predicted = oracle is not None and oracle.fits(line.records[0].convention)
-    for rank in range(min(RANKS, *(len(kl) for _, kl in found))):
+    in_nats = [
+        oracle is not None and oracle.weight(r) for _, runs in line.by_weight() for r in runs if r.kl_weight
+    ]
+    given = [r.kl_weight for _, runs in line.by_weight() for r in runs if r.kl_weight]
+    predicted = all(a and b and math.isclose(a, b, rel_tol=1e-6) for a, b in zip(in_nats, given, strict=True))
+    known = [] if oracle is None else [len(oracle.eigenvalues)]
+    for rank in range(min(RANKS, *known, *(len(kl) for _, kl in found))):
         colour = INSTEAD[rank % len(INSTEAD)]
         figure.draw(
             "scatter",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vaelab import spectrum
+from vaelab.names import choice_of
 from vaelab.report import arrays
 from vaelab.report.arrays import Array
 from vaelab.report.record import Record
@@ -29,9 +30,22 @@ class Oracle:
         """Whether nats of this likelihood are those of the prediction."""
         return tuple(convention) == ("gaussian", self.sigma)
 
+    def weight(self, record: Record) -> float | None:
+        """λ of a run in nats, whatever it was given in; None where it weighs something else than the KL, or nothing."""
+        regulariser = record.config.get("regulariser")
+        target = regulariser.get("_target_") if isinstance(regulariser, dict) else None
+        if choice_of("regulariser", str(target)) != "kl" or not self.fits(record.convention):
+            return None
+        return record.beta_eff / self.sigma**2 if record.beta_eff and record.beta_eff > 0 else None
+
     def at(self, kl_weight: float, units: float) -> spectrum.Prediction:
         """The optimum at one λ for a code of so many units."""
-        return spectrum.predict(self.eigenvalues, kl_weight, self.sigma, int(units))
+        return spectrum.predict(self.eigenvalues, kl_weight, self.sigma, self.units(units))
+
+    def units(self, code_size: float) -> int:
+        """Units that can carry something, of a code of so many values; all where that is not known."""
+        most = len(self.eigenvalues)
+        return int(min(max(0.0, code_size), most)) if math.isfinite(code_size) else most
 
     def along(self, least: float, units: float) -> list[spectrum.Prediction]:
         """The optima from one λ to the collapse."""
@@ -45,17 +59,14 @@ class Oracle:
 
     def sentences(self, label: str, records: Sequence[Record]) -> list[str]:
         """How much better than linear the run of the best ELBO is, and where a linear VAE collapses."""
-        runs = [
-            r for r in records if r.kl_weight and self.fits(r.convention) and math.isfinite(r.metric("elbo"))
-        ]
-        if not runs or not math.isfinite(runs[0].code_size):
+        runs = [(r, w) for r in records if (w := self.weight(r)) and math.isfinite(r.metric("elbo"))]
+        if not runs:
             return []
-        best = max(runs, key=lambda record: record.metric("elbo"))
-        assert best.kl_weight is not None
-        linear, own = self.at(best.kl_weight, best.code_size).negative_elbo, -best.metric("elbo")
+        best, weight = max(runs, key=lambda pair: pair[0].metric("elbo"))
+        linear, own = self.at(weight, best.code_size).negative_elbo, -best.metric("elbo")
         apart = f"{abs(linear - own):.2f} nats {'better' if own < linear else 'worse'}"
         return [
-            f"The best linear VAE has −ELBO {linear:.2f} at λ = {best.kl_weight:g}, from the variances of the training"
+            f"The best linear VAE has −ELBO {linear:.2f} at λ = {weight:.3g}, from the variances of the training"
             f" images alone; {label} has {own:.2f}, {apart}. A linear one collapses from λ = {self.collapse:.3g} on."
         ]
 
@@ -63,9 +74,11 @@ class Oracle:
 def read(folder: Path, dataset: str, fingerprint: str) -> Oracle | None:
     """What vae-data spectrum has left of these images below a folder; None where it is of others, or damaged."""
     file = folder / dataset / "spectrum.npz"
-    if not re.fullmatch(r"\w[\w.-]*", dataset) or not file.is_file():
+    if not re.fullmatch(r"\w[\w.-]{0,99}", dataset):
         return None
     try:
+        if not file.is_file():
+            return None
         arrays.refuse(file)
         found = arrays.read(file, AXES, tuple(AXES))
         values, sigma = found["eigenvalues"].astype(np.float64), float(found["sigma"])

@@ -11,6 +11,8 @@ from vaelab.report.chart import DASHES, SYMBOLS, WITHOUT_KL, Chart, axes, colour
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section
 
+MOST_LINEAR = 4  # curves of linear VAEs
+
 
 def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart | None:
     """Held-out rate against distortion in nats, of the runs whose nats mean the same; None without a point."""
@@ -37,23 +39,28 @@ def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart | No
 def _linear(
     figure: Chart, section: Section, convention: tuple[Any, ...], lines: Sequence[Line], right: float
 ) -> bool:
-    """The curve of the best linear VAE with as many units; whether there is one."""
-    oracle, first = section.oracle, lines[0].records[0]
-    weights = [w for line in lines for w, _ in line.by_weight() if w]
-    if oracle is None or not weights or not oracle.fits(convention) or not math.isfinite(first.code_size):
+    """The curve of the best linear VAE for each size of a code; whether there is one."""
+    oracle = section.oracle
+    if oracle is None or not oracle.fits(convention):
         return False
-    found = [one for one in oracle.along(min(weights), first.code_size) if one.rate <= 1.05 * right]
-    figure.draw(
-        "scatter",
-        x=short(np.array([one.rate for one in found])),
-        y=short(np.array([one.distortion for one in found]), 6),
-        text=[f"λ = {one.kl_weight:.3g}" for one in found],
-        mode="lines",
-        line={"color": WITHOUT_KL, "width": 2, "dash": "dot"},
-        name="the best linear VAE, predicted from the training images' variances",
-        hovertemplate="linear, %{text}<br>rate %{x:.2f}<br>distortion %{y:.2f}<extra></extra>",
-    )
-    return True
+    weights: dict[int, list[float]] = {}
+    for record in (record for line in lines for record in line.records):
+        if weight := oracle.weight(record):
+            weights.setdefault(oracle.units(record.code_size), []).append(weight)
+    for units, own in sorted(weights.items())[:MOST_LINEAR]:
+        found = [one for one in oracle.along(min(own), units) if one.rate <= 1.05 * right]
+        size = f" of {units} units" if len(weights) > 1 else ""
+        figure.draw(
+            "scatter",
+            x=short(np.array([one.rate for one in found])),
+            y=short(np.array([one.distortion for one in found]), 6),
+            text=[f"λ = {one.kl_weight:.3g}" for one in found],
+            mode="lines",
+            line={"color": WITHOUT_KL, "width": 2, "dash": "dot"},
+            name=f"the best linear VAE{size}, predicted from the training images' variances",
+            hovertemplate=f"linear{size}, %{{text}}<br>rate %{{x:.2f}}<br>distortion %{{y:.2f}}<extra></extra>",
+        )
+    return bool(weights)
 
 
 def _along_weight(

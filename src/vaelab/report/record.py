@@ -186,7 +186,8 @@ class Record(Stored):
         for name, key, axis in (("latent_space", "mean", 1), ("kl_per_dimension", "kl", 0)):
             shape = self._shape(name, key)
             if len(shape) > axis:
-                return float(math.prod(shape[axis:]))
+                size = number(math.prod(shape[axis:]))
+                return math.nan if size is None else size
         asked = number(self.config["model"].get("latent_dim"))
         return math.nan if asked is None else asked
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,7 +17,7 @@ PROBES = 12  # images of a row that is compared over runs
 COLUMNS = 16  # of a run's own row
 MOST_ROWS = 24  # of a run's own matrix
 MOST_GROUPS = 4  # rows of an array of several that are compared, each a matrix of its own
-AT = "@"  # before an epoch
+FRAMES = 8  # earlier epochs
 BRIGHT = 99.5  # per cent of all differences, which are drawn no brighter than white
 LEAST = 1e-3  # a difference that is drawn as white at least
 
@@ -35,6 +36,8 @@ class Compared:
     """The rows of one run in a matrix over runs, and what is alike in the runs that belong there."""
 
     id: str
+    evaluation: str
+    epoch: int | None  # of a snapshot
     title: str
     strips: tuple[Strip, ...]
     above: Strip | None
@@ -45,26 +48,37 @@ def compared(section: Section, scale: float, record: Record) -> list[Compared]:
     """The rows of a run that are compared with those of others, now and at earlier epochs."""
     found: list[Compared] = []
     for name, place, view in _views(record):
-        if not view.key:
-            continue
-        identity = f"{name}{f'.{place}' if place else ''}"
-        found += _alike(section, scale, record, identity, view, record.viewed(name, view))
-        for epoch in record.snapshots(name):
-            stored = record.viewed(f"{name}/epoch_{epoch:04d}", view)
-            found += _alike(section, scale, record, f"{identity}{AT}{epoch}", view, stored)
+        for epoch in [None, *_some(record.snapshots(name))] if view.key else []:
+            file = name if epoch is None else f"{name}/epoch_{epoch:04d}"
+            own = partial(_alike, section, scale, record, name, place, view, epoch, file)
+            found += record.tried(file, own) or []
     return found
 
 
+def _some(epochs: Sequence[int]) -> list[int]:
+    """At most FRAMES of them, spread evenly."""
+    places = np.linspace(0, len(epochs) - 1, min(FRAMES, len(epochs)))
+    return [epochs[place] for place in np.unique(places.round().astype(int))]
+
+
 def _alike(
-    section: Section, scale: float, record: Record, identity: str, view: Rows, stored: Mapping[str, Array]
-) -> Iterator[Compared]:
+    section: Section,
+    scale: float,
+    record: Record,
+    name: str,
+    place: int,
+    view: Rows,
+    epoch: int | None,
+    file: str,
+) -> list[Compared]:
+    found: list[Compared] = []
+    stored = _rows_first(view, record.viewed(file, view))
     if not stored:
-        return
+        return found
     images = stored[view.images]
     several = images.ndim == 5
     for number, group in enumerate(images[:MOST_GROUPS] if several else images[None]):
-        place = number if several else None
-        heads = _captions(view.columns, stored, place, len(group), section)[:PROBES]
+        heads = _captions(view.columns, stored, number if several else None, len(group), section)[:PROBES]
         label = section.labels[record.name]
         strips = [strip_of(record.name, label, group[:PROBES], heads, scale)]
         beside, above = stored.get(view.beside), stored.get(view.above)
@@ -77,34 +91,42 @@ def _alike(
             shared = strip_of("", view.above_title, above[:PROBES], heads, scale)
         key = tuple(_key(stored[name][number] if several else stored[name]) for name in view.key)
         title = f"{view.title} {number + 1}" if several else view.title
-        counted = f"{identity}-{number}" if several else identity
-        yield Compared(counted, title, tuple(strips), shared, (*key, group.shape))
+        identity = f"{name}{f'.{place}' if place else ''}{f'-{number}' if several else ''}"
+        found.append(Compared(identity, name, epoch, title, tuple(strips), shared, (*key, group.shape)))
+    return found
+
+
+def _rows_first(view: Rows, stored: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The arrays with the axis of rows before that of columns."""
+    if not stored or not view.columns_first or stored[view.images].ndim != 5:
+        return stored
+    turned = {view.images, view.beside, *view.arrays}
+    return {key: v.swapaxes(0, 1) if key in turned and v.ndim > 1 else v for key, v in stored.items()}
 
 
 def matrices(section: Section, scale: float, found: Sequence[Sequence[Compared]]) -> Iterator[Matrix]:
     """The matrices over runs: of each kind the rows with the most frequent key, and how they differ."""
     every = [one for of_run in found for one in of_run]
-    for kind in dict.fromkeys(one.id for one in every if AT not in one.id):
-        rows = [one for one in every if one.id == kind]
+    for kind in dict.fromkeys(one.id for one in every if one.epoch is None):
+        rows = [one for one in every if one.id == kind and one.epoch is None]
         keys = [one.key for one in rows]
         common = max(keys, key=keys.count)
         same = [one for one in rows if one.key == common]
         above, strips = same[0].above, [strip for one in same for strip in one.strips]
-        there = {strip.run for strip in strips}
-        left_out = tuple(section.labels[r.name] for r in section.records if _lacks(r, kind, there))
-        frames = tuple(_frames([one for one in every if one.key == common], kind, above))
+        there, name = {strip.run for strip in strips}, same[0].evaluation
+        left_out = tuple(section.labels[r.name] for r in section.records if _lacks(r, name, there))
+        frames = tuple(_frames([one for one in every if one.id == kind and one.key == common], above))
         yield Matrix(kind, same[0].title, _below(above, strips), left_out, frames)
         if above is not None:
             yield from _differences(section, scale, kind, above, strips)
 
 
-def _frames(same: Sequence[Compared], kind: str, above: Strip | None) -> Iterator[tuple[str, Matrix]]:
+def _frames(same: Sequence[Compared], above: Strip | None) -> Iterator[tuple[str, Matrix]]:
     """The rows at each epoch that some run has kept."""
-    epochs = {int(one.id.rpartition(AT)[2]) for one in same if one.id.startswith(kind + AT)}
-    for epoch in sorted(epochs):
-        of_epoch = [one for one in same if one.id == f"{kind}{AT}{epoch}"]
+    for epoch in sorted({one.epoch for one in same if one.epoch is not None}):
+        of_epoch = [one for one in same if one.epoch == epoch]
         strips = [strip for one in of_epoch for strip in one.strips]
-        yield f"epoch {epoch}", Matrix(f"{kind}{AT}{epoch}", of_epoch[0].title, _below(above, strips))
+        yield f"epoch {epoch}", Matrix(f"{same[0].id}@{epoch}", same[0].title, _below(above, strips))
 
 
 def _below(above: Strip | None, strips: Sequence[Strip]) -> tuple[Strip, ...]:
@@ -115,15 +137,20 @@ def gallery(section: Section, scale: float, record: Record) -> Gallery:
     """The matrices of a run's views that are compared with nothing."""
     found = []
     for name, place, view in _views(record):
-        if view.key or not (stored := record.viewed(name, view)):
+        if view.key:
             continue
-        strips = tuple(
-            strip_of(record.name, label, images[:COLUMNS], heads[:COLUMNS], scale)
-            for label, images, heads in _own_rows(section, view, stored)
-        )
+        strips = record.tried(name, partial(_own_strips, section, scale, record, name, view))
         if strips:
             found.append(Matrix(f"{name}{f'.{place}' if place else ''}", view.title, strips))
     return Gallery(record.name, section.labels[record.name], tuple(found))
+
+
+def _own_strips(section: Section, scale: float, record: Record, name: str, view: Rows) -> tuple[Strip, ...]:
+    stored = _rows_first(view, record.viewed(name, view))
+    return tuple(
+        strip_of(record.name, label, images[:COLUMNS], heads[:COLUMNS], scale)
+        for label, images, heads in (_own_rows(section, view, stored) if stored else ())
+    )
 
 
 def _views(record: Record) -> Iterator[tuple[str, int, Rows]]:
@@ -131,9 +158,8 @@ def _views(record: Record) -> Iterator[tuple[str, int, Rows]]:
         yield from ((name, place, view) for place, view in enumerate(views) if isinstance(view, Rows))
 
 
-def _lacks(record: Record, kind: str, there: set[str]) -> bool:
-    """Whether a run could have had rows of this kind, and has none that are alike."""
-    name = kind.partition("-")[0].partition(".")[0]
+def _lacks(record: Record, name: str, there: set[str]) -> bool:
+    """Whether a run could have had rows of this evaluation, and has none that are alike."""
     has_file = (record.folder / "arrays" / f"{name}.npz").exists()
     return (has_file or name in record.evaluations) and record.name not in there
 
@@ -167,9 +193,6 @@ def _own_rows(
     """Label, images and captions of each row."""
     images = stored[view.images]
     several = images.ndim == 5
-    if several and view.columns_first:
-        images = images.swapaxes(0, 1)
-        stored = {k: v.swapaxes(0, 1) if k in view.arrays and v.ndim > 1 else v for k, v in stored.items()}
     above = stored.get(view.above)
     if above is not None:
         yield view.above_title, above, [f"{view.above_title} {i + 1}" for i in range(len(above))]
@@ -220,7 +243,7 @@ def _value(
         if place is None or place >= len(array):
             return None
         value = array[place]
-    if name == "label":
+    if name == "label" and array.dtype.kind in "iu" and np.ndim(value) == 0:
         return section.class_name(int(value))
     return " and ".join(f"{v:.3g}" if array.dtype.kind == "f" else str(v) for v in np.ravel(value).tolist())
 

@@ -1,11 +1,11 @@
 """The files of a run folder as the report reads them: numbers by epoch, and arrays."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vaelab import UsageError, views
 from vaelab.report import arrays
@@ -15,6 +15,8 @@ from vaelab.runs import checksums
 from vaelab.runs.history import Row
 from vaelab.views import Rows, View
 from vaelab.words import printable
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,20 @@ class Stored:
 
     def viewed(self, name: str, view: Rows) -> dict[str, Array]:
         """The arrays of a view of an evaluation, as arrays() gives them; those of captions only where they are."""
-        axes = arrays.AXES.get(name.partition("/")[0]) or arrays.axes_of(
-            view, len(self._shape(name, view.images))
-        )
-        others = [key for key in (view.above, view.beside, *view.arrays) if key in axes and key]
-        return self._read(name, axes, (view.images, *view.key), others)
+        known = arrays.AXES.get(name.partition("/")[0], {})
+        axes = arrays.axes_of(view, len(self._shape(name, view.images))) | known
+        others = [key for key in (view.above, view.beside, *view.arrays) if key]
+        found = self._read(name, axes, (view.images, *view.key), others)
+        return self.tried(name, lambda: arrays.fitting(view, found) if found else {}) or {}
+
+    def tried(self, name: str, call: Callable[[], Answer]) -> Answer | None:
+        """What a call makes of the arrays of an evaluation; None, and a problem, where it fails."""
+        try:
+            return call()
+        except Exception:  # what others wrote may be wrong in any way
+            remedy = checksums.remedy(self.folder, f"arrays/{name}.npz")
+            self._add_problem(f"arrays/{name}.npz is damaged: {remedy}", name)
+            return None
 
     def numbers(self, name: str, key: str, axes: str) -> Array | None:
         """An array of numbers with these axes; None where there is none."""

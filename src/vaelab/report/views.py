@@ -16,13 +16,10 @@ MOST_SIDE = 128  # rows or columns of a grid
 
 def charts(section: Section) -> Iterator[tuple[str, str, Chart]]:
     """The name, the title and the chart of each view that some run has arrays for."""
-    declared = {
-        (name, place): view
-        for record in section.records
-        for name, views in record.views.items()
-        for place, view in enumerate(views)
-    }
-    for (name, place), view in declared.items():
+    declared = dict.fromkeys(
+        (name, view) for record in section.records for name, views in record.views.items() for view in views
+    )
+    for place, (name, view) in enumerate(declared):
         identity = f"view-{name}-{place}"
         if isinstance(view, Bars) and (chart := _bars(section, name, view)):
             yield identity, view.title, chart
@@ -36,7 +33,8 @@ def _bars(section: Section, name: str, view: Bars) -> Chart | None:
     """Lines where there are several runs: bars of many would hide each other."""
     chart = Chart()
     shade, place = colours(section), style(section)
-    found = [(r, v) for r in section.records if (v := r.numbers(name, view.values, "n")) is not None]
+    runs = [record for record in section.records if view in record.views.get(name, ())]
+    found = [(r, v) for r in runs if (v := r.numbers(name, view.values, "n")) is not None]
     for record, values in found:
         label = text(section.labels[record.name])
         own = {"type": "bar"} if len(found) == 1 else {"type": "scatter"}
@@ -60,7 +58,7 @@ def _bars(section: Section, name: str, view: Bars) -> Chart | None:
 
 def _grids(section: Section, name: str, view: Grid) -> Iterator[tuple[Record, np.ndarray]]:
     shown = 0
-    for record in section.records:
+    for record in (r for r in section.records if view in r.views.get(name, ())):
         values = record.numbers(name, view.values, "rc")
         if values is not None and max(values.shape) <= MOST_SIDE and shown < MOST_GRIDS:
             shown += 1

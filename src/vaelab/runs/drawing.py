@@ -86,7 +86,7 @@ class Workers:
     def help(self) -> None:
         """Does a call that no process has begun, or waits for one to end: for who has nothing else to do."""
         if task := self._untouched():
-            self._finish(task, _outcome(pickle.loads(task.call)))
+            self._finish(task, _outcome(lambda: pickle.loads(task.call)()))
             return
         with self._ended:
             if self._unfinished:
@@ -127,10 +127,12 @@ class Workers:
         process.join()
         died = Failure(f"a process that draws figures died (exit status {process.exitcode}); out of memory?")
         self._finish(task, (died, None))
-        with self._lock:
+        left: list[Task] = []
+        with self._lock:  # so that none is taken that was given to a process of later
             self._alive -= 1
-            last = not self._alive
-        while last and (task_left := self._untouched()):
+            while not self._alive and (task_left := self._untouched()):
+                left.append(task_left)
+        for task_left in left:
             self._finish(task_left, (died, None))
 
     def _untouched(self) -> Task | None:

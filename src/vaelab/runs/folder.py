@@ -123,7 +123,7 @@ class Run:
         return None
 
     def load_checkpoint(self) -> checkpoint.Checkpoint | None:
-        """What the last finished epoch left, or None before the first; raises checkpoint.Damaged."""
+        """The last checkpoint, or None before the first; raises checkpoint.Damaged."""
         for name in (LAST, PREVIOUS):
             with suppress(FileNotFoundError):
                 return checkpoint.read_state(self.folder / name)
@@ -236,7 +236,7 @@ class Run:
     def save_checkpoint(
         self, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any], rows: Sequence[Row]
     ) -> None:
-        """Makes the state after another epoch, in one file, the last checkpoint, and the last the previous one."""
+        """Makes the state after an epoch, in one file, the last checkpoint, and the last the previous one."""
 
         def write(path: Path) -> None:
             checkpoint.save_state(path, tensors, facts, rows)

@@ -86,7 +86,9 @@ def _told_of_the_device(job: Job) -> Iterator[None]:
         words = str(error).splitlines()[0] if str(error) else ""
         if job.device.type != "cuda" or "CUDA" not in words:
             raise
-        raise Failure(f"the device failed ({words}): the same command goes on from the last epoch") from error
+        raise Failure(
+            f"the device failed ({words}): the same command goes on from the last checkpoint"
+        ) from error
 
 
 def train(job: Job, run: Run, drawer: Drawer) -> Iterator[int]:

@@ -55,6 +55,8 @@ class Weights:
         likelihood = choice_of("likelihood", str((cfg.get("likelihood") or {}).get("_target_")))
         if likelihood not in NOISE:
             raise UsageError(f"{AUTO} needs likelihood=gaussian or bernoulli: give a list of λ")
+        if cfg.kl_weight_unit != "nats":
+            raise UsageError(f"{AUTO} counts in nats: leave kl_weight_unit={cfg.kl_weight_unit} out")
         variance, told = NOISE[likelihood]
         images, eigenvalues = self._spectrum(cfg, f"{likelihood} {cfg.dataset}", variance)
         noise = build.part_of(cfg.likelihood, "likelihood", 0)
