@@ -40,6 +40,10 @@ def test_the_spectrum_is_printed_kept_and_drawn(vae: Command, tmp_path: Path) ->
         (["sweep", "kl_weight=auto", "n=1"], "n=1 is not a whole number from 2 to 100"),
         (["sweep", "n=3"], "n=3 is how many λ kl_weight=auto has"),
         (["sweep", "kl_weight=auto", "likelihood=laplace"], "needs likelihood=gaussian or bernoulli"),
+        (
+            ["sweep", "kl_weight=auto", "likelihood=gaussian", "kl_weight_unit=pythae"],
+            "kl_weight=auto counts in nats: leave kl_weight_unit=pythae out",
+        ),
         (["sweep", "kl_weight=auto", "lr=-1"], "lr=-1 is not"),
         (["sweep", "kl_weight=auto", "model=conv_ae"], "kl_weight=auto weights nothing"),
         (["train", "kl_weight=auto"], "vae-sweep does a run for each"),
