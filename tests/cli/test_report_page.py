@@ -439,13 +439,14 @@ def test_gans_stand_beside_the_others(open_page: Open, reported: Path, tmp_path:
     page = open_page(tmp_path)
     labels = page.locator("[id$=side-by-side] .compared tbody th").all_inner_texts()
     assert len(labels) == 5
-    gallery = page.locator("[id$=gans] section")
+    gallery = page.locator("[id$=gans] details").filter(has_text="dcgan")
+    gallery.locator("summary").click()
     gallery.get_by_role("radio", name="Nearest training images").check()
     shown = [
         box.get_attribute("data-matrix") for box in page.locator(".matrix-box").all() if box.is_visible()
     ]
-    assert shown == ["reconstructions", "neighbours"]
-    gallery.locator("[data-matrix=neighbours] .strip").nth(1).press("Enter")
+    assert shown == ["reconstructions", "nearest_neighbours"]
+    gallery.locator("[data-matrix=nearest_neighbours] .strip").nth(1).press("Enter")
     assert "distance" in text(page, "#viewer-caption")
     page.keyboard.press("ArrowUp")
     shows(page, "#viewer canvas", arrays(tmp_path, "maps=4", "nearest_neighbours")["image"][0])

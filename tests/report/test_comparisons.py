@@ -480,7 +480,7 @@ def test_a_run_says_by_what_it_was_checked_if_it_was(run: Make, tmp_path: Path) 
     run("odd", 1.0, info={"verified": odd})
     run("no table", 1.0, info={"verified": "yes"})
     found = section(tmp_path / "outputs")
-    facts = {r.name: page._details(found, r)["facts"].get("checked with") for r in found.records}
+    facts = {r.name: details.details(found, r)["facts"].get("checked with") for r in found.records}
     assert facts["checked"] == (
         "scikit-image 0.26.0, 128 test images; largest difference: psnr 1.25e-06, kl 0.5"
     )

@@ -79,6 +79,7 @@ addEventListener("beforeprint", () => {
   onScreen = document.documentElement.dataset.theme;
   setTheme("light");
   all(".chart[data-chart]").forEach(draw);
+  all(".gallery").forEach((gallery) => { gallery.open = true; });
 });
 addEventListener("afterprint", () => setTheme(onScreen));
 setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
@@ -149,7 +150,9 @@ for (const choice of all(".matrix-choice")) choice.addEventListener("change", ()
 });
 
 for (const slider of all(".frame-slider")) slider.addEventListener("input", () => {
-  all(".frame", slider.closest(".matrix-box")).forEach((frame, place) => { frame.hidden = place !== +slider.value; });
+  // What was kept in the end comes first, and is the slider's last place.
+  const chosen = (+slider.value + 1) % (+slider.max + 1);
+  all(".frame", slider.closest(".matrix-box")).forEach((frame, place) => { frame.hidden = place !== chosen; });
   const when = JSON.parse(slider.dataset.frames)[+slider.value];
   one("output", slider.closest("label")).textContent = when;
   slider.setAttribute("aria-valuetext", when);
