@@ -44,6 +44,7 @@ class Reported:
     finding: str | None = None
     when: dict[str, Any] = field(default_factory=dict)  # by dotted keys of the configuration
     source: str | None = None
+    split: Literal["test", "train"] = "test"  # whose images the number is of
 
 
 @dataclass

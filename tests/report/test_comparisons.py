@@ -13,6 +13,7 @@ from vaelab.quantities import Quantity
 from vaelab.report import chart, charts, codes, comparisons, details, page, series
 from vaelab.report.reading import collect
 from vaelab.report.records import Collection, Section
+from vaelab.report.table import frame
 
 from .conftest import SIDE, Make, history, measured
 from .test_report import HOSTILE, Elements, decoded, written
@@ -84,6 +85,28 @@ def test_reported_values_stand_beside_measured_ones_with_twins_below(run: Make, 
     document = (tmp_path / "outputs/report/report.md").read_text()
     assert document.index("## Reported and measured") < document.index("## digits")
     assert r"| loss | figure 3 | 120 | 127.90 | +7.9 |" in document
+
+
+def test_numbers_of_training_images_stand_beside_those_of_training_images(run: Make, tmp_path: Path) -> None:
+    told = [
+        {"metric": "loss", "value": 120, "split": "train"},
+        {"metric": "psnr", "value": 23, "split": "train"},
+        {"metric": "psnr", "value": 21},
+        {"metric": "ssim", "value": 0.5, "split": "train"},
+    ]
+    rows = [{"epoch": 1, "step": 9, "split": "train", "loss": 118.0, "seconds": 1.0}]
+    metrics = measured(-127.9, 30.0, 22.0, 0.5) | {"train_psnr": 24.5}
+    run("one", 1.0, metrics=metrics, reported=told, rows=rows)
+    found = comparisons.reported(collection(tmp_path / "outputs"))
+    assert found is not None
+    assert [(row[3], *row[5:8]) for row in found.rows[:3]] == [
+        ("loss of training images", 120.0, 118.0, "−2"),
+        ("psnr of training images", 23.0, 24.5, "+1.5"),
+        ("psnr", 21.0, 22.0, "+1"),
+    ]
+    assert np.isnan(found.rows[3][6])
+    table = frame(collection(tmp_path / "outputs"))
+    assert {"train_loss (reported)", "train_psnr (reported)", "psnr (reported)"} <= set(table.columns)
 
 
 @pytest.mark.parametrize("told", [3, [], [{"metric": "psnr", "value": 1, "when": {"kl_weight": 9}}], [[]]])

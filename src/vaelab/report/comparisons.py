@@ -9,7 +9,7 @@ from vaelab.report.record import Record
 from vaelab.report.records import Collection, Section, image_values
 from vaelab.report.series import Series, by_code_size, by_epochs
 from vaelab.report.side_by_side import Group
-from vaelab.report.table import references
+from vaelab.report.table import is_of_training, references
 
 REPORTED = " (reported)"  # ends the head of a column
 TUNED = "_tuned"  # ends the name of an experiment's twin with other settings
@@ -141,11 +141,18 @@ def _against_reported(record: Record) -> list[tuple[Value, ...]]:
     """Metric, source, reported, measured and difference of each entry that applies to a run."""
     found: list[tuple[Value, ...]] = []
     for entry in references(record):
-        value, measured = float(entry["value"]), record.metric(entry["metric"])
-        found.append(
-            (entry["metric"], str(entry.get("source") or "–"), value, measured, _signed(measured - value))
-        )
+        value, metric, measured = float(entry["value"]), entry["metric"], record.metric(entry["metric"])
+        if is_of_training(entry):
+            measured, metric = _of_training(record, metric), f"{metric} of training images"
+        found.append((metric, str(entry.get("source") or "–"), value, measured, _signed(measured - value)))
     return found
+
+
+def _of_training(record: Record, metric: str) -> float:
+    """A number of the training split: as it was evaluated, or else the mean of the last epoch's steps."""
+    measured = record.metric(f"train_{metric}")
+    steps = record.curve(metric, "train")[2] if record.is_evaluated else []
+    return steps[-1] if steps and not math.isfinite(measured) else measured
 
 
 def _signed(difference: float) -> str:
@@ -164,5 +171,5 @@ def _under(head: str, group: Group) -> Value:
 def _reported(group: Group, metric: str) -> str:
     """The values that were reported of a group's runs, each once."""
     entries: Sequence[dict[str, object]] = [e for record in group.records for e in references(record)]
-    values = [f"{entry['value']:g}" for entry in entries if entry["metric"] == metric]
+    values = [f"{e['value']:g}" for e in entries if e["metric"] == metric and not is_of_training(e)]
     return ", ".join(dict.fromkeys(values))

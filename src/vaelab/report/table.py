@@ -1,7 +1,7 @@
 """All runs as one pandas table: what they are, what was measured, and what was reported."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -87,7 +87,15 @@ def _is_number(text: str) -> bool:
 
 def reported(record: Record) -> dict[str, float]:
     """The reported values that apply to this run, by the name of their column."""
-    return {f"{entry['metric']} (reported)": entry["value"] for entry in references(record)}
+    return {
+        f"{'train_' if is_of_training(entry) else ''}{entry['metric']} (reported)": entry["value"]
+        for entry in references(record)
+    }
+
+
+def is_of_training(entry: Mapping[str, Any]) -> bool:
+    """Whether a reported number is one of the training images."""
+    return entry.get("split") == "train"
 
 
 def references(record: Record) -> list[dict[str, Any]]:
