@@ -202,15 +202,15 @@ def test_every_model_goes_all_the_way(model: str, vae: Command, tmp_path: Path) 
     assert ("kl" in run.metrics) == ("elbo" in run.history[0]) == posterior
 
 
-@pytest.mark.parametrize("seen", [1, 2])
+@pytest.mark.parametrize(("seen", "length"), [(1, ["epochs=4"]), (2, ["epochs=12", "batch_size=8"])])
 def test_a_killed_run_continues_to_the_same_weights(
-    seen: int, vae: Command, data_dir: Path, tmp_path: Path
+    seen: int, length: list[str], vae: Command, data_dir: Path, tmp_path: Path
 ) -> None:
-    """SIGKILL after an epoch, then the same command: bit for bit what an undisturbed run gives."""
+    """SIGKILL after the first checkpoint or the next, then the same command: bit for bit an undisturbed run."""
     settings = [
         "model=conv_vae",
         "model.channels=8",
-        "epochs=4",
+        *length,
         "likelihood=gaussian_learned",
         "evaluation=[]",
     ]

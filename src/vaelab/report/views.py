@@ -1,5 +1,6 @@
 """Charts of the views of any evaluation that are no rows of images: bars of all runs, a grid of each."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from vaelab.report.chart import DASHES, SCALE, Chart, axes, colours, short, style, text
 from vaelab.report.record import Record
 from vaelab.report.records import Section
-from vaelab.views import Bars, Grid
+from vaelab.views import Bars, Grid, Rows
 
 MOST_BARS = 512  # of one run
 MOST_GRIDS = 8  # runs with a grid of their own
@@ -19,8 +20,10 @@ def charts(section: Section) -> Iterator[tuple[str, str, Chart]]:
     declared = dict.fromkeys(
         (name, view) for record in section.records for name, views in record.views.items() for view in views
     )
-    for place, (name, view) in enumerate(declared):
-        identity = f"view-{name}-{place}"
+    counts = Counter[str]()
+    for name, view in declared:
+        identity = f"view-{name}-{counts[name]}"
+        counts[name] += not isinstance(view, Rows)
         if isinstance(view, Bars) and (chart := _bars(section, name, view)):
             yield identity, view.title, chart
         if isinstance(view, Grid):
