@@ -252,9 +252,12 @@ def test_an_experiment_overrules_defaults_and_is_overruled_by_the_command_line(t
     [
         (
             "5",
-            "reported=5 is not a list, each {metric: ..., value: ..., finding: ..., when: ..., source: ...}",
+            "reported=5 is not a list, each {metric: ..., value: ..., finding: ..., when: ..., source: ..., split: ...}",
         ),
-        ("[loss]", "reported[0]=loss is not {metric: ..., value: ..., finding: ..., when: ..., source: ...}"),
+        (
+            "[loss]",
+            "reported[0]=loss is not {metric: ..., value: ..., finding: ..., when: ..., source: ..., split: ...}",
+        ),
         ("[{value: 120}]", "reported[0] is not one thing: give metric and value, or finding"),
         (
             "[{metric: loss, value: 120}, {metric: loss}]",
