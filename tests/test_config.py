@@ -252,7 +252,8 @@ def test_an_experiment_overrules_defaults_and_is_overruled_by_the_command_line(t
     [
         (
             "5",
-            "reported=5 is not a list, each {metric: ..., value: ..., finding: ..., when: ..., source: ..., split: ...}",
+            "reported=5 is not a list, each {metric: ..., value: ..., finding: ..., when: ..., source: ...,"
+            " split: ...}",
         ),
         (
             "[loss]",
