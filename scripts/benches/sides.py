@@ -66,9 +66,8 @@ class Bare:
         self.number = torch.zeros(1, dtype=torch.int64, device=self.device)
         self.total = torch.zeros((), device=self.device)
         self.mean = 0.0
-        self.step = (
-            None if gpu else self.work
-        )  # captured in the first epoch, for that trains a little already
+        # Captured in the first epoch, for that trains a little already.
+        self.step = None if gpu else self.work
 
     def __call__(self) -> None:
         if self.step is None:

@@ -67,10 +67,6 @@ class Code:
         """Of each unit given a draw's units above it, (B, units) each, or None where a code is not Gaussian."""
         return None
 
-    def log_density(self, z: Tensor) -> Tensor | None:
-        """log q(z|x) in nats of draws (M, ...) under each of the posteriors, (M, B), or None without a density."""
-        return None
-
     def double(self) -> "Code":
         """The same code, drawn and measured in float64 where it has noise."""
         return self
@@ -128,10 +124,6 @@ class Gaussian(Code):
     def moments(self, z: Tensor) -> Moments:
         """Those of the posterior, (B, units) each, whatever the draw."""
         return self.mean.flatten(1), self.log_variance.flatten(1)
-
-    def log_density(self, z: Tensor) -> Tensor:
-        """log q(z|x) in nats of draws (M, ...) under each of the posteriors, (M, B)."""
-        return log_normal(z.flatten(1).unsqueeze(1), *self.moments(z)).sum(2)
 
     def double(self) -> "Gaussian":
         """The same code in float64, whose draws keep the digits of a small variance."""
@@ -210,11 +202,6 @@ class Layered(Code):
                 return moments
         ends = [sum(self.sizes[:layer]) for layer in range(len(self.sizes))]
         return joined([self._moments(layer, z[..., :end]) for layer, end in enumerate(ends)])
-
-    def log_density(self, z: Tensor) -> Tensor:
-        """log q(z|x) in nats of draws (M, units) under each of the posteriors, (M, B), draw by draw."""
-        count = len(self.none_above)
-        return torch.stack([log_normal(one, *self.moments(one.expand(count, -1))).sum(1) for one in z])
 
     def double(self) -> "Layered":
         """The same code with draws in float64; the networks between the layers stay as they are."""

@@ -34,13 +34,13 @@ KEYS = {
     "log_every": Key(draws_lines=False, trains=False),
     "dpi": Key(draws_lines=False, trains=False, is_tabled=False),
     "plugins": OUTSIDE._replace(is_tabled=True),
-    "chapter": OUTSIDE._replace(
-        is_tabled=True
-    ),  # this and the next are for reports, and may change afterwards
+    # For reports; they may change afterwards.
+    "chapter": OUTSIDE._replace(is_tabled=True),
     "reported": OUTSIDE,
     "output_dir": OUTSIDE,
     "rerun": OUTSIDE,
-    "list": OUTSIDE,  # this and the next are of a sweep
+    # Of a sweep.
+    "list": OUTSIDE,
     "n": OUTSIDE,
 }
 

@@ -40,8 +40,7 @@ def read_off(codes: np.ndarray, labels: np.ndarray, others: np.ndarray, seed: in
     scaler = StandardScaler().fit(codes)
     known, asked = scaler.transform(codes), scaler.transform(others)
     with threadpool_limits(limits=machine.own_cores()), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # of the linear one it is told, the network just ends
+        # Of the linear one it is told; the network just ends.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         said = {name: one.fit(known, labels).predict(asked) for name, one in classifiers.items()}
     return Read(said, bool(classifiers["linear"].n_iter_.max() < STEPS))

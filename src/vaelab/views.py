@@ -12,9 +12,8 @@ OLDER = Path(__file__).parent / "runs" / "older_views.json"  # of run folders th
 LONGEST = 200  # characters of a text
 NAME = re.compile(r"\w[\w-]{0,99}")  # of an evaluation, which is that of its file of arrays
 MOST = 20  # views of an evaluation, and arrays of a key
-FIELD = re.compile(
-    r"\{(\W*)(\w+)\}"
-)  # of a caption; what stands before the name is left out where there is no value
+# Of a caption; what stands before the name is left out where there is no value.
+FIELD = re.compile(r"\{(\W*)(\w+)\}")
 
 
 @dataclass(frozen=True)

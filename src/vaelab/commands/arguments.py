@@ -12,15 +12,16 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeS
 from hydra.errors import HydraException
 
 from vaelab import UsageError
+from vaelab.keys import PLACES, SWEEP_ONLY
 from vaelab.names import choices, groups, known_keys, nearest, renamed, shown
 
 # Keys whose value is a path, which stays the text that it is.
 PATHS = (
-    *("run", "runs", "source", "data_dir", "output_dir", "dataset.path", "dataset.attributes"),
+    *("run", "runs", "source", "output_dir", *PLACES),
     *("evaluation.fid.weights", "hydra.launcher.submitit_folder", "hydra.sweeper.storage"),
 )
 TEXTS = ("chapter",)
-ONE_FOR_ALL = ("list", "n", "rerun", "plugins")  # keys that a sweep has one value of
+ONE_FOR_ALL = (*SWEEP_ONLY, "rerun", "plugins")  # keys that a sweep has one value of
 ACTIONS = ("prepare", "show", "spectrum", "list")  # of vae-data
 MOST_RUNS = 10_000
 LONGEST_NAME = 200  # of a key or a choice, which may be looked for as a file

@@ -88,6 +88,16 @@ class Begun(NamedTuple):
     complete: Callable[[Any], Result]
 
 
+class Later:
+    """An evaluation with a method begin(), called as any other."""
+
+    begin: Callable[[Any], Result | Begun]
+
+    def __call__(self, context: Context) -> Result:
+        begun = self.begin(context)
+        return begun if isinstance(begun, Result) else begun.complete(begun.compute())
+
+
 @dataclass(frozen=True)
 class Images:
     """Some images of a split: (N, C, H, W), with labels (N,) or None, and rows (N,) of the data set."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from vaelab import figures
 from vaelab.bounds import Count, Few, Seed
 from vaelab.evaluations.base import Context, Result, images_of, in_chunks, size_of, spread
-from vaelab.gaussians import Moments, log_normal
+from vaelab.gaussians import Moments, log_normal, log_standard_normal
 from vaelab.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Information:
         if len(places) < 2:
             return Result({}, None, findings=("information is not measured: it takes two images",))
         codes, index = posteriors(context, places)
-        if codes[0].log_density(codes[0].mean[:1]) is None:
+        if codes[0].log_prob(codes[0].mean) is None:
             return Result({}, None, findings=("information is not measured: this code has no density",))
         noise = context.noise(self.seed)
         draws = [parts(codes, noise) for _ in range(self.draws)]
@@ -134,7 +134,7 @@ def parts(codes: Sequence[Any], noise: torch.Generator) -> dict[str, Tensor]:
     step = max(1, AT_ONCE // (len(codes[0].mean) * z.shape[1]))
     of_each = [aggregate(piece, codes, moments) for piece in z.split(step)]
     joint, units = (torch.cat(density) - math.log(len(z)) for density in zip(*of_each, strict=True))
-    prior = log_normal(z, torch.zeros_like(z), torch.zeros_like(z))
+    prior = log_standard_normal(z)
     return {
         "mutual_information": own - joint,
         "marginal_kl": joint - prior.sum(1),
@@ -148,7 +148,8 @@ def aggregate(z: Tensor, codes: Sequence[Any], moments: Sequence[Moments]) -> tu
     """log of the sum of q(z|x) over all images at draws (M, units), (M,), and of each unit's, (M, units)."""
     joint, units = z.new_full((len(z),), -math.inf), torch.full_like(z, -math.inf)
     for code, (mean, log_variance) in zip(codes, moments, strict=True):
-        joint = torch.logaddexp(joint, code.log_density(z).logsumexp(1))
+        each = z.unflatten(1, code.mean.shape[1:]).unsqueeze(1).expand(-1, *code.mean.shape)
+        joint = torch.logaddexp(joint, code.log_prob(each).logsumexp(1))
         of_units = log_normal(z.unsqueeze(1), mean, log_variance).logsumexp(1)
         units = torch.logaddexp(units, of_units)
     return joint, units

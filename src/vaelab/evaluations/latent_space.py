@@ -11,14 +11,14 @@ import torch
 from vaelab import figures
 from vaelab.bounds import Between
 from vaelab.embeddings import Embedding, embed
-from vaelab.evaluations.base import Begun, Context, Result, encoded, size_of, spread, within
+from vaelab.evaluations.base import Begun, Context, Later, Result, encoded, size_of, spread, within
 
 MOST_VALUES = 2**26  # of all codes that are kept: 256 MB
 IN_ATLAS = 200  # images of the test split that an atlas has, which a report looks for in the map
 
 
 @dataclass(frozen=True)
-class LatentSpace:
+class LatentSpace(Later):
     """Posterior means of at most `points` test images by PCA or t-SNE; one and two dimensions are shown as they are.
 
     Of more images, and where codes are so large that these would not fit, a subset spread evenly over the split.
@@ -27,10 +27,6 @@ class LatentSpace:
     method: Literal["pca", "tsne"]
     points: Annotated[int, Between(1, 1_000_000)]
     needs: ClassVar[str] = "encoder"
-
-    def __call__(self, context: Context) -> Result:
-        begun = self.begin(context)
-        return begun if isinstance(begun, Result) else begun.complete(begun.compute())
 
     @torch.inference_mode()
     def begin(self, context: Context) -> Result | Begun:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vaelab.bounds import Count, Seed
-from vaelab.evaluations.base import Begun, Context, Result, images_of, in_chunks, size_of, spread
+from vaelab.evaluations.base import Begun, Context, Later, Result, images_of, in_chunks, size_of, spread
 from vaelab.probes import Read, read_off
 from vaelab.quantities import Quantity
 
@@ -17,7 +17,7 @@ MOST_VALUES = 2**22  # of the codes of a split: 16 MB
 
 
 @dataclass(frozen=True)
-class Probe:
+class Probe(Later):
     """Accuracies on test images of a logistic regression, k-NN and a small network (Alain & Bengio 2017).
 
     They learn from the posterior means of at most `images` training images, spread evenly over the split; of codes
@@ -36,10 +36,6 @@ class Probe:
         Quantity("probe_mlp_accuracy", "accuracy of an MLP probe", digits=3, better="higher", shown="report"),
     )
     needs: ClassVar[str] = "encoder"
-
-    def __call__(self, context: Context) -> Result:
-        begun = self.begin(context)
-        return begun if isinstance(begun, Result) else begun.complete(begun.compute())
 
     @torch.inference_mode()
     def begin(self, context: Context) -> Result | Begun:

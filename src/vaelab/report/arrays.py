@@ -84,21 +84,18 @@ def refuse(file: Path) -> None:
     _refuse_size(file, file.stat().st_size)
 
 
-def axes_of(view: Rows, dimensions: int) -> dict[str, str]:
-    """The axes of the arrays that a view names, whose images have so many."""
-    several = "nr" if view.columns_first else "rn"
-    images = f"{several if dimensions == 5 else 'n'}{IMAGE}"
-    others = dict.fromkeys((*view.key, *view.arrays), "*")
-    return others | {view.images: images, view.beside: images, view.above: f"n{IMAGE}"}
-
-
 def fitting(view: Rows, found: dict[str, Array]) -> dict[str, Array]:
     """The arrays of a view; raises ValueError where they are not what it says: images, and values for every row."""
     images = found[view.images]
     for key in {view.images, view.beside, view.above} & found.keys():
         own = found[key]
         several = key != view.above and own.ndim == images.ndim == 5
-        if not (several or own.ndim == 4) or own.shape[-1] not in (1, 3) or not 0 < max(own.shape) <= LONGEST:
+        if (
+            not (several or own.ndim == 4)
+            or own.shape[-1] not in (1, 3)
+            or not min(own.shape)
+            or max(own.shape) > LONGEST
+        ):
             raise ValueError(f"{key} holds no gray or colour images")
     for key in {*view.key, *view.arrays} & found.keys():
         if found[key].ndim == 0 or len(found[key]) < len(images):

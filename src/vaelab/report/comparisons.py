@@ -9,7 +9,7 @@ from vaelab.report.record import Record
 from vaelab.report.records import Collection, Section, image_values
 from vaelab.report.series import Series, by_code_size, by_epochs
 from vaelab.report.side_by_side import Group
-from vaelab.report.table import is_of_training, references
+from vaelab.report.table import in_words, is_of_training, references
 
 REPORTED = " (reported)"  # ends the head of a column
 TUNED = "_tuned"  # ends the name of an experiment's twin with other settings
@@ -141,10 +141,9 @@ def _against_reported(record: Record) -> list[tuple[Value, ...]]:
     """Metric, source, reported, measured and difference of each entry that applies to a run."""
     found: list[tuple[Value, ...]] = []
     for entry in references(record):
-        value, metric, measured = float(entry["value"]), entry["metric"], record.metric(entry["metric"])
-        if is_of_training(entry):
-            measured, metric = _of_training(record, metric), f"{metric} of training images"
-        found.append((metric, str(entry.get("source") or "–"), value, measured, _signed(measured - value)))
+        value, metric, source = float(entry["value"]), entry["metric"], str(entry.get("source") or "–")
+        measured = _of_training(record, metric) if is_of_training(entry) else record.metric(metric)
+        found.append((in_words(entry), source, value, measured, _signed(measured - value)))
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from vaelab.quantities import amount
 from vaelab.report.record import Record
 from vaelab.report.records import Section
-from vaelab.report.table import references
+from vaelab.report.table import in_words, references
 from vaelab.report.values import flatten
 from vaelab.words import printable
 
@@ -61,7 +61,7 @@ def state(record: Record) -> str:
 
 def _reference(entry: Mapping[str, Any]) -> str:
     source = f" ({entry['source']})" if entry.get("source") else ""
-    return f"{entry['metric']} {entry['value']}{source}"
+    return f"{in_words(entry)} {entry['value']}{source}"
 
 
 def _checked(verified: Any) -> str | None:

@@ -1,13 +1,14 @@
 """Charts of the dimensions and layers of codes: pure functions of a section."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from vaelab.report.chart import DASHES, INSTEAD, SCALE, WITHOUT_KL, Chart, axes, colours, short, style, text
 from vaelab.report.oracle import RANKS
 from vaelab.report.record import Record
-from vaelab.report.records import Section
+from vaelab.report.records import Line, Section
 
 LEAST_KL = 1e-3  # nats; less is drawn as this
 FEWEST = 3  # λ of a cascade
@@ -64,15 +65,11 @@ def cascade(section: Section) -> Chart | None:
     ]
     if len(found) < FEWEST:
         return None
-    figure, oracle = Chart(), section.oracle
+    figure = Chart()
     weights = [weight for weight, _ in found]
-    in_nats = [
-        oracle is not None and oracle.weight(r) for _, runs in line.by_weight() for r in runs if r.kl_weight
-    ]
-    given = [r.kl_weight for _, runs in line.by_weight() for r in runs if r.kl_weight]
-    predicted = all(a and b and math.isclose(a, b, rel_tol=1e-6) for a, b in zip(in_nats, given, strict=True))
-    known = [] if oracle is None else [len(oracle.eigenvalues)]
-    for rank in range(min(RANKS, *known, *(len(kl) for _, kl in found))):
+    ranks = min(RANKS, *(len(kl) for _, kl in found))
+    along, linear = _linear_cascade(section, line, weights, ranks)
+    for rank in range(ranks):
         colour = INSTEAD[rank % len(INSTEAD)]
         figure.draw(
             "scatter",
@@ -83,22 +80,31 @@ def cascade(section: Section) -> Chart | None:
             name=f"unit {rank + 1}",
             hovertemplate=f"unit {rank + 1}, λ = %{{x}}: %{{y}} nats<extra></extra>",
         )
-        if predicted and oracle is not None:
-            along = np.geomspace(min(weights), max(*weights, oracle.collapse), LINE)
-            level = along * oracle.sigma**2
-            linear = np.log(np.maximum(1, oracle.eigenvalues[rank] / level)) / 2
+        if len(along):
             figure.draw(
                 "scatter",
                 x=short(along),
-                y=short(linear),
+                y=short(linear[:, rank]),
                 mode="lines",
                 line={"color": colour, "dash": "dot", "width": 1},
                 hoverinfo="skip",
                 showlegend=False,
             )
-    axes(figure, "λ" + ("; dotted: a linear VAE, predicted" if predicted else ""), "KL of the unit (nats)")
+    axes(figure, "λ" + ("; dotted: a linear VAE, predicted" if len(along) else ""), "KL of the unit (nats)")
     figure.layout["xaxis"]["type"] = "log"
     return figure
+
+
+def _linear_cascade(
+    section: Section, line: Line, weights: Sequence[float], units: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """λ (N,) and the KL (N, units) of a linear VAE; none of them where the runs' λ are not in its nats."""
+    oracle = section.oracle
+    runs = [(r, w) for w, records in line.by_weight() if w for r in records]
+    if oracle is None or not all(math.isclose(oracle.weight(r) or 0, w, rel_tol=1e-6) for r, w in runs):
+        return np.empty(0), np.empty((0, units))
+    along = np.geomspace(min(weights), max(*weights, oracle.collapse), LINE)
+    return along, oracle.kl(along, units)
 
 
 def active_units(section: Section) -> Chart | None:

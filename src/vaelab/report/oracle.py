@@ -52,6 +52,11 @@ class Oracle:
         weights = np.geomspace(min(least, 0.5 * self.collapse), self.collapse, POINTS)
         return [self.at(float(weight), units) for weight in weights]
 
+    def kl(self, weights: Array, units: int) -> Array:
+        """KL in nats of each of the first units at each λ, (len(weights), units)."""
+        own = (spectrum.kl_per_unit(self.eigenvalues, weight, self.sigma, units) for weight in weights)
+        return np.array(list(own))
+
     @property
     def collapse(self) -> float:
         """The λ from which on no unit is active."""

@@ -153,12 +153,17 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
             details.details(section, record) for record in section.records if not record.is_evaluated
         ],
         "fitted": any(strip.label.endswith("fitted Gaussian") for m in shown.matrices for strip in m.strips),
-        "data": {
-            "figures": {name: figure.as_json() for name, figure in figures.items()},
-            "explorer": shown.explorer,
-            "best": best,
-            "runs": {r.name: _summary(section, r, shown) for r in section.records},
-        },
+        "data": _data(section, shown, figures, best),
+    }
+
+
+def _data(section: Section, shown: Shown, figures: Mapping[str, Any], best: str) -> dict[str, Any]:
+    """What the page's script reads of one section."""
+    return {
+        "figures": {name: figure.as_json() for name, figure in figures.items()},
+        "explorer": shown.explorer,
+        "best": best,
+        "runs": {r.name: _summary(section, r, shown) for r in section.records},
     }
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -36,12 +36,12 @@ class Compared:
     """The rows of one run in a matrix over runs, and what is alike in the runs that belong there."""
 
     id: str
-    evaluation: str
-    epoch: int | None  # of a snapshot
     title: str
     strips: tuple[Strip, ...]
     above: Strip | None
     key: tuple[object, ...]
+    evaluation: str = ""
+    epoch: int | None = None  # of a snapshot
 
 
 def compared(section: Section, scale: float, record: Record) -> list[Compared]:
@@ -50,9 +50,15 @@ def compared(section: Section, scale: float, record: Record) -> list[Compared]:
     for name, place, view in _views(record):
         for epoch in [None, *_some(record.snapshots(name))] if view.key else []:
             file = name if epoch is None else f"{name}/epoch_{epoch:04d}"
-            own = partial(_alike, section, scale, record, name, place, view, epoch, file)
-            found += record.tried(file, own) or []
+            rows = record.tried(file, partial(_alike, section, scale, record, view, file)) or []
+            found += (
+                replace(one, id=_id(name, place) + one.id, evaluation=name, epoch=epoch) for one in rows
+            )
     return found
+
+
+def _id(name: str, place: int) -> str:
+    return f"{name}.{place}" if place else name
 
 
 def _some(epochs: Sequence[int]) -> list[int]:
@@ -61,16 +67,8 @@ def _some(epochs: Sequence[int]) -> list[int]:
     return [epochs[place] for place in np.unique(places.round().astype(int))]
 
 
-def _alike(
-    section: Section,
-    scale: float,
-    record: Record,
-    name: str,
-    place: int,
-    view: Rows,
-    epoch: int | None,
-    file: str,
-) -> list[Compared]:
+def _alike(section: Section, scale: float, record: Record, view: Rows, file: str) -> list[Compared]:
+    """Those of one file of arrays, of which each row of several is one."""
     found: list[Compared] = []
     stored = _rows_first(view, record.viewed(file, view))
     if not stored:
@@ -90,9 +88,8 @@ def _alike(
         if above is not None and above.shape == group.shape:
             shared = strip_of("", view.above_title, above[:PROBES], heads, scale)
         key = tuple(_key(stored[name][number] if several else stored[name]) for name in view.key)
-        title = f"{view.title} {number + 1}" if several else view.title
-        identity = f"{name}{f'.{place}' if place else ''}{f'-{number}' if several else ''}"
-        found.append(Compared(identity, name, epoch, title, tuple(strips), shared, (*key, group.shape)))
+        of_several = (f"-{number}", f"{view.title} {number + 1}") if several else ("", view.title)
+        found.append(Compared(*of_several, tuple(strips), shared, (*key, group.shape)))
     return found
 
 
@@ -141,7 +138,7 @@ def gallery(section: Section, scale: float, record: Record) -> Gallery:
             continue
         strips = record.tried(name, partial(_own_strips, section, scale, record, name, view))
         if strips:
-            found.append(Matrix(f"{name}{f'.{place}' if place else ''}", view.title, strips))
+            found.append(Matrix(_id(name, place), view.title, strips))
     return Gallery(record.name, section.labels[record.name], tuple(found))
 
 

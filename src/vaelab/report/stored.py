@@ -85,9 +85,9 @@ class Stored:
 
     def viewed(self, name: str, view: Rows) -> dict[str, Array]:
         """The arrays of a view of an evaluation, as arrays() gives them; those of captions only where they are."""
-        known = arrays.AXES.get(name.partition("/")[0], {})
-        axes = arrays.axes_of(view, len(self._shape(name, view.images))) | known
         others = [key for key in (view.above, view.beside, *view.arrays) if key]
+        axes = dict.fromkeys((view.images, *view.key, *others), "*")
+        axes |= arrays.AXES.get(name.partition("/")[0], {})
         found = self._read(name, axes, (view.images, *view.key), others)
         return self.tried(name, lambda: arrays.fitting(view, found) if found else {}) or {}
 
@@ -95,10 +95,12 @@ class Stored:
         """What a call makes of the arrays of an evaluation; None, and a problem, where it fails."""
         try:
             return call()
+        except UsageError as error:
+            self._add_problem(str(error), name)
         except Exception:  # what others wrote may be wrong in any way
             remedy = checksums.remedy(self.folder, f"arrays/{name}.npz")
             self._add_problem(f"arrays/{name}.npz is damaged: {remedy}", name)
-            return None
+        return None
 
     def numbers(self, name: str, key: str, axes: str) -> Array | None:
         """An array of numbers with these axes; None where there is none."""
@@ -115,18 +117,15 @@ class Stored:
         self, name: str, axes: Mapping[str, str], keys: Sequence[str], if_there: Sequence[str] = ()
     ) -> dict[str, Array]:
         file = self.folder / "arrays" / f"{name}.npz"
-        try:
+
+        def read() -> dict[str, Array]:
             if not file.exists():
                 return {}
             arrays.refuse(file)
             self._refuse_changed(f"arrays/{name}.npz")
             return arrays.read(file, axes, keys, if_there)
-        except UsageError as error:
-            self._add_problem(str(error), name)
-        except Exception:  # what others wrote may be wrong in any way
-            remedy = checksums.remedy(self.folder, f"arrays/{name}.npz")
-            self._add_problem(f"arrays/{name}.npz is damaged: {remedy}", name)
-        return {}
+
+        return self.tried(name, read) or {}
 
     def _shape(self, name: str, key: str) -> tuple[int, ...]:
         """Of an array, without its values; empty where it cannot be read."""

@@ -93,6 +93,11 @@ def reported(record: Record) -> dict[str, float]:
     }
 
 
+def in_words(entry: Mapping[str, Any]) -> str:
+    """The metric of a reported number, and whose images it is of where these are not the test images."""
+    return f"{entry['metric']}{' of training images' if is_of_training(entry) else ''}"
+
+
 def is_of_training(entry: Mapping[str, Any]) -> bool:
     """Whether a reported number is one of the training images."""
     return entry.get("split") == "train"

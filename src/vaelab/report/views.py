@@ -40,10 +40,9 @@ def _bars(section: Section, name: str, view: Bars) -> Chart | None:
     found = [(r, v) for r in runs if (v := r.numbers(name, view.values, "n")) is not None]
     for record, values in found:
         label = text(section.labels[record.name])
-        own = {"type": "bar"} if len(found) == 1 else {"type": "scatter"}
         line = {"color": shade[record.name], "dash": DASHES[place[record.name] % len(DASHES)]}
         chart.draw(
-            own["type"],
+            "scatter" if len(found) > 1 else "bar",
             x=list(range(1, 1 + min(MOST_BARS, len(values)))),
             y=short(values[:MOST_BARS].astype(np.float64)),
             mode="lines+markers" if len(found) > 1 else None,

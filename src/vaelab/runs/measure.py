@@ -180,7 +180,7 @@ def context(
     epoch: int,
 ) -> Context:
     """What evaluations read: the network in evaluation mode and float32, the splits, the history, a title."""
-    hardware.allow_tf32(device, False)
+    hardware.allow_tf32(device, False)  # whatever the runs of this process train in
     criterion.epoch.fill_(epoch)  # what a schedule of the KL weight reads
     weighted = [] if criterion.kl_weight is None else [f"λ = {criterion.kl_weight:g}"]
     architecture = str(cfg.model._target_).rpartition(".")[2]

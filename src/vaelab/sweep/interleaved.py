@@ -90,6 +90,8 @@ class Member:
 
         Raises StopIteration at the run's end.
         """
+        if not self.trains:  # no network is at work any more
+            return next(self.steps)
         others = self._get()
         self._set(self._state)
         try:
