@@ -28,6 +28,8 @@ KEYS = {
     "data_dir": PLACE._replace(is_named=False, is_tabled=False),
     "dataset.data_dir": PLACE,
     "dataset.path": PLACE,
+    "dataset.files": Key(trains=False),
+    "dataset.hint": Key(trains=False),
     "dataset.attributes": PLACE._replace(draws_lines=True),
     "evaluation": Key(draws_lines=False, trains=False),
     "snapshot_epochs": Key(draws_lines=False, trains=False),

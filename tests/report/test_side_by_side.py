@@ -192,10 +192,10 @@ def test_a_gallery_has_classes_epochs_and_nearest_training_images(zoo: Path) -> 
     near = matrices["nearest_neighbours"]
     assert [strip.label for strip in near] == [
         "sample",
-        "neighbour 1, on average at 0.1",
-        "neighbour 2, on average at 0.2",
-        "neighbour 3, on average at 0.3",
-        "neighbour 4, on average at 0.4",
+        "neighbour 1 (0.1)",
+        "neighbour 2 (0.2)",
+        "neighbour 3 (0.3)",
+        "neighbour 4 (0.4)",
     ]
     assert near[2].columns[1] == "training image 5, distance 0.2"
     assert near[2].images.mean() == pytest.approx(255 / 3, abs=1)
@@ -241,7 +241,7 @@ def test_the_page_and_the_document_have_all_of_it_and_nothing_wrong_of_gans(zoo:
     for words in (
         "4 times as sharp as those of conv_vae",
         "VAE against GAN",
-        "neighbour 3, on average at 0.3",
+        "neighbour 3 (0.3)",
         "The discriminator won: <b>.",
     ):
         assert words in said, words

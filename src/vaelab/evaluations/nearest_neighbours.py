@@ -46,7 +46,7 @@ class NearestNeighbours:
             "Nearest training images",
             images="neighbour",
             columns="training image {index}, distance {distance}",
-            rows="neighbour {number}, on average at {distance}",
+            rows="neighbour {number} ({distance})",
             above="image",
             above_title="sample",
             columns_first=True,
