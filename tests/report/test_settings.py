@@ -25,7 +25,7 @@ def test_what_differs_is_a_table_and_the_rest_one_line(run: Make, tmp_path: Path
     shared = settings.common(section)
     assert {"dataset=digits", "epochs=2", "latent_dim=4", "model=conv_vae"} <= set(shared)
     # Handed on, said above, or nothing that trains: where data lie, how figures are drawn.
-    assert not any(one.startswith(("model.latent_dim", "kl_weight", "data_dir", "dpi")) for one in shared)
+    assert not any(one.startswith(("model.latent_dim=", "kl_weight=", "data_dir=", "dpi=")) for one in shared)
 
 
 def test_runs_that_were_told_the_same_have_no_table(run: Make, tmp_path: Path) -> None:
