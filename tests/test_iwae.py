@@ -26,7 +26,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 def network(kind: str) -> Any:
     torch.manual_seed(0)
     made = {
-        "fc": lambda: models.fc_vae(SHAPE, latent_dim=2, hidden=[6]),
+        "fc": lambda: models.fc_vae(SHAPE, latent_dim=2, hidden=[6], activation="relu"),
         "spatial": lambda: models.spatial_vae((1, 8, 8), code_channels=2, channels=4),
         "layers": lambda: models.ladder_vae((1, 8, 8), layers=[3, 2], channels=2, hidden=6),
         "conditional": lambda: models.conditional_vae(

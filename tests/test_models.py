@@ -18,7 +18,7 @@ def build(name: str, image_shape: ImageShape) -> torch.nn.Module:
     settings = {
         "conv_vae": {"latent_dim": 6, "channels": 8, "hidden": 16},
         "conv_ae": {"latent_dim": 6, "channels": 8},
-        "fc_vae": {"latent_dim": 6, "hidden": [12]},
+        "fc_vae": {"latent_dim": 6, "hidden": [12], "activation": "tanh"},
         "fc_ae": {"latent_dim": 6, "hidden": [12], "negative_slope": 0.1},
         "spatial_vae": {"code_channels": 2, "channels": 4},
         "spatial_ae": {"code_channels": 2, "channels": 4},
@@ -113,7 +113,7 @@ def test_fc_ae_is_the_published_network() -> None:
 
 
 def test_fc_vae_is_784_400_20() -> None:
-    model = models.fc_vae((1, 28, 28), latent_dim=20, hidden=[400])
+    model = models.fc_vae((1, 28, 28), latent_dim=20, hidden=[400], activation="relu")
     shapes = [tuple(m.weight.shape) for m in model.modules() if isinstance(m, torch.nn.Linear)]
     # Mean and log variance come from one layer of 2 * 20, which is the same as two layers of 20.
     assert shapes == [(400, 784), (40, 400), (400, 20), (784, 400)]

@@ -166,8 +166,9 @@ def _refuse_unfit_trainer(cfg: DictConfig, network: Network) -> None:
 
 
 def dataset(cfg: DictConfig) -> ImageSet:
-    """The images of the configuration, prepared if they are not yet."""
-    return _of_kind(ImageSet, _build(cfg.dataset, "dataset"), "dataset")
+    """The images of the configuration, prepared if they are not yet; raises UsageError for fewer than train_images."""
+    images: ImageSet = _of_kind(ImageSet, _build(cfg.dataset, "dataset"), "dataset")
+    return images.with_training_images(cfg.get("train_images"))
 
 
 def model(cfg: DictConfig, image_shape: tuple[int, int, int], classes: int = 0) -> Network:

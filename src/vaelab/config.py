@@ -68,6 +68,7 @@ class Train:
     lr_step_epochs: Annotated[float, Above(0)]
     lr_step_factor: Annotated[float, Above(0)]
     seed: Seed
+    train_images: Count | None
     snapshot_epochs: list[Count]
     log_every: Count | None
     dpi: Dpi

@@ -123,6 +123,7 @@ def test_evaluate_measures_the_best_epoch_as_the_training_did(vae: Command, tmp_
     settings = [
         *(*QUICK, *schedule, "epochs=6", "trainer.keep=best", "evaluation=[test_metrics]"),
         *("lr=0.1", "lr_warmup_epochs=6"),  # which rises until the steps are too long
+        *("train_images=400", "evaluation.test_metrics.splits=[test,train]"),
     ]
     assert vae("train", *settings, cwd=tmp_path).returncode == 0
     (file,) = tmp_path.rglob("run.json")
@@ -130,6 +131,7 @@ def test_evaluate_measures_the_best_epoch_as_the_training_did(vae: Command, tmp_
     kept, before = run.info["training"]["weights_of_epoch"], run.metrics
     assert kept < 6, "this learning rate does better before it is at its full"
     assert before["kl_weight"] == pytest.approx(kept / 12)
+    assert run.info["dataset"]["sizes"]["train"] == len(vaelab.open_run(run.folder).images("train")) == 400
     done = vae("evaluate", f"run={run.folder}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert run.metrics == before

@@ -1,10 +1,12 @@
 """Tests of the image set and its splits."""
 
 from dataclasses import FrozenInstanceError
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from vaelab import UsageError
 from vaelab.data import SPLITS, ImageSet
 from vaelab.data.imageset import hashed_split
 
@@ -73,3 +75,29 @@ def test_split_is_80_10_10() -> None:
     shares = np.bincount(hashed_split("anime", 100_000)) / 100_000
     np.testing.assert_allclose(shares, [0.8, 0.1, 0.1], atol=0.005)
     assert len(SPLITS) == len(shares)
+
+
+def test_fewer_training_images_are_among_those_of_more_and_leave_the_other_splits() -> None:
+    images = make([0, 2, 0, 1, 0, 0, 2, 0, 1, 0])
+    sets = [images.with_training_images(count) for count in (1, 2, 4, 6, None)]
+    rows = [set(part.indices("train").tolist()) for part in sets]
+    assert [len(part) for part in rows] == [1, 2, 4, 6, 6]
+    assert all(fewer <= more for fewer, more in pairwise(rows))
+    assert rows == [
+        set(images.with_training_images(count).indices("train").tolist()) for count in (1, 2, 4, 6, 6)
+    ]
+    for split in ("val", "test"):
+        assert all(part.indices(split).tolist() == images.indices(split).tolist() for part in sets)
+    assert sets[1].sizes() == {"train": 2, "val": 2, "test": 2}
+
+
+def test_training_images_are_drawn_from_all_over_the_split() -> None:
+    drawn = make([0] * 4000).with_training_images(1000).indices("train")
+    counts = np.histogram(drawn, bins=4, range=(0, 4000))[0]
+    # Of a hypergeometric distribution: 250 expected, a standard deviation of 11.9.
+    assert np.abs(counts - 250).max() < 5 * 11.9
+
+
+def test_more_training_images_than_there_are_are_refused() -> None:
+    with pytest.raises(UsageError, match="train_images=4: x has 3 training images"):
+        make([0, 0, 1, 2, 0]).with_training_images(4)

@@ -28,11 +28,11 @@ def digits(channels: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
 def network(kind: str, shape: tuple[int, int, int]) -> nn.Module:
     torch.manual_seed(0)
     if kind == "vae":
-        return models.fc_vae(shape, latent_dim=6, hidden=[32])
+        return models.fc_vae(shape, latent_dim=6, hidden=[32], activation="relu")
     if kind == "plane":
-        return models.fc_vae(shape, latent_dim=2, hidden=[32])
+        return models.fc_vae(shape, latent_dim=2, hidden=[32], activation="relu")
     if kind == "line":
-        return models.fc_vae(shape, latent_dim=1, hidden=[32])
+        return models.fc_vae(shape, latent_dim=1, hidden=[32], activation="relu")
     if kind == "spatial":
         return models.spatial_vae(shape, code_channels=2, channels=4)
     return models.conv_ae(shape, latent_dim=5, channels=4)

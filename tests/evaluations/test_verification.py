@@ -124,7 +124,7 @@ def test_at_most_128_images_are_looked_at_and_images_that_are_equal_have_100_db(
 def test_it_takes_less_than_a_second_for_colour_images_of_64_pixels() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(128, 3, 64, 64, generator=generator)
-    model: Any = models.fc_vae((3, 64, 64), latent_dim=8, hidden=[8])
+    model: Any = models.fc_vae((3, 64, 64), latent_dim=8, hidden=[8], activation="relu")
     batch = Batch(images, None, torch.arange(128))
     context = with_likelihood(
         Context(model, nn.Identity(), lambda split: [batch], (), [], "check"), LIKELIHOODS["bernoulli"]

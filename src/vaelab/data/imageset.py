@@ -1,7 +1,7 @@
 """A set of prepared images with labels, and its fixed split into train, val and test."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
@@ -10,6 +10,7 @@ from vaelab import UsageError
 
 SPLITS = ("train", "val", "test")
 BY_HASH = -1  # in a source's own split: train, or what the hash says where the source has no such split
+LEFT_OUT = len(SPLITS)  # in place of a split
 HASHED = 4096  # images at a time
 
 
@@ -60,6 +61,21 @@ class ImageSet:
         digest = fingerprint(images, labels, split)
         return cls(name, images, labels, tuple(classes), names, split, digest, source="memory")
 
+    def with_training_images(self, count: int | None) -> "ImageSet":
+        """The set with so many images in train (None: all), the same at each time, and those of fewer among them.
+
+        Raises UsageError where train has fewer.
+        """
+        rows = self.indices("train")
+        if count is None or count == len(rows):
+            return self
+        if count > len(rows):
+            raise UsageError(f"train_images={count}: {self.name} has {len(rows)} training images")
+        order = np.argsort(hashes(f"{self.name} train", len(self.split))[rows], kind="stable")
+        split = self.split.copy()
+        split[rows[order[count:]]] = LEFT_OUT
+        return replace(self, split=split)
+
     def is_intact(self) -> bool:
         """Whether pixels, labels and split are those that the fingerprint was made of."""
         return fingerprint(self.images, self.labels, self.split) == self.fingerprint
@@ -81,22 +97,26 @@ def fingerprint(images: np.ndarray, labels: np.ndarray | None, split: np.ndarray
 
 def split_sizes(split: np.ndarray) -> dict[str, int]:
     """Number of images of each split, from split indices (N,)."""
-    counts = np.bincount(split, minlength=len(SPLITS))
+    counts = np.bincount(split, minlength=len(SPLITS))[: len(SPLITS)]
     return {name: int(count) for name, count in zip(SPLITS, counts, strict=True)}
 
 
 def hashed_split(name: str, count: int) -> np.ndarray:
-    """Split indices int8 (count,), 80/10/10 by a hash of name and index (splitmix64, Steele et al. 2014).
+    """Split indices int8 (count,), 80/10/10 by a hash of name and index.
 
     An image keeps its split when images are appended, and no seed changes it.
     """
+    thresholds = np.array([8 * 2**64 // 10, 9 * 2**64 // 10], dtype=np.uint64)
+    return np.searchsorted(thresholds, hashes(name, count), side="right").astype(np.int8)
+
+
+def hashes(name: str, count: int) -> np.ndarray:
+    """Hashes uint64 (count,) of a name and each index (splitmix64, Steele et al. 2014)."""
     salt = np.uint64(int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little"))
     bits = (np.arange(count, dtype=np.uint64) ^ salt) + np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    bits ^= bits >> np.uint64(31)
-    thresholds = np.array([8 * 2**64 // 10, 9 * 2**64 // 10], dtype=np.uint64)
-    return np.searchsorted(thresholds, bits, side="right").astype(np.int8)
+    return bits ^ (bits >> np.uint64(31))
 
 
 def filled_split(own: np.ndarray, hashed: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Variational autoencoders: fully connected, convolutional, spatial."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -50,12 +50,14 @@ def bounded(log_variance: Tensor) -> Tensor:
     return F.hardtanh(log_variance, *LOG_VARIANCE_RANGE)  # clamp() is five operations backward, this is one
 
 
-def fc_vae(image_shape: ImageShape, latent_dim: Width, hidden: Sequence[Width]) -> VAE:
+def fc_vae(
+    image_shape: ImageShape, latent_dim: Width, hidden: Sequence[Width], activation: Literal["relu", "tanh"]
+) -> VAE:
     """The fully connected network of Kingma & Welling 2014; latents (B, latent_dim)."""
-    activation = nn.ReLU()
+    between = {"relu": nn.ReLU(), "tanh": nn.Tanh()}[activation]
     return VAE(
-        blocks.fc_encoder(image_shape, hidden, 2 * latent_dim, activation),
-        blocks.fc_decoder(image_shape, hidden, latent_dim, activation),
+        blocks.fc_encoder(image_shape, hidden, 2 * latent_dim, between),
+        blocks.fc_decoder(image_shape, hidden, latent_dim, between),
         (latent_dim,),
     )
 

@@ -13,8 +13,9 @@ THEN: dict[str, Any] = {
     "lr_step_factor": 0.1,
     "trainer": {"keep": "last"},
 }
-MEASURED_THEN: dict[str, dict[str, Any]] = {
-    "vaelab.evaluations.TestMetrics": {"splits": ["test"], "verify": True}
+BUILT_THEN: dict[str, dict[str, Any]] = {
+    "vaelab.evaluations.TestMetrics": {"splits": ["test"], "verify": True},
+    "vaelab.models.fc_vae": {"activation": "relu"},
 }
 # Likelihoods as a loss named them when they were keys of its own.
 LIKELIHOODS = {"bernoulli": "Bernoulli", "gaussian": "Gaussian", "gaussian_learned": "GaussianLearned"}
@@ -29,7 +30,8 @@ def config(values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(adapted.get("loss"), Mapping) and "likelihood" in adapted["loss"]:
         adapted |= _parts(adapted["loss"])
     if isinstance(adapted.get("evaluation"), Mapping):
-        adapted["evaluation"] = {name: _measured(one) for name, one in adapted["evaluation"].items()}
+        adapted["evaluation"] = {name: _built(one) for name, one in adapted["evaluation"].items()}
+    adapted |= {"model": _built(adapted["model"])} if "model" in adapted else {}
     return _filled(THEN, adapted)
 
 
@@ -55,10 +57,10 @@ def _parts(loss: Mapping[str, Any]) -> dict[str, Any]:
     return {"likelihood": likelihood, "regulariser": regulariser, "loss": own}
 
 
-def _measured(evaluation: Any) -> Any:
-    if not isinstance(evaluation, Mapping):
-        return evaluation
-    return {**MEASURED_THEN.get(str(evaluation.get("_target_")), {}), **evaluation}
+def _built(part: Any) -> Any:
+    if not isinstance(part, Mapping):
+        return part
+    return {**BUILT_THEN.get(str(part.get("_target_")), {}), **part}
 
 
 def _filled(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

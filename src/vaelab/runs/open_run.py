@@ -105,8 +105,9 @@ class OpenedRun:
         name, fingerprint = self.info["dataset"].get("name"), str(self.info["dataset"].get("fingerprint"))
         if plugins.is_foreign(str(self.config.dataset.get("_target_"))):
             self._check_modules()
+        count = self.config.get("train_images")
         if images := find_prepared(fingerprint, self._data_dirs()):
-            return images
+            return images.with_training_images(count)
         if plugins.is_of_plugin(str(self.config.dataset.get("_target_"))):
             images = build.dataset(self.config)
         elif self.config.dataset.get("path") == "embedded":
