@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vaelab.report import differences, trainings
+from vaelab.report import differences, slopes, trainings
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section, repeats
 from vaelab.report.series import by_code_size, by_epochs
@@ -50,6 +50,7 @@ def paragraph(line: Line) -> list[str]:
         *_best_images(line),
         *_how_sure(line),
         *_from_low_to_high(line),
+        *slopes.sentences(line),
         *_active_units(line),
         *_without_prior(line),
         *trainings.of_training(line),
