@@ -74,6 +74,42 @@ def test_the_densities_are_those_of_a_direct_double_loop(make: Make) -> None:
             assert result.arrays[name][place] == pytest.approx(float(value), rel=1e-9, abs=1e-9), name
 
 
+@torch.no_grad()
+def test_minibatches_of_all_images_are_exact_and_smaller_ones_as_a_training_has_them(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = strengthened(make(tests=24))
+    whole = ALL(context).metrics
+    for name in PARTS:
+        assert whole[f"minibatch_{name}"] == pytest.approx(whole[name], rel=1e-9)
+    monkeypatch.setattr("vaelab.evaluations.information.IN_A_CODE", 8)
+    found = ALL(context).metrics
+    assert found["mutual_information"] == pytest.approx(whole["mutual_information"], rel=1e-9)
+    images = torch.cat([batch.images for batch in context.batches("test")])
+    code: Any = context.model.encode(images).double()  # type: ignore[operator]
+    draws = code.sample(context.noise(0))
+    estimates = []
+    for first in (0, 8, 16):
+        for place in range(first, first + 8):
+            each = torch.stack(
+                [
+                    Normal(code.mean[other], torch.exp(0.5 * code.log_variance[other])).log_prob(draws[place])
+                    for other in range(first, first + 8)
+                ]
+            ).sum(1)
+            # Of 24 images its own counts for one, and the 7 others of the batch stand for the other 23.
+            weights = torch.tensor(
+                [1 / 24 if other == place else 23 / 24 / 7 for other in range(first, first + 8)]
+            )
+            estimates.append(each[place - first] - (each + weights.double().log()).logsumexp(0))
+    assert found["minibatch_mutual_information"] == pytest.approx(
+        float(torch.stack(estimates).mean()), rel=1e-6
+    )
+    assert sum(found[f"minibatch_{name}"] for name in PARTS) == pytest.approx(
+        sum(found[name] for name in PARTS), rel=1e-9
+    )
+
+
 @pytest.mark.parametrize("layered", [False, True])
 def test_the_parts_of_the_same_draws_add_up_to_the_rate(layered: bool, make: Make) -> None:
     context = make()

@@ -16,6 +16,7 @@ from vaelab import figures
 from vaelab.bounds import Count, Few, Seed
 from vaelab.evaluations.base import Context, Result, images_of, in_chunks, size_of, spread
 from vaelab.gaussians import Moments, log_normal, log_standard_normal
+from vaelab.losses.regularisers.tc import decomposition
 from vaelab.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -27,6 +28,14 @@ AT_ONCE = 2**17  # densities in one go: 1 MB, which stays in the cache
 IN_A_CODE = 256  # images whose codes are computed in one go
 NEAR = 0.9  # of the bound, from which an estimate is a lower bound more than an estimate
 ROUNDING = 1e-9  # nats
+PARTS = (
+    Quantity("mutual_information", "mutual information I(x;z)", "nats", digits=2, shown="report"),
+    Quantity("marginal_kl", "KL of the aggregate posterior", "nats", digits=2, shown="report"),
+    Quantity("total_correlation", "total correlation", "nats", digits=2, shown="report"),
+    Quantity("dimension_wise_kl", "dimension-wise KL", "nats", digits=2, shown="report"),
+)
+# Three parts of the rate, by their names in the loss that estimates them from its batch.
+OF_MINIBATCHES = {"mi": "mutual_information", "tc": "total_correlation", "dimension_kl": "dimension_wise_kl"}
 
 
 @dataclass(frozen=True)
@@ -37,16 +46,20 @@ class Information:
     equation 2). q(z) is the mean of q(z|x) over at most `images` test images, spread evenly; its density is exact at
     `draws` draws of each image's posterior. In a code of layers a unit's own density is that given each image's draw
     of the layers above. The errors are standard errors of means over images.
+
+    Of a code of independent units the minibatch_ metrics are the same parts as a training of regulariser=tc sees them:
+    from 256 images at a time. The mean of q(z|x) over fewer images has a logarithm that is too low, so this I(x;z) is
+    too high in expectation; none of the two exceeds the logarithm of the number of images.
     """
 
     images: Count | None
     draws: Few
     seed: Seed
     quantities: ClassVar[tuple[Quantity, ...]] = (
-        Quantity("mutual_information", "mutual information I(x;z)", "nats", digits=2, shown="report"),
-        Quantity("marginal_kl", "KL of the aggregate posterior", "nats", digits=2, shown="report"),
-        Quantity("total_correlation", "total correlation", "nats", digits=2, shown="report"),
-        Quantity("dimension_wise_kl", "dimension-wise KL", "nats", digits=2, shown="report"),
+        *PARTS,
+        Quantity("minibatch_mutual_information", "I(x;z) from minibatches", "nats", digits=2),
+        Quantity("minibatch_total_correlation", "total correlation from minibatches", "nats", digits=2),
+        Quantity("minibatch_dimension_wise_kl", "dimension-wise KL from minibatches", "nats", digits=2),
     )
     needs: ClassVar[str] = "posterior"
 
@@ -63,17 +76,19 @@ class Information:
         noise = context.noise(self.seed)
         draws = [parts(codes, noise) for _ in range(self.draws)]
         means = {name: torch.stack([draw[name] for draw in draws]).mean(0) for name in draws[0]}
-        per_image = {one.name: means[one.name] for one in self.quantities}
+        per_image = {one.name: means[one.name] for one in PARTS}
         found = {name: float(values.mean()) for name, values in per_image.items()}
         errors = {name: float(values.std()) / math.sqrt(len(places)) for name, values in per_image.items()}
         arrays = {name: values.cpu().numpy() for name, values in means.items()} | {"index": index}
         arrays |= {f"{name}_error": np.array(error) for name, error in errors.items()}
+        minibatch = from_minibatches(codes, context.noise(self.seed), len(places))
         findings = (
             *self.fewer(len(places), wanted),
             *bounded(found, len(places)),
-            *self.below(found, errors),
+            *self.below(found | minibatch, errors),
         )
-        return Result(arrays, self.drawing(context, found, errors, len(places), total), found, findings)
+        draw = self.drawing(context, found, errors, len(places), total)
+        return Result(arrays, draw, found | minibatch, findings)
 
     def most(self, units: int) -> int:
         """How many images' codes of so many units can be measured in bounded time and memory."""
@@ -87,11 +102,15 @@ class Information:
 
     def below(self, found: Mapping[str, float], errors: Mapping[str, float]) -> tuple[str, ...]:
         """Sentences on estimates below 0, which what they estimate cannot be."""
+
+        def width(name: str) -> str:
+            return f" ± {errors[name]:.2g}" if name in errors else ""
+
         return tuple(
-            f"{one.title} is estimated at −{-found[one.name]:.2g} ± {errors[one.name]:.2g} nats, but is never below 0: "
+            f"{one.title} is estimated at −{-found[one.name]:.2g}{width(one.name)} nats, but is never below 0: "
             "take more draws"
             for one in self.quantities
-            if found[one.name] < -ROUNDING
+            if found.get(one.name, 0) < -ROUNDING
         )
 
     def drawing(
@@ -105,7 +124,7 @@ class Information:
         """The three parts of the rate in one bar."""
         shown = f"{images:,} of {total:,} test images · " if images < total else ""
         rate = f"Information of the codes: rate {found['mutual_information'] + found['marginal_kl']:.2f} nats"
-        names = {one.name: one.title for one in self.quantities if one.name != "marginal_kl"}
+        names = {one.name: one.title for one in PARTS if one.name != "marginal_kl"}
         return partial(
             figures.stacked_bar,
             {title: found[name] for name, title in names.items()},
@@ -141,6 +160,19 @@ def parts(codes: Sequence[Any], noise: torch.Generator) -> dict[str, Tensor]:
         "total_correlation": joint - units.sum(1),
         "dimension_wise_kl": (units - prior).sum(1),
         "kl_per_unit": (units - prior).mean(0),
+    }
+
+
+def from_minibatches(codes: Sequence[Any], noise: torch.Generator, images: int) -> dict[str, float]:
+    """Three parts of the rate from the codes of some images at a time, as means over those; none of layers."""
+    if codes[0].layers is not None:
+        return {}
+    draws = [code.sample(noise) for code in codes]
+    whole = [(code, z) for code, z in zip(codes, draws, strict=True) if len(z) == len(draws[0])]
+    found = [decomposition(code, z, images) for code, z in whole]
+    return {
+        f"minibatch_{name}": float(torch.stack([one[key] for one in found]).mean())
+        for key, name in OF_MINIBATCHES.items()
     }
 
 

@@ -60,11 +60,11 @@ def sentences(line: Line) -> list[str]:
     ]
     for a, b, slope in short:
         worse, better = (b, a) if slope > b.kl_weight else (a, b)
-        lost = objective(worse, worse.kl_weight) - objective(better, worse.kl_weight)
+        own, other = worse.kl_weight, better.kl_weight
+        lost = objective(worse, own) - objective(better, own)
         found.append(
-            f"From λ = {a.kl_weight:g} to {b.kl_weight:g} it is {signed(-slope)}: by the loss of"
-            f" λ = {worse.kl_weight:g} the runs of λ = {better.kl_weight:g} are {lost:.2f} nats better on the test images than those that"
-            " were trained for it."
+            f"From λ = {a.kl_weight:g} to {b.kl_weight:g} it is {signed(-slope)}: by the loss of λ = {own:g} the"
+            f" runs of λ = {other:g} are {lost:.2f} nats better on the test images than those that were trained for it."
         )
     return found
 
