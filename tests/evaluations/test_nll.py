@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from vaelab import losses, models
 from vaelab.data import Batch
-from vaelab.evaluations import NLL, Context, nll
+from vaelab.evaluations import NLL, Context, nll, unfinished
 from vaelab.losses.iwae import log_mean_exp, log_weights
 
 Make = Callable[..., Context]
@@ -113,3 +115,48 @@ def test_one_image_has_no_standard_error_and_a_loss_without_likelihood_no_nll(ma
     assert NLL(samples=20, images=1, seed=0)(read).findings == (
         "nll is not measured: the loss has no likelihood",
     )
+
+
+class Killed(Exception):
+    pass
+
+
+def test_it_goes_on_where_it_was_killed_with_the_same_numbers(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfinished, "EVERY", 0)
+    evaluation = NLL(samples=50, images=20, seed=0)
+    whole = evaluation(make())
+    read = replace(make(), unfinished=tmp_path / "unfinished")
+    decoded: list[int] = []
+
+    def count(_: nn.Module, given: tuple[Tensor]) -> None:
+        if len(decoded) == kill_after:
+            raise Killed
+        decoded.append(len(given[0]))
+
+    read.model.decoder.register_forward_pre_hook(count)  # type: ignore[union-attr]
+    kill_after = 12
+    with pytest.raises(Killed):
+        evaluation(read)
+    decoded, kill_after = [], -1
+    resumed = evaluation(read)
+    assert len(decoded) == 8
+    for name, values in whole.arrays.items():
+        np.testing.assert_array_equal(resumed.arrays[name], values)
+    assert resumed.metrics == whole.metrics
+    # Another number of draws, other weights or a damaged file: all images are measured.
+    (file,) = tmp_path.rglob("*.npz")
+    decoded = []
+    NLL(samples=49, images=20, seed=0)(read)
+    assert len(decoded) == 20
+    evaluation(read)
+    with torch.no_grad():
+        next(iter(read.model.parameters())).add_(0.01)
+    decoded = []
+    evaluation(read)
+    assert len(decoded) == 20
+    file.write_bytes(file.read_bytes()[:-40])
+    decoded = []
+    evaluation(read)
+    assert len(decoded) == 20

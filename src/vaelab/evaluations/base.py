@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -54,6 +55,7 @@ class Context:
     classes: tuple[str, ...]
     history: list[dict[str, float | int | str]]  # the rows of metrics.csv
     title: str  # of the run: every figure's title says what the figure is, then this
+    unfinished: Path | None = None  # the folder in which long evaluations keep what they have computed so far
     # The test split's codes by chunk, once an evaluation has had them all (see encoded).
     kept: list[Any] = field(default_factory=list, init=False, compare=False, repr=False)
 

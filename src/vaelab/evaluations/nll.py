@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from vaelab import figures
 from vaelab.bounds import Between, Made, Seed
 from vaelab.evaluations.base import Batch, Context, Result, chosen, repeated, size_of, spread
+from vaelab.evaluations.unfinished import Unfinished
 from vaelab.losses.base import NATS
 from vaelab.losses.iwae import log_mean_exp, log_weights
 from vaelab.quantities import Quantity
@@ -43,18 +45,12 @@ class NLL:
             return Result({}, None, findings=("nll is not measured: the loss has no likelihood",))
         total = size_of(context, "test")
         places = spread(total, self.images or total)
-        noise, rows, bounds = context.noise(self.seed), [], []
-        with progress(len(places) * self.samples) as bar:
-            for batch, inside in chosen(context, "test", places):
-                rows.append(torch.as_tensor(batch.index)[inside])
-                # One by one: the same draws whatever the batches.
-                bounds += [self.bounds(context, batch, place, noise, bar) for place in inside.tolist()]
-        nll, negative_elbo = torch.stack(bounds, 1).cpu()
+        index, (nll, negative_elbo) = self.measured(context, places)
         metrics = {"nll": float(nll.mean()), "nll_gap": float((negative_elbo - nll).mean())}
         if len(nll) > 1:
             metrics["nll_standard_error"] = float(nll.std()) / len(nll) ** 0.5
         arrays = {
-            "index": torch.cat(rows).cpu().numpy(),
+            "index": index.numpy(),
             "nll": nll.numpy(),
             "negative_elbo": negative_elbo.numpy(),
         }
@@ -66,6 +62,22 @@ class NLL:
             " · ".join(filter(None, (f"NLL ({self.samples:,} draws)", part, context.title))),
         )
         return Result(arrays, draw, metrics, (f"nll is of {part}",) if part else ())
+
+    def measured(self, context: Context, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows (N,) of the data set, and the bounds (2, N) of their images; goes on where a process was killed."""
+        noise, rows = context.noise(self.seed), []
+        unfinished = Unfinished(context.unfinished and context.unfinished / "nll.npz", self, context.model)
+        bounds = resumed(unfinished, noise)
+        done = len(bounds)
+        with progress(len(places) * self.samples, done * self.samples) as bar:
+            for batch, inside in chosen(context, "test", places):
+                rows.append(torch.as_tensor(batch.index)[inside])
+                # One by one: the same draws whatever the batches.
+                for place in inside[done:].tolist():
+                    bounds.append(self.bounds(context, batch, place, noise, bar))
+                    unfinished.keep(partial(so_far, noise, bounds))
+                done = max(0, done - len(inside))
+        return torch.cat(rows).cpu(), torch.stack(bounds, 1).cpu()
 
     def bounds(self, context: Context, batch: Batch, place: int, noise: torch.Generator, bar: tqdm) -> Tensor:
         """The bounds (2,) on -log p(x) of one image of a batch, float64: of all draws, and their mean of one, -ELBO."""
@@ -86,8 +98,28 @@ class NLL:
         return -torch.stack((log_mean_exp(every), every.mean()))
 
 
-def progress(draws: int) -> tqdm:
+def so_far(noise: torch.Generator, bounds: list[Tensor]) -> dict[str, np.ndarray]:
+    """What resumed() reads."""
+    return {"noise": noise.get_state().numpy(), "bounds": torch.stack(bounds).cpu().numpy()}
+
+
+def resumed(unfinished: Unfinished, noise: torch.Generator) -> list[Tensor]:
+    """The bounds (2,) of the images that are done, and the generator as it was after them."""
+    stored = unfinished.read()
+    if not stored:
+        return []
+    noise.set_state(torch.from_numpy(stored["noise"]))
+    return [*torch.from_numpy(stored["bounds"]).to(noise.device)]
+
+
+def progress(draws: int, done: int) -> tqdm:
     """A bar over so many draws, which goes when they are done."""
     return tqdm(
-        desc="measuring nll", total=draws, unit="draw", unit_scale=True, leave=False, dynamic_ncols=True
+        desc="measuring nll",
+        total=draws,
+        initial=done,
+        unit="draw",
+        unit_scale=True,
+        leave=False,
+        dynamic_ncols=True,
     )

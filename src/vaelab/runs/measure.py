@@ -1,5 +1,6 @@
 """What is measured and drawn of a trained run, and kept in its folder."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
@@ -24,6 +25,7 @@ from vaelab.runs.folder import Run
 from vaelab.runs.history import Row
 from vaelab.runs.job import Job
 
+UNFINISHED = Path("checkpoints", "unfinished")
 MOST_BYTES = 1 << 28  # of a snapshot's arrays: 1,000 images of 128×128×3 twice
 
 
@@ -79,6 +81,7 @@ def evaluating(
     run: Run, evaluations: Mapping[str, Any], read: Context, dpi: int, drawer: Drawer
 ) -> Iterator[None]:
     """As evaluate(), in turns: after the first all that needs the model is measured, and workers have the rest."""
+    read = replace(read, unfinished=run.folder / UNFINISHED)
     results: dict[str, Result] = {}
     begun: list[tuple[str, Begun, Future[Any]]] = []
     with progress(len(evaluations)) as bar:
@@ -138,6 +141,7 @@ def write_results(run: Run, results: Mapping[str, Result], evaluations: Mapping[
     said = {"quantities": stored(own), "views": views.stored(evaluations)}
     added = {key: run.info[key] | new for key, new in said.items() if key in run.info}
     run.update(**facts | added | {"findings": {name: found for name, found in findings.items() if found}})
+    shutil.rmtree(run.folder / UNFINISHED, ignore_errors=True)
     run.seal()
 
 
