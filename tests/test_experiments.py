@@ -12,6 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from tests.data import published_samples
 from vaelab import UsageError, build, config, open_run
 from vaelab.names import experiments
 from vaelab.runs import perform as jobs
@@ -46,6 +47,10 @@ def few(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("data", "label"):
         rows = np.load(shared_data / "eyes" / f"{name}.npy", mmap_mode="r")
         np.save(folder / "eyes" / f"{name}.npy", np.concatenate((rows[: IMAGES // 2], rows[-IMAGES // 2 :])))
+    binarized = {"train": IMAGES, "valid": IMAGES // 4, "test": IMAGES // 4}
+    with np.load(shared_data / "binarized_mnist" / "binarized_mnist.npz") as arrays:
+        np.savez(folder / "binarized_mnist.npz", **{name: arrays[name][:n] for name, n in binarized.items()})
+    published_samples.write("mnist", folder / "MNIST" / "raw")
     _first_of_zip(shared_data / "anime" / "anime_tagged_6k", folder / "anime")
     _first_of_zip(shared_data / "faces" / "genki4k_crops64", folder / "faces")
     return folder

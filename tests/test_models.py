@@ -18,6 +18,7 @@ def build(name: str, image_shape: ImageShape) -> torch.nn.Module:
     settings = {
         "conv_vae": {"latent_dim": 6, "channels": 8, "hidden": 16},
         "conv_ae": {"latent_dim": 6, "channels": 8},
+        "burgess_vae": {"latent_dim": 6, "channels": 8, "hidden": 16},
         "fc_vae": {"latent_dim": 6, "hidden": [12], "activation": "tanh"},
         "fc_ae": {"latent_dim": 6, "hidden": [12], "negative_slope": 0.1},
         "spatial_vae": {"code_channels": 2, "channels": 4},
@@ -36,6 +37,7 @@ VQ = {"latent_dim": 6, "codes": 8, "code_dim": 4, "levels": [3, 2], "channels": 
 NAMES = [
     "conv_vae",
     "conv_ae",
+    "burgess_vae",
     "fc_vae",
     "fc_ae",
     "spatial_vae",
@@ -117,6 +119,14 @@ def test_fc_vae_is_784_400_20() -> None:
     shapes = [tuple(m.weight.shape) for m in model.modules() if isinstance(m, torch.nn.Linear)]
     # Mean and log variance come from one layer of 2 * 20, which is the same as two layers of 20.
     assert shapes == [(400, 784), (40, 400), (400, 20), (784, 400)]
+
+
+def test_burgess_vae_is_the_published_network() -> None:
+    model = models.burgess_vae((1, 32, 32), latent_dim=10, channels=32, hidden=256)
+    # Three convolutions, 512-256-256-20 and back (disentangling-vae, 32×32).
+    encoder = (16 + 1) * 32 + 2 * (32 * 16 + 1) * 32 + 513 * 256 + 257 * 256 + 257 * 20
+    decoder = 11 * 256 + 257 * 256 + 257 * 512 + 2 * (32 * 16 + 1) * 32 + 32 * 16 + 1
+    assert sum(p.numel() for p in model.parameters()) == encoder + decoder
 
 
 def test_spatial_code_is_64_48_48_for_images_of_50() -> None:

@@ -8,12 +8,13 @@ from vaelab.models.gan import ACGAN, GAN, acgan, dcgan
 from vaelab.models.ladder import LadderVAE, ladder_vae
 from vaelab.models.linear import LinearVAE, linear_vae
 from vaelab.models.resnet import resnet_vae
-from vaelab.models.vae import VAE, conv_vae, fc_vae, spatial_vae
+from vaelab.models.vae import VAE, burgess_vae, conv_vae, fc_vae, spatial_vae
 from vaelab.models.vq import VQVAE, vq_vae
 
 # What a configuration may name as _target_.
 BUILDABLE = (
     acgan,
+    burgess_vae,
     conditional_vae,
     conv_ae,
     conv_vae,
@@ -46,6 +47,7 @@ __all__ = [
     "Point",
     "Quantised",
     "acgan",
+    "burgess_vae",
     "conditional_vae",
     "conv_ae",
     "conv_vae",

@@ -169,6 +169,27 @@ def strided_decoder(image_shape: ImageShape, channels: int, hidden: int, latent_
     )
 
 
+def plain_encoder(image_shape: ImageShape, channels: int, hidden: int, out: int) -> nn.Module:
+    """Images (B, C, H, W) to (B, out): 4×4 convolutions of stride 2 and one width, then two hidden layers."""
+    sizes = stage_sizes(image_shape)
+    stages: list[nn.Module] = []
+    for a in (image_shape[0], *[channels] * (len(sizes) - 2)):
+        stages += [nn.Conv2d(a, channels, 4, stride=2, padding=1), nn.ReLU()]
+    widths = [channels * math.prod(sizes[-1]), hidden, hidden, out]
+    return nn.Sequential(*stages, nn.Flatten(), perceptron(widths, nn.ReLU()))
+
+
+def plain_decoder(image_shape: ImageShape, channels: int, hidden: int, latent_dim: int) -> nn.Module:
+    """Codes (B, latent_dim) to logits (B, C, H, W): the plain encoder run backwards."""
+    sizes = stage_sizes(image_shape)
+    stages: list[nn.Module] = []
+    for size in reversed(sizes[1:-1]):
+        stages += [nn.ReLU(), doubling(channels, channels, size, bias=True)]
+    widths = [latent_dim, hidden, hidden, channels * math.prod(sizes[-1])]
+    bottom = nn.Sequential(perceptron(widths, nn.ReLU()), Reshape((channels, *sizes[-1])))
+    return nn.Sequential(bottom, *stages, nn.ReLU(), doubling(channels, image_shape[0], sizes[0], bias=True))
+
+
 def doubling(a: int, b: int, size: tuple[int, int], bias: bool) -> nn.ConvTranspose2d:
     """The transposed convolution that ends at exactly this size, odd sides too."""
     odd = (size[0] % 2, size[1] % 2)

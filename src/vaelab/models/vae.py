@@ -73,6 +73,17 @@ def conv_vae(
     )
 
 
+def burgess_vae(
+    image_shape: ImageShape, latent_dim: Annotated[int, Between(1, 512)], channels: Maps, hidden: Width
+) -> VAE:
+    """The network of Burgess et al. 2018, appendix A, all convolutions of one width; latents (B, latent_dim)."""
+    return VAE(
+        blocks.plain_encoder(image_shape, channels, hidden, 2 * latent_dim),
+        blocks.plain_decoder(image_shape, channels, hidden, latent_dim),
+        (latent_dim,),
+    )
+
+
 def spatial_vae(image_shape: ImageShape, code_channels: Maps, channels: Maps) -> VAE:
     """Convolutions without pooling: latents (B, code_channels, H - 2, W - 2)."""
     return VAE(
