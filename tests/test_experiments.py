@@ -1,6 +1,7 @@
 """Every named experiment composes, trains and draws all of its figures, on a few of the real images."""
 
 import csv
+import gzip
 import itertools
 import zipfile
 from collections.abc import Iterator
@@ -50,7 +51,10 @@ def few(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     binarized = {"train": IMAGES, "valid": IMAGES // 4, "test": IMAGES // 4}
     with np.load(shared_data / "binarized_mnist" / "binarized_mnist.npz") as arrays:
         np.savez(folder / "binarized_mnist.npz", **{name: arrays[name][:n] for name, n in binarized.items()})
-    published_samples.write("mnist", folder / "MNIST" / "raw")
+    unpacked = folder / "MNIST" / "raw"  # where torchvision has them, and so without a download
+    published_samples.write("mnist", unpacked)
+    for packed in unpacked.glob("*.gz"):
+        packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
     _first_of_zip(shared_data / "anime" / "anime_tagged_6k", folder / "anime")
     _first_of_zip(shared_data / "faces" / "genki4k_crops64", folder / "faces")
     return folder
