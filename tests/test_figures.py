@@ -1,5 +1,6 @@
 """Figures draw every kind of array, keep their texts apart and inside, and are written whole."""
 
+import html
 import itertools
 import os
 import subprocess
@@ -67,6 +68,28 @@ def kl(count: int, active: int) -> tuple[np.ndarray, np.ndarray]:
     return values, np.argsort(np.argsort(-values)) < active
 
 
+def chart(*traces: dict[str, Any], **layout: Any) -> dict[str, Any]:
+    """What the report's page draws with Plotly."""
+    named = {letter: {"title": {"text": "nats &lt;per&gt; image"}} for letter in ("xaxis", "yaxis")}
+    if any(isinstance((trace.get("x") or [0])[0], str) for trace in traces):
+        named["xaxis"] |= {"type": "category"}
+    return {"data": list(traces), "layout": named | layout}
+
+
+def curve(name: str, number: int) -> dict[str, Any]:
+    values = {"x": [1, 2, 3], "y": [number, number + 1, None], "mode": "lines", "line": {"dash": "dash"}}
+    return {"type": "scatter", **values, "legendgroup": name, "showlegend": False}
+
+
+def bars(name: str, number: int) -> dict[str, Any]:
+    values = {"x": [LONG, "b"], "y": [number, 3], "text": ["2", "3"], "marker": {"color": "#d55e00"}}
+    return {"type": "bar", "name": name, **values}
+
+
+HEAT = {
+    "colorscale": "Viridis",
+    "colorbar": {"title": {"text": "nats"}, "tickvals": [0, 2], "ticktext": ["1", "9"]},
+}
 LABELS = np.arange(300) % 12
 POINTS = np.random.default_rng(0).normal(size=(300, 2))
 NAMES = tuple(f"light brown hair {i}" for i in range(40))
@@ -127,27 +150,54 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "plane of an autoencoder": lambda: figures.plane(
         pictures(4).reshape(2, 2, 12, 12, 1), np.array([0, 1]), np.array([[-1, 1], [0, 1]]), None, LONG
     ),
-    "rate-distortion": lambda: figures.rate_distortion(
-        {
-            name: (
-                np.array([0, 1, 1, 100.0]),
-                np.array([300, 60, 61, 0.0]),
-                np.array([90, 95, 96, 330.0]) + up,
+    "rate-distortion": lambda: figures.charts(
+        [
+            (
+                "",
+                chart(
+                    *(
+                        {
+                            "type": "scatter",
+                            "mode": "markers+text",
+                            "x": [x],
+                            "y": [y],
+                            "text": [f"{w:g}"],
+                            "name": f"λ = {w:g}",
+                            "marker": {"color": "rgb(68, 1, 84)", "symbol": "square"},
+                        }
+                        for w, x, y in ((0, 300, 90), (1, 60, 95), (1, 61, 96), (100, 0, 330))
+                    ),
+                    {
+                        "type": "scatter",
+                        "mode": "lines",
+                        "x": [0, 300],
+                        "y": [85, 85],
+                        "name": "conv_ae (no rate)",
+                        "error_x": {"array": [1, 2]},
+                        "error_y": {"array": [1, 2]},
+                        "line": {"color": "#8a8a8a"},
+                    },
+                ),
             )
-            for name, up in (("conv_vae latent_dim=8", 0), ("fc_vae", 60))
-        },
-        {"conv_ae": 85.0},
-        "β_eff",
+        ],
         LONG,
     ),
-    "curves of 12 runs": lambda: figures.run_curves(
-        {
-            label: {
-                f"conv_vae latent_dim=8 · λ = {n}": (np.arange(1, 4), np.arange(3) * n) for n in range(12)
-            }
-            for label in ("−ELBO\n(nats per image)", "KL\n(nats per image)", "validation PSNR\n(dB)")
-        },
+    "charts of each kind": lambda: figures.charts(
+        [
+            (LONG, chart(bars("one", 1), bars("two", 2), barmode="stack")),
+            ("a heat map", chart({"type": "heatmap", "z": [[0, None], [1, 2]], "x": [LONG, "b"], **HEAT})),
+            (
+                "",
+                chart(
+                    curve("one", 1),
+                    {**curve("band", 2), "fill": "tonexty", "fillcolor": "rgba(1, 2, 3, 0.2)"},
+                ),
+            ),
+        ],
         LONG,
+    ),
+    "curves of 12 runs": lambda: figures.charts(
+        [("", chart(*(curve(f"conv_vae latent_dim=8 · λ = {n}", n) for n in range(12))))] * 3, LONG
     ),
     "rows of images": lambda: figures.image_rows(
         [(f"conv_vae latent_dim=8 · λ = {n}, fitted Gaussian", pictures(12, 3)) for n in range(5)], LONG
@@ -331,15 +381,14 @@ ODD = ("$x_1$", "$$", "_background_", "50%", "\\alpha", "a&b <i>", "x" * 200, "{
 def test_names_are_drawn_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     images = pictures(len(ODD))
     labels = np.arange(300) % len(ODD)
-    line = (np.array([0.0, 1.0]), np.array([1.0, 2.0]))
     for figure in (
         figures.scatter(POINTS, ("z0", "z1"), labels, ODD, "costs $$"),
         figures.confusions({"test images": np.eye(len(ODD))}, ODD, "costs $$"),
         figures.contact_sheet(images, "costs $$", ODD),
         figures.image_rows([(name, images) for name in ODD], "costs $$"),
-        figures.run_curves({"a": dict.fromkeys(ODD, line)}, "costs $$"),
-        figures.along_sizes({"a": dict.fromkeys(ODD, (np.array([1.0, 2.0]), line[1]))}, 0, "costs $$"),
-        figures.rate_distortion(dict.fromkeys(ODD, (line[0], *line)), {"_flat": 1.0}, "λ", "costs $$"),
+        figures.charts(
+            [("", chart(*(curve(html.escape(name), n) for n, name in enumerate(ODD))))], "costs $$"
+        ),
     ):
         texts = drawn_texts(figure, monkeypatch)
         shown = [text.get_text() for text in texts]

@@ -43,6 +43,10 @@ class Quantity:
         """The title and the unit in lines of about so many characters."""
         return textwrap.wrap(self.title, width) + ([f"({self.unit})"] if self.unit else [])
 
+    def measured(self, value: float) -> str:
+        """A value as it is shown, with its unit."""
+        return f"{self.written(value)} {self.unit}".rstrip()
+
     def written(self, value: Any) -> str:
         """A value, which has the sign that it is shown with."""
         if self.digits is None or isinstance(value, bool) or not isinstance(value, int | float):

@@ -12,8 +12,8 @@ OLDER = Path(__file__).parent / "runs" / "older_views.json"  # of run folders th
 LONGEST = 200  # characters of a text
 NAME = re.compile(r"\w[\w-]{0,99}")  # of an evaluation, which is that of its file of arrays
 MOST = 20  # views of an evaluation, and arrays of a key
-# Of a caption; what stands before the name is left out where there is no value.
-FIELD = re.compile(r"\{(\W*)(\w+)\}")
+# Of a caption; what stands before and after the name is left out where there is no value.
+FIELD = re.compile(r"\{([^{}\w]*)(\w+)([^{}\w]*)\}")
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class Rows:
     """Rows of images (n, H, W, C), one of each run, or (r, n, H, W, C), several: names of arrays, and captions.
 
     In a caption {name} is the value of an array at that image or row, {label} the name of a class, {number} counts
-    from 1, and {t} goes from 0 to 1. Runs whose arrays of the `key` are alike are compared, each below the other;
-    without a key each run stands for itself.
+    from 1, and {t} goes from 0 to 1; NaN is no value. Runs whose arrays of the `key` are alike are compared, each
+    below the other; without a key each run stands for itself, and below each of several rows its difference from
+    what stands `beside`. Earlier epochs that an evaluation has kept are a slider.
     """
 
     title: str
@@ -33,13 +34,14 @@ class Rows:
     above_title: str = ""
     beside: str = ""  # other images in a second row of each run
     beside_title: str = ""
+    beside_note: str = ""  # why it stands there
     key: tuple[str, ...] = ()
     columns_first: bool = False  # of several rows: the images are (n, r, H, W, C)
 
     @property
     def arrays(self) -> tuple[str, ...]:
         """The arrays that captions name."""
-        names = (name for text in (self.columns, self.rows) for _, name in FIELD.findall(text))
+        names = (name for text in (self.columns, self.rows) for _, name, _ in FIELD.findall(text))
         return tuple(dict.fromkeys(name for name in names if name not in ("number", "t")))
 
 
@@ -86,9 +88,9 @@ def said(view: View) -> dict[str, Any]:
 
 
 def of_run(info: Mapping[str, Any]) -> dict[str, tuple[View, ...]]:
-    """The views that run.json declares by evaluation, or those of the versions that declared none."""
+    """The views by evaluation: what run.json declares, and of others what this version does."""
     told = info.get("views")
-    return read(told) if isinstance(told, Mapping) else _older()
+    return _older() | (read(told) if isinstance(told, Mapping) else {})
 
 
 def read(values: Mapping[Any, Any]) -> dict[str, tuple[View, ...]]:

@@ -17,7 +17,7 @@ from vaelab.report.record import Record
 
 from .conftest import Make
 
-KEYS = ("original", "reconstruction", "index")
+KEYS = {"original": "nhwc", "reconstruction": "nhwc", "index": "n"}
 
 
 def record(sweep: Path) -> Record:
@@ -108,11 +108,11 @@ def test_a_file_that_no_evaluation_wrote_is_named_and_left_out(
 ) -> None:
     damage(sweep / "vae" / "one" / "arrays" / "reconstructions.npz")
     found = record(sweep)
-    assert found.arrays("reconstructions", *KEYS) == {}
-    assert found.arrays("reconstructions", "original") == {}  # a second time is no second problem
+    assert found.arrays("reconstructions", **KEYS) == {}
+    assert found.arrays("reconstructions", original="nhwc") == {}  # a second time is no second problem
     (problem,) = found.problems
     assert words in problem
-    assert found.arrays("prior_samples", "image")["image"].shape == (16, 8, 8, 1)
+    assert found.arrays("prior_samples", image="nhwc")["image"].shape == (16, 8, 8, 1)
 
 
 def test_arrays_that_have_changed_since_they_were_written_are_named(sweep: Path) -> None:
@@ -125,8 +125,8 @@ def test_arrays_that_have_changed_since_they_were_written_are_named(sweep: Path)
         changed = dict(stored) | {"reconstruction": 1 - stored["reconstruction"]}
     np.savez(folder / names[0], **changed)
     found = record(sweep)
-    assert found.arrays("reconstructions", *KEYS) == {}
-    assert found.arrays("prior_samples", "image") != {}
+    assert found.arrays("reconstructions", **KEYS) == {}
+    assert found.arrays("prior_samples", image="nhwc") != {}
     (problem,) = found.problems
     assert "reconstructions.npz was changed or damaged after it was written: vae-evaluate run=" in problem
 
@@ -139,7 +139,7 @@ def test_the_remedy_names_an_evaluation_that_was_not_asked_for_in_training(run: 
     for folder in (asked, added):
         (folder / "arrays" / "atlas.npz").write_bytes(b"PK")
     records = collect(str(tmp_path), tmp_path / "report").records
-    assert {tuple(record.arrays("atlas", "slice")) for record in records} == {()}
+    assert {tuple(record.arrays("atlas", slice="sshwc")) for record in records} == {()}
     assert {record.name: record.problems for record in records} == {
         "asked": [f"arrays/atlas.npz is damaged: vae-evaluate run={asked} writes it again"],
         "added": [
@@ -157,7 +157,7 @@ def test_a_folder_of_arrays_that_may_not_be_looked_into_is_named(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "exists", refuse)
-    assert found.arrays("atlas", "slice") == {}
+    assert found.arrays("atlas", slice="sshwc") == {}
     assert len(found.problems) == 1
 
 

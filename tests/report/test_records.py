@@ -117,21 +117,21 @@ def test_damaged_files_of_a_run_are_named_and_the_rest_is_read(sweep: Path) -> N
     file = folder / "arrays" / "atlas.npz"
     file.write_bytes(file.read_bytes()[:-200])
     record = next(r for r in read(sweep).records if r.name == "vae/one")
-    assert record.arrays("prior_samples", "image") == {}
-    assert record.arrays("atlas", "slice") == {}
-    assert record.arrays("atlas", "slice") == {}  # a second time is no second problem
+    assert record.arrays("prior_samples", image="nhwc") == {}
+    assert record.arrays("atlas", slice="sshwc") == {}
+    assert record.arrays("atlas", slice="sshwc") == {}  # a second time is no second problem
     assert [problem.split(": ")[0].split("/")[-1] for problem in record.problems] == [
         "metrics.json is damaged",
         "prior_samples.npz is damaged",
         "atlas.npz is damaged",
     ]
-    assert record.arrays("reconstructions", "index")["index"].tolist() == list(range(30, 46))
+    assert record.arrays("reconstructions", index="n")["index"].tolist() == list(range(30, 46))
 
 
 def test_arrays_that_would_load_a_pickle_are_refused(sweep: Path) -> None:
     np.savez(sweep / "vae" / "one" / "arrays" / "atlas.npz", slice=np.array([{}], dtype=object))
     record = next(r for r in read(sweep).records if r.name == "vae/one")
-    assert record.arrays("atlas", "slice") == {}
+    assert record.arrays("atlas", slice="sshwc") == {}
     assert "damaged" in record.problems[0]
 
 

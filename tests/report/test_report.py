@@ -18,7 +18,8 @@ from PIL import Image
 
 from vaelab import report
 from vaelab.losses.base import LOSS
-from vaelab.report import charts, dimensions, page, pictures, plane
+from vaelab.report import charts, dimensions, page, parts, pictures, plane
+from vaelab.report.album import album
 from vaelab.report.reading import collect
 
 from .conftest import Make, measured
@@ -71,7 +72,7 @@ def test_the_report_is_three_files_and_figures(sweep: Path) -> None:
     assert done.summary.startswith("4 runs on digits: a page of ")
     links = re.findall(r"!\[[^]]*]\(([^)]*)\)", (folder / "report.md").read_text())
     assert {folder / link for link in links} == set((folder / "figures").iterdir())
-    assert len(links) == 5
+    assert len(links) == 6
     for link in links:
         with Image.open(folder / link) as picture:
             assert picture.size[0] > 200
@@ -262,8 +263,8 @@ def test_what_is_no_number_becomes_nothing_and_the_page_can_be_read(sweep: Path)
 def test_charts_are_figures_that_plotly_accepts(sweep: Path, run: Make) -> None:
     for seed in (1, 2):
         run(f"vae/one-{seed}", 1.0, seed=seed, metrics=measured(-120.0 - seed, 30.0 + seed, 22.0, 0.96, 3))
-    (section,) = collect(str(sweep), sweep / "report").sections
-    figures = page._figures(section)
+    found = collect(str(sweep), sweep / "report")
+    figures = parts.part("part-0", found, found.sections[0], album(found.sections[0], 1.0)).charts
     assert set(figures) == {
         *(
             "rate-distortion-0",
@@ -375,8 +376,8 @@ def test_a_run_that_has_no_pictures_yet_gives_its_place_to_another_seed(run: Mak
     run("seed=1", 1.0, seed=1, metrics=measured(-120.0, 30.0, 22.0, 0.96, 3))
     done = written(tmp_path / "outputs")
     figures = {path.name for path in (done.page.parent / "figures").iterdir()}
-    kinds = ("learning-curves", "rate-distortion", "reconstructions", "prior_samples", "interpolations-0")
-    assert figures == {f"1-digits-{kind}.png" for kind in kinds}
+    kinds = ("learning-curves", "rate-distortion", "kl-per-dimension", "reconstructions", "prior_samples")
+    assert figures == {f"1-digits-{kind}.png" for kind in (*kinds, "interpolations-0")}
 
 
 def test_long_rows_and_large_images_are_reduced(sweep: Path) -> None:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from vaelab import report
 from vaelab.quantities import Quantity
-from vaelab.report import answers, chart, charts, page, samples, side_by_side
+from vaelab.report import answers, chart, charts, parts, rows, samples, side_by_side
+from vaelab.report.album import album
 from vaelab.report.reading import collect
 from vaelab.report.records import Section
 
@@ -132,21 +133,22 @@ def test_times_of_different_devices_are_not_compared(zoo: Path) -> None:
 
 
 def test_every_run_is_a_row_and_only_measured_columns_are_there(zoo: Path) -> None:
-    heads, rows = side_by_side.table(section(zoo))
-    assert heads == [
+    table = side_by_side.table(section(zoo))
+    assert table is not None
+    assert list(table.heads) == [
+        "run",
         *("MS-SSIM of pairs", "sharpness", "distance to training images", "GAN-test accuracy"),
         *("seconds of training", "parameters", "images per second"),
     ]
-    assert [label for label, _ in rows] == [
-        *("conv_ae", "conv_vae · λ = 0", "conv_vae · λ = 1", "dcgan", "acgan"),
-    ]
-    cells = {label: [(cell.text, cell.beside) for cell in found] for label, found in rows}
+    cells = {label: found for label, *found in table.rows}
+    assert list(cells) == ["conv_ae", "conv_vae · λ = 0", "conv_vae · λ = 1", "dcgan", "acgan"]
     assert cells["dcgan"] == [
-        *(("0.31", "real 0.29"), ("0.012", "real 0.014"), ("0.021", "test images 0.02"), ("", "")),
-        *(("12.5", ""), ("1,234,567", ""), ("512", "")),
+        *("0.31 (real 0.29)", "0.012 (real 0.014)", "0.021 (test images 0.02)", "–"),
+        *(12.5, 1234567, 512.5),
     ]
-    assert cells["acgan"][3:] == [("0.91", "test images 0.97"), ("", ""), ("", ""), ("", "")]
-    assert cells["conv_ae"][0] == ("", "")
+    assert cells["acgan"][3] == "0.91 (test images 0.97)"
+    assert np.isnan(cells["acgan"][4:]).all()
+    assert cells["conv_ae"][0] == "–"
 
 
 def test_without_a_gan_and_without_two_kinds_nothing_is_beside(sweep: Path, run: Make) -> None:
@@ -184,10 +186,11 @@ def test_samples_of_each_model_are_those_that_it_means(zoo: Path) -> None:
 def test_a_gallery_has_classes_epochs_and_nearest_training_images(zoo: Path) -> None:
     shown = section(zoo)
     by_name = {record.name: record for record in shown.records}
-    matrices = {m.id: m.strips for m in samples.gallery(shown, 1.0, by_name["acgan/default"]).matrices}
+    found = {m.id: m for m in rows.gallery(shown, 1.0, by_name["acgan/default"]).matrices}
+    matrices = {name: matrix.strips for name, matrix in found.items()}
     assert [strip.label for strip in matrices["class_pairs"]] == ["zero", "one"]
     assert [strip.label for strip in matrices["z_interpolations"]] == ["pair 1: zero", "pair 2: one"]
-    epochs = [(strip.label, strip.images.mean()) for strip in matrices["epochs"]]
+    epochs = [(when, frame.strips[0].images.mean()) for when, frame in found["samples"].frames]
     assert epochs == [("epoch 1", 0.0), ("epoch 2", pytest.approx(191, abs=1))]
     near = matrices["nearest_neighbours"]
     assert [strip.label for strip in near] == [
@@ -199,15 +202,16 @@ def test_a_gallery_has_classes_epochs_and_nearest_training_images(zoo: Path) -> 
     ]
     assert near[2].columns[1] == "training image 5, distance 0.2"
     assert near[2].images.mean() == pytest.approx(255 / 3, abs=1)
-    assert [m.id for m in samples.gallery(shown, 1.0, by_name["dcgan/default"]).matrices] == [
-        *("epochs", "z_interpolations", "nearest_neighbours"),
-    ]
-    assert samples.gallery(shown, 1.0, by_name["vae/one"]).matrices == ()
+    assert {m.id for m in rows.gallery(shown, 1.0, by_name["dcgan/default"]).matrices} == {
+        *("samples", "z_interpolations", "nearest_neighbours"),
+    }
+    assert rows.gallery(shown, 1.0, by_name["vae/one"]).matrices == ()
 
 
 def test_the_game_is_drawn_inside_epochs_where_rows_were_kept(zoo: Path) -> None:
     shown = section(zoo)
-    figures = page._figures(shown)
+    (part,) = [parts.part("part-0", collect(str(zoo), zoo / "report"), shown, album(shown, 1.0))]
+    figures = part.charts
     for name in ("curve-loss_generator", "curve-class_accuracy_fake", "curve-kl", "rate-distortion-0"):
         assert len(go.Figure(figures[name].as_json()).data) > 0
     traces = {t["name"]: t for t in charts.learning_curve(shown, Quantity("loss_generator", "title")).traces}  # type: ignore[union-attr]
@@ -299,7 +303,7 @@ def test_arrays_of_another_shape_are_damage(
     shown = section(zoo)
     record = next(record for record in shown.records if record.name == "acgan/default")
     samples.side_by_side(shown, 1.0)
-    samples.gallery(shown, 1.0, record)
+    rows.gallery(shown, 1.0, record)
     assert [problem.split(":")[0] for problem in record.problems] == [f"arrays/{name}.npz is damaged"]
 
 

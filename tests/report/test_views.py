@@ -41,7 +41,7 @@ def test_rows_with_a_key_are_compared_and_differences_are_drawn(run: Make, tmp_p
         made(run, f"kl_weight={weight:g}", weight, declared, mine)
     found = section(tmp_path / "outputs")
     every = [rows.compared(found, 1.0, record) for record in found.records]
-    own, error, to_best = rows.matrices(found, 1.0, every)
+    own, error, to_best = (m for m in rows.matrices(found, 1.0, every) if m.id.startswith("mine"))
     assert [strip.label for strip in own.strips] == ["given", "λ = 0", "λ = 1"]
     assert own.strips[1].columns == ("image 7, 1.5 dB", "image 8, 2.5 dB", "image 9, 3.5 dB")
     assert [int(strip.images.mean()) for strip in own.strips] == [0, 64, 191]
@@ -158,7 +158,8 @@ def test_a_name_of_a_built_in_evaluation_may_show_arrays_of_its_own(run: Make, t
     stored["samples"] = {"mine": np.zeros((3, *SIDE), np.float32), "index": np.arange(3)}
     run("one", 1.0, info={"views": {"samples": declared}}, stored=stored)
     found = section(tmp_path / "outputs")
-    assert [one.id for one in rows.compared(found, 1.0, found.records[0])] == ["samples"]
+    assert "samples" in [one.id for one in rows.compared(found, 1.0, found.records[0])]
+    assert rows.gallery(found, 1.0, found.records[0]).matrices == ()
     assert found.records[0].problems == []
 
 
@@ -171,7 +172,8 @@ def test_groups_of_rows_have_frames_and_few_of_many_epochs(run: Make, tmp_path: 
     for epoch in range(1, 61):
         np.savez(folder / f"epoch_{epoch:04d}.npz", **mine)
     found = section(tmp_path / "outputs")
-    first, second = rows.matrices(found, 1.0, [rows.compared(found, 1.0, found.records[0])])
+    every = [rows.compared(found, 1.0, found.records[0])]
+    first, second = (m for m in rows.matrices(found, 1.0, every) if m.id.startswith("mine"))
     assert [first.id, second.id] == ["mine-0", "mine-1"]
     assert [when for when, _ in second.frames] == [f"epoch {n}" for n in (1, 9, 18, 26, 35, 43, 52, 60)]
 

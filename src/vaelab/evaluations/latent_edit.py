@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaelab import UsageError, figures
 from vaelab.evaluations.base import Context, Result, images_array, images_at, refuse_missing_rows, repeated
+from vaelab.views import Rows
 
 Edit = dict[str, float]  # dim, and one of add, set and scale
 CHANGES = ("add", "set", "scale")
@@ -28,6 +29,19 @@ class LatentEdit:
     index: Sequence[int]
     edits: Sequence[Edit]
     needs: ClassVar[str] = "encoder"
+    views: ClassVar[tuple[Rows, ...]] = (
+        Rows(
+            "Edited codes",
+            images="edited",
+            columns="image {index}",
+            rows="edit {number}: z{[dim]}{ + plus}{ − minus}{ = set}{ × scale}",
+            above="original",
+            above_title="original",
+            beside="reconstruction",
+            beside_title="reconstruction",
+            columns_first=True,
+        ),
+    )
 
     def __post_init__(self) -> None:
         if not self.index or not self.edits:
@@ -70,6 +84,7 @@ class LatentEdit:
             "reconstruction": reconstruction,
             "edited": edits,
             "z": codes.flatten(2).cpu().numpy(),
+            **as_captioned(self.edits),
         }
         names = [in_words(edit) for edit in self.edits]
         draw = partial(
@@ -96,6 +111,14 @@ def edited(code: Tensor, edit: Edit) -> Tensor:
     else:
         flat[:, dim] = edit["set"]
     return flat.view_as(code)
+
+
+def as_captioned(edits: Sequence[Edit]) -> dict[str, np.ndarray]:
+    """The dimension and the change of each edit; NaN where it makes another change."""
+    add, set_to, scale = (np.array([edit.get(change, np.nan) for edit in edits]) for change in CHANGES)
+    dim = np.array([int(edit["dim"]) for edit in edits])
+    signed = {"plus": np.where(add >= 0, add, np.nan), "minus": np.where(add < 0, -add, np.nan)}
+    return {"dim": dim, **signed, "set": set_to, "scale": scale}
 
 
 def in_words(edit: Edit) -> str:

@@ -19,6 +19,7 @@ from vaelab.evaluations.base import (
     repeated,
 )
 from vaelab.quantities import Quantity
+from vaelab.views import Rows
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,18 @@ class NoisePerturbation:
         Quantity("perturbed_mse", "MSE of images from codes and noise"),
         Quantity("perturbed_psnr", "PSNR of images from codes and noise", "dB", digits=2),
         Quantity("perturbed_ssim", "SSIM of images from codes and noise", digits=3),
+    )
+    views: ClassVar[tuple[Rows, ...]] = (
+        Rows(
+            "Images from codes and noise",
+            images="image",
+            columns="image {index}",
+            rows="copy {number}",
+            above="original",
+            above_title="original",
+            key=("index",),
+            columns_first=True,
+        ),
     )
     needs: ClassVar[str] = "encoder"
 

@@ -34,6 +34,8 @@ class PriorSamples:
             columns="sample {number}{, label}",
             beside="aggregate_image",
             beside_title="fitted Gaussian",
+            beside_note="at λ = 0 the prior means nothing to the decoder, so samples of a Gaussian fitted to the"
+            " aggregate posterior stand below",
             key=("z",),
         ),
     )

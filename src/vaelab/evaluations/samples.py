@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from vaelab import figures
 from vaelab.bounds import Many, Seed
 from vaelab.evaluations.base import Context, Result, images_array
 from vaelab.evaluations.generation import generated, source
+from vaelab.views import Rows
 
 if TYPE_CHECKING:
     from vaelab.figures import Figure
@@ -30,6 +31,7 @@ class Samples:
     count: Many
     seed: Seed
     at_snapshots: bool
+    views: ClassVar[tuple[Rows, ...]] = (Rows("Samples", images="image", columns="sample {number}{, label}"),)
 
     @torch.inference_mode()
     def __call__(self, context: Context) -> Result:

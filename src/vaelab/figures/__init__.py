@@ -3,14 +3,8 @@
 from typing import TYPE_CHECKING
 
 from vaelab.figures.bars import stacked_bar
-from vaelab.figures.curves import (
-    Points,
-    along_sizes,
-    game_curves,
-    learning_curve,
-    rate_distortion,
-    run_curves,
-)
+from vaelab.figures.charts import charts
+from vaelab.figures.curves import game_curves, learning_curve
 from vaelab.figures.distributions import (
     best_and_worst,
     codebook,
@@ -42,9 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Figure",
-    "Points",
-    "along_sizes",
     "best_and_worst",
+    "charts",
     "class_names",
     "codebook",
     "confusions",
@@ -61,9 +54,7 @@ __all__ = [
     "noise_paths",
     "perturbed",
     "plane",
-    "rate_distortion",
     "reconstructions",
-    "run_curves",
     "samples",
     "save",
     "scatter",

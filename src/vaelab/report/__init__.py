@@ -57,8 +57,8 @@ def write(
     with warnings.catch_warnings():  # of what is no number, which is shown as nothing, and of full figures
         warnings.simplefilter("ignore", RuntimeWarning)
         warnings.filterwarnings("ignore", "constrained_layout")
-        page, shown = render(collection, table, command)
-        text = markdown(collection, shown, table, folder, dpi)
+        page, parts = render(collection, table, command)
+        text = markdown(collection, parts, table, folder, dpi)
     for name, content in (("index.html", page), ("table.csv", as_csv(table)), ("report.md", text)):
         with files.whole(folder / name) as part:
             part.write_text(content, encoding="utf-8", newline="")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vaelab.report import differences, slopes, trainings
+from vaelab.quantities import Quantity, called
+from vaelab.report import columns, differences, slopes, trainings
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section, repeats
 from vaelab.report.series import by_code_size, by_epochs
@@ -72,16 +73,16 @@ def across_lines(section: Section) -> list[str]:
             "An autoencoder has no KL term, so no rate, no ELBO and no prior: its samples are of a Gaussian fitted"
             " to its codes."
         )
-    for metric, digits, unit in (("psnr", 2, " dB"), ("ssim", 3, "")):
-        vae, other = (_best_run(section, metric, has_kl) for has_kl in (True, False))
+    for one in columns.of_images(section.records):
+        vae, other = (_best_run(section, one.name, has_kl) for has_kl in (True, False))
         if vae is None or other is None:
             continue
-        difference = other.metric(metric) - vae.metric(metric)
-        gap = f"{abs(difference):.{digits}f}"
-        compared = f"{gap}{unit} {'more' if difference > 0 else 'less'} than" if float(gap) else "as much as"
+        theirs, own = one.measured(vae.metric(one.name)), one.measured(other.metric(one.name))
+        gap = other.metric(one.name) - vae.metric(one.name)
+        compared = f"{one.measured(abs(gap))} {'more' if gap > 0 else 'less'} than"
         sentences.append(
-            f"{metric.upper()}: {section.labels[other.name]} reaches {other.metric(metric):.{digits}f}{unit},"
-            f" {compared} the best VAE ({section.labels[vae.name]}: {vae.metric(metric):.{digits}f}{unit})."
+            f"{one.title}: {section.labels[other.name]} reaches {own}, {'as much as' if own == theirs else compared}"
+            f" the best VAE ({section.labels[vae.name]}: {theirs})."
         )
     return sentences
 
@@ -132,53 +133,61 @@ def _best_elbo(line: Line) -> list[str]:
 
 
 def _best_images(line: Line) -> list[str]:
-    psnr, ssim = _ranked(line, "psnr"), _ranked(line, "ssim")
-    if not psnr:
+    ranked = [(one, found) for one in columns.of_images(line.records) if (found := _ranked(line, one.name))]
+    if not ranked:
         return []
-    if len(psnr) == 1:
-        similarity = f" and an SSIM of {ssim[0].value:.3f}" if ssim else ""
-        return [f"Its reconstructions have a PSNR of {psnr[0].value:.2f} dB{similarity}."]
-    if ssim and psnr[0].weight != ssim[0].weight:
-        return [
-            f"The best PSNR is that of λ = {psnr[0].weight:g} ({psnr[0].value:.2f} dB), the best SSIM that of"
-            f" λ = {ssim[0].weight:g} ({ssim[0].value:.3f})."
+    (first, means), *others = ranked
+    if len(means) == 1:
+        words = [
+            f"{_article(one.title)} {one.title} of {one.measured(found[0].value)}" for one, found in ranked
         ]
-    similarity = f" and SSIM {ssim[0].value:.3f}" if ssim else ""
+        return [f"Its reconstructions have {' and '.join(words)}."]
+    if any(found[0].weight != means[0].weight for _, found in others):
+        words = [
+            f"the best {one.title}{' is that' if one is first else ' that'} of λ = {found[0].weight:g}"
+            f" ({one.measured(found[0].value)})"
+            for one, found in ranked
+        ]
+        return [f"{', '.join(words)[:1].upper()}{', '.join(words)[1:]}."]
+    words = [f"{one.title} {one.measured(found[0].value)}" for one, found in ranked]
     return [
-        f"λ = {psnr[0].weight:g} has the best reconstructions: PSNR {psnr[0].value:.2f} dB{similarity};"
-        f" λ = {psnr[1].weight:g} has the next PSNR, {psnr[1].value:.2f} dB."
+        f"λ = {means[0].weight:g} has the best reconstructions: {' and '.join(words)};"
+        f" λ = {means[1].weight:g} has the next {first.title}, {first.measured(means[1].value)}."
     ]
 
 
 def _how_sure(line: Line) -> list[str]:
     """How far the differences to the next λ are known."""
     found = []
-    for metric, name, digits, unit, sign in (
-        ("elbo", "−ELBO", 2, " nats", -1),
-        ("psnr", "PSNR", 2, " dB", 1),
-    ):
-        ranked = _ranked(line, metric)
+    for one in (_called(line, "elbo"), *columns.of_images(line.records)[:1]):
+        ranked = _ranked(line, one.name)
         if len(ranked) < 2:
             continue
-        best, other = (ranked[0], ranked[1]) if sign > 0 else (ranked[1], ranked[0])
-        apart = differences.between(line, best.weight, other.weight, metric, sign)
+        best, other = (ranked[0], ranked[1]) if one.sign > 0 else (ranked[1], ranked[0])
+        apart = differences.between(line, best.weight, other.weight, one.name, one.sign)
         if apart is None:
             continue
         doubt = "" if apart.is_sure else ", so there may be none"
+        words = apart.words(one.digits or 0, f" {one.unit.partition(' ')[0]}".rstrip())
         found.append(
-            f"{name} at λ = {best.weight:g} is {apart.words(digits, unit)} above that at λ = {other.weight:g}{doubt}."
+            f"{one.title} at λ = {best.weight:g} is {words} above that at λ = {other.weight:g}{doubt}."
         )
     return found
 
 
 def _from_low_to_high(line: Line) -> list[str]:
     """What happens to rate and images from the smallest to the largest λ."""
-    rate, psnr = _means(line, "kl"), _means(line, "psnr")
-    if len(rate) < 2 or len(psnr) < 2:
+    rate = _means(line, "kl")
+    images = [
+        (one, found) for one in columns.of_images(line.records)[:1] if (found := _means(line, one.name))
+    ]
+    if len(rate) < 2 or not images or len(images[0][1]) < 2:
         return []
+    one, found = images[0]
     return [
         f"From λ = {rate[0].weight:g} to λ = {rate[-1].weight:g} the rate (KL) goes from {_nats(rate[0].value)} to"
-        f" {_nats(rate[-1].value)} nats and PSNR from {psnr[0].value:.2f} to {psnr[-1].value:.2f} dB."
+        f" {_nats(rate[-1].value)} nats and {one.title} from {one.written(found[0].value)} to"
+        f" {one.measured(found[-1].value)}."
     ]
 
 
@@ -201,7 +210,7 @@ def _active_units(line: Line) -> list[str]:
 def _code_size(line: Line, weight: float) -> int:
     """Dimensions of the code, as the arrays of a run of this λ have them; 0 where there are none."""
     for record in line.records:
-        if record.kl_weight == weight and (stored := record.arrays("kl_per_dimension", "kl")):
+        if record.kl_weight == weight and (stored := record.arrays("kl_per_dimension", kl="d")):
             return int(stored["kl"].size)
     return 0
 
@@ -246,13 +255,14 @@ def _samples(line: Line, zero: Record, best: float) -> list[str]:
 
 def aggregate_deviation(record: Record) -> float:
     """Root of the mean variance of the aggregate posterior over dimensions; NaN where the run has not stored it."""
-    stored = record.arrays("kl_per_dimension", "aggregate_variance")
+    stored = record.arrays("kl_per_dimension", aggregate_variance="d")
     return float(np.sqrt(stored["aggregate_variance"].astype(np.float64).mean())) if stored else math.nan
 
 
 def distance_to_nearest(record: Record, samples: str) -> float:
     """Mean over samples of the least mean squared error to one of the atlas's test images; NaN without them."""
-    stored, real = record.arrays("prior_samples", samples), record.arrays("atlas", "original")
+    stored = record.arrays("prior_samples", **{samples: "nhwc"})
+    real = record.arrays("atlas", original="nhwc")
     if not stored or not real:
         return math.nan
     a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (stored[samples][:SAMPLES], real["original"]))
@@ -264,22 +274,26 @@ def distance_to_nearest(record: Record, samples: str) -> float:
 
 def _without_kl(line: Line) -> list[str]:
     sentences = []
+    others = [_called(line, name) for name in ("reconstruction", "kl", "perplexity")]
     for _, records in line.by_weight():
         parts = [
-            f"{name} {statistics.fmean(values):.{digits}f}{unit}"
-            for metric, name, digits, unit in (
-                ("psnr", "PSNR", 2, " dB"),
-                ("ssim", "SSIM", 3, ""),
-                ("reconstruction", "reconstruction", 2, " nats per image"),
-                ("kl", "rate", 2, " nats per image"),
-                ("perplexity", "perplexity of the codebook", 1, ""),
-            )
-            if (values := [v for r in records if math.isfinite(v := r.metric(metric))])
+            f"{'rate' if one.name == 'kl' else one.title} {one.measured(statistics.fmean(values))}"
+            for one in (*columns.of_images(line.records), *others)
+            if (values := [v for r in records if math.isfinite(v := r.metric(one.name))])
         ]
         seeds = f" (means of {repeats(records)})" if len(records) > 1 else ""
         if parts:
             sentences.append(f"{', '.join(parts)}{seeds}.")
     return sentences
+
+
+def _called(line: Line, name: str) -> Quantity:
+    return called(name, columns.quantities(line.records))
+
+
+def _article(name: str) -> str:
+    """Of an abbreviation, which is read letter by letter."""
+    return "an" if name[:1] in "AEFHILMNORSX" else "a"
 
 
 def _nats(value: float) -> str:

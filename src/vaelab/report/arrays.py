@@ -1,4 +1,7 @@
-"""The array files that a report reads, and which axes each array has: odd ones are refused before they are drawn."""
+"""The array files that a report reads: those that are too large, damaged or odd are refused before they are drawn.
+
+Axes are a letter for each, the same length for the same letter of a file; a digit is a length; * is any further axes.
+"""
 
 import io
 import math
@@ -13,7 +16,7 @@ from typing import IO
 import numpy as np
 
 from vaelab import UsageError, files
-from vaelab.views import Rows
+from vaelab.views import FIELD, Rows
 
 Array = np.ndarray
 MOST_BYTES = 256 << 20  # of what is read of one file; an atlas of 128×128×3 has 140 MB
@@ -25,53 +28,6 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 HEADER = Lock()  # headers are parsed as Python, and Python 3.11 may fail when several threads parse at once
 IMAGE = "hwc"
 
-# A letter for each axis, the same length for the same letter of a file; a digit is a length; * is any further axes.
-AXES: dict[str, dict[str, str]] = {
-    "reconstructions": {"original": f"n{IMAGE}", "reconstruction": f"n{IMAGE}", "index": "n"},
-    "prior_samples": {"image": f"n{IMAGE}", "aggregate_image": f"n{IMAGE}", "z": "n*", "label": "n"},
-    "interpolations": {"image": f"ps{IMAGE}", "index": "p2"},
-    "kl_per_dimension": {"kl": "d", "aggregate_variance": "d"},
-    "latent_space": {"embedding": "n2", "index": "n", "label": "n"},
-    "latent_space_tsne": {"embedding": "n2", "index": "n", "label": "n"},
-    "atlas": {
-        "slice": f"ss{IMAGE}",
-        "slice_dimension": "2",
-        "slice_value": "2s",
-        "slice_kl": "2",
-        "strip": f"et{IMAGE}",
-        "strip_dimension": "e",
-        "strip_value": "et",
-        "strip_kl": "e",
-        "index": "n",
-        "original": f"n{IMAGE}",
-        "reconstruction": f"n{IMAGE}",
-    },
-    "test_metrics": dict.fromkeys(("index", "mse", "psnr", "ssim"), "n"),
-    "samples": {"image": f"n{IMAGE}", "label": "n", "z": "n*"},
-    "z_interpolations": {"image": f"ps{IMAGE}", "label": "p", "z": "ps*"},
-    "class_pairs": {"image": f"kv{IMAGE}", "label": "k", "z": "v*"},
-    "nearest_neighbours": {
-        "image": f"m{IMAGE}",  # the first of n samples
-        "neighbour": f"mk{IMAGE}",
-        "distance": "nk",
-        "index": "nk",
-    },
-    "noise_perturbation": {
-        "original": f"n{IMAGE}",
-        "image": f"nk{IMAGE}",
-        "index": "n",
-        "z": "nk*",
-        "label": "n",
-        **dict.fromkeys(("mse", "psnr", "ssim"), "nk"),
-    },
-    "latent_edit": {
-        "original": f"n{IMAGE}",
-        "reconstruction": f"n{IMAGE}",
-        "edited": f"nk{IMAGE}",
-        "index": "n",
-        "z": "nmd",  # m is 1 + k: the code as it was, then after each edit
-    },
-}
 ZIP, ZIP64 = b"PK\x05\x06", b"PK\x06\x07"
 KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 WHOLE = ("index", "label", "slice_dimension", "strip_dimension")
@@ -87,18 +43,29 @@ def refuse(file: Path) -> None:
 def fitting(view: Rows, found: dict[str, Array]) -> dict[str, Array]:
     """The arrays of a view; raises ValueError where they are not what it says: images, and values for every row."""
     images = found[view.images]
+    if view.columns_first and images.ndim != 5:
+        raise ValueError(f"{view.images} has no rows")
+    rows, columns = images.shape[:2] if images.ndim == 5 else (1, len(images))
+    if view.columns_first:
+        rows, columns = columns, rows
     for key in {view.images, view.beside, view.above} & found.keys():
         own = found[key]
-        several = key != view.above and own.ndim == images.ndim == 5
-        if (
-            not (several or own.ndim == 4)
-            or own.shape[-1] not in (1, 3)
-            or not min(own.shape)
-            or max(own.shape) > LONGEST
-        ):
+        lengths = (rows, columns) if own.ndim == images.ndim == 5 and key != view.above else (columns,)
+        if view.columns_first:
+            lengths = lengths[::-1]
+        if own.shape[: own.ndim - 3] != lengths or own.shape[-1] not in (1, 3) or not min(own.shape):
             raise ValueError(f"{key} holds no gray or colour images")
+        if max(own.shape) > LONGEST:
+            raise ValueError(f"{key} is too large")
+    of_rows = {name for _, name, _ in FIELD.findall(view.rows)}
     for key in {*view.key, *view.arrays} & found.keys():
-        if found[key].ndim == 0 or len(found[key]) < len(images):
+        own = found[key]
+        least = rows if view.columns_first and key in of_rows and own.ndim == 1 else len(images)
+        if (
+            own.ndim == 0
+            or len(own) < least
+            or (view.columns_first and own.ndim == 2 and own.shape[1] != rows)
+        ):
             raise ValueError(f"{key} has too few values")
     return found
 

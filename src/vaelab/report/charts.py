@@ -21,7 +21,6 @@ from vaelab.report.chart import (
 from vaelab.report.record import Record
 from vaelab.report.records import Section, image_values, repeats
 
-ITERATIONS = "loss by iteration, as it was optimised"  # of report.md
 MOST_POINTS = 1000  # of one curve, for log_every may keep each step of a long training
 AXIS_TITLE = 30  # characters of a line
 
@@ -56,6 +55,7 @@ def learning_curve(section: Section, quantity: Quantity) -> Chart | None:
                 },
                 name=f"{text(label)} ({split})",
                 meta=record.name,
+                legendgroup=text(label),
                 hovertemplate=f"{text(label)}, {split}: %{{y}}<extra></extra>",
                 showlegend=False,
             )

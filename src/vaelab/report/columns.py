@@ -50,3 +50,12 @@ def of_images(records: Iterable[Record]) -> list[Quantity]:
         for one in quantities(records).values()
         if one.of == "images" and one.shown == "always" and one.better == "higher"
     ]
+
+
+def of_pixels(records: Iterable[Record]) -> list[Quantity]:
+    """What is measured of each reconstruction without a likelihood, so that all models compare."""
+    return [
+        one
+        for one in quantities(records).values()
+        if one.of == "images" and one.shown and not one.unit.startswith("nats")
+    ]

@@ -1,29 +1,18 @@
-"""Tables of published experiments: what was reported, sizes of the code, epochs, images from codes and noise."""
+"""Tables of published experiments: what was reported, sizes of the code, epochs."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from vaelab.report import codes
+from vaelab.report import columns
 from vaelab.report.record import Record
 from vaelab.report.records import Collection, Section, image_values
 from vaelab.report.series import Series, by_code_size, by_epochs
 from vaelab.report.side_by_side import Group
 from vaelab.report.table import in_words, is_of_training, references
+from vaelab.report.topics import Table, Value
 
 REPORTED = " (reported)"  # ends the head of a column
 TUNED = "_tuned"  # ends the name of an experiment's twin with other settings
-OF_NOISE = ("mse", "psnr", "ssim")
-Value = str | float
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of numbers; the first `names` cells of each are texts that say whose they are."""
-
-    heads: tuple[str, ...]
-    rows: tuple[tuple[Value, ...], ...]
-    names: int = 1
 
 
 def reported(collection: Collection) -> Table | None:
@@ -38,48 +27,50 @@ def reported(collection: Collection) -> Table | None:
                 (place, (name or "–", section.dataset, _with_model(section, record), *cells))
                 for cells in _against_reported(record)
             ]
-    if not found:
-        return None
-    heads = ("experiment", "data set", "run", "metric", "source", "reported", "measured", "difference")
-    rows = [row for _, row in sorted(found, key=lambda entry: entry[0])]
-    return Table(heads, tuple(rows), names=5)
+    return Table(
+        ("experiment", "data set", "run", "metric", "source", "reported", "measured", "difference"),
+        tuple(row for _, row in sorted(found, key=lambda entry: entry[0])),
+        names=5,
+        title="Reported and measured values",
+        caption="Values that the experiments' files name with their source, beside those of the runs on the test split;"
+        " difference: measured − reported.",
+    ).if_any()
 
 
 def code_sizes(section: Section) -> Table | None:
     """What models make of images with codes of different sizes, by size; None where all are of one size."""
     points = [point for series in by_code_size(section) for point in series.points]
+    measured = columns.of_pixels(section.records)
     rows: list[tuple[Value, ...]] = []
     for size, group in sorted(points, key=lambda point: point[0]):
-        metrics = [group.mean(metric) for metric in ("psnr", "ssim", "mse")]
         ratio = (image_values(section) or math.nan) / size
+        metrics = [group.mean(one.name) for one in measured]
         rows.append((group.name, size, ratio, *metrics, group.fact("parameters")))
-    heads = ("model", "code size", "compression ratio", "PSNR (dB)", "SSIM", "MSE", "parameters")
-    return Table(heads, tuple(rows)) if rows else None
+    return Table(
+        ("model", "code size", "compression ratio", *(one.heading for one in measured), "parameters"),
+        tuple(rows),
+        title="Numbers by the size of the code",
+        caption="Compression ratio: values of an image (pixels times channels) by values of its code.",
+    ).if_any()
 
 
 def epochs(section: Section) -> Table | None:
     """Numbers of the same model after different epochs, beside the reported ones; None without such runs."""
     points = [point for series in by_epochs(section) for point in series.points]
-    heads = []
-    for metric in ("loss", "psnr", "ssim", "mse"):
+    heads: list[str] = []
+    for metric in ("loss", *(one.name for one in columns.of_pixels(section.records))):
         told = any(_reported(group, metric) for _, group in points)
         heads += [metric, f"{metric}{REPORTED}"] if told else [metric]
-    rows = [(group.name, value, *(_under(head, group) for head in heads)) for value, group in points]
-    return Table(("model", "epochs", *heads), tuple(rows)) if rows else None
+    beside = "; beside them what was reported" if any(head.endswith(REPORTED) for head in heads) else ""
+    return Table(
+        ("model", "epochs", *heads),
+        tuple((group.name, value, *(_under(head, group) for head in heads)) for value, group in points),
+        title="Numbers by epochs of training",
+        caption=f"The same model after different numbers of epochs, on the test split{beside}",
+    ).if_any()
 
 
-def perturbed(section: Section) -> Table | None:
-    """How far images from codes and noise are from the images of the codes; None where no run has measured it."""
-    rows: list[tuple[Value, ...]] = []
-    for record in section.records:
-        values = [record.metric(f"perturbed_{metric}") for metric in OF_NOISE]
-        if any(map(math.isfinite, values)):
-            rows.append((section.labels[record.name], codes.sigma(record), *values, record.metric("psnr")))
-    heads = ("run", "σ", "MSE", "PSNR (dB)", "SSIM", "PSNR without noise (test split)")
-    return Table(heads, tuple(rows)) if rows else None
-
-
-def told(section: Section) -> list[str]:
+def findings(section: Section) -> list[str]:
     """What was reported in words of the runs of a section, each once."""
     found = []
     for record in section.records:
@@ -92,40 +83,29 @@ def told(section: Section) -> list[str]:
 
 
 def along_epochs(section: Section) -> list[str]:
-    """What more epochs do to the PSNR of each model."""
-    return [_along(series, _after) for series in by_epochs(section) if series.curve("psnr")[1]]
+    """What more epochs do to the images of each model."""
+    return _along(section, by_epochs(section), _after)
 
 
 def along_code_sizes(section: Section) -> list[str]:
-    """What larger codes do to the PSNR of each model."""
-    measured = [series for series in by_code_size(section) if series.curve("psnr")[1]]
-    return [_along(series, "with a code of {:,.0f} values".format) for series in measured]
+    """What larger codes do to the images of each model."""
+    return _along(section, by_code_size(section), "with a code of {:,.0f} values".format)
 
 
-def under_noise(section: Section) -> list[str]:
-    """Whose images suffer least and most from noise on their codes, and whether the noise was the same."""
-    same = codes.same_noise(section)
-    measured = [r for r in codes.perturbed_alike(section) if math.isfinite(r.metric("perturbed_psnr"))]
-    if len({r.metric("perturbed_psnr") for r in measured}) < 2:
-        return [same] if same else []
-    best, worst = (f(measured, key=lambda r: r.metric("perturbed_psnr")) for f in (max, min))
-    apart = (
-        f"Decoded from their codes and noise, images stay nearest to the originals for {section.labels[best.name]}"
-        f" (PSNR {best.metric('perturbed_psnr'):.2f} dB) and go farthest for {section.labels[worst.name]}"
-        f" ({worst.metric('perturbed_psnr'):.2f} dB)."
-    )
-    return [apart, same] if same else [apart]
-
-
-def _along(series: Series, place: Callable[[float], str]) -> str:
-    """The PSNR at both ends of a series, and the best where it is at neither."""
-    setting, psnr = series.curve("psnr")
-    words = [f"{value:.2f} dB {place(x)}" for x, value in zip(setting, psnr, strict=True)]
-    if len(words) == 1:
-        return f"{series.label}: PSNR is {words[0]}."
-    best = psnr.index(max(psnr))
-    between = f"; the best is {words[best]}" if 0 < best < len(psnr) - 1 else ""
-    return f"{series.label}: PSNR is {words[0]} and {words[-1]}{between}."
+def _along(section: Section, found: Sequence[Series], place: Callable[[float], str]) -> list[str]:
+    """The first measure of images at both ends of each series, and the best where it is at neither."""
+    sentences = []
+    for one in columns.of_images(section.records)[:1]:
+        for series in found:
+            setting, values = series.curve(one.name)
+            words = [f"{one.measured(value)} {place(x)}" for x, value in zip(setting, values, strict=True)]
+            if not words:
+                continue
+            best = values.index(max(values))
+            between = f"; the best is {words[best]}" if 0 < best < len(values) - 1 else ""
+            ends = " and ".join(dict.fromkeys((words[0], words[-1])))
+            sentences.append(f"{series.label}: {one.title} is {ends}{between}.")
+    return sentences
 
 
 def _after(epochs: float) -> str:

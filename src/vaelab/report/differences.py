@@ -60,7 +60,7 @@ def _over_images(one: Sequence[Record], other: Sequence[Record], metric: str) ->
     """Paired over the test images of the first run of each."""
     if not one or not other:
         return None
-    stored = [group[0].arrays("test_metrics", "index", metric) for group in (one, other)]
+    stored = [group[0].arrays("test_metrics", **{"index": "n", metric: "n"}) for group in (one, other)]
     if not all(stored) or not np.array_equal(stored[0]["index"], stored[1]["index"]):
         return None
     apart = stored[0][metric].astype(np.float64) - stored[1][metric]

@@ -165,7 +165,7 @@ def aggregate_posterior(section: Section) -> Chart | None:
     shade, place = colours(section), style(section)
     widest = 0
     for record in section.records:
-        stored = record.arrays("kl_per_dimension", "aggregate_variance")
+        stored = record.arrays("kl_per_dimension", aggregate_variance="d")
         if not stored:
             continue
         deviation = np.sort(np.sqrt(stored["aggregate_variance"].astype(np.float64)))[::-1]
@@ -199,5 +199,5 @@ def aggregate_posterior(section: Section) -> Chart | None:
 
 
 def _kl(record: Record) -> np.ndarray:
-    kl = record.arrays("kl_per_dimension", "kl").get("kl", np.empty(0)).astype(np.float64)
+    kl = record.arrays("kl_per_dimension", kl="d").get("kl", np.empty(0)).astype(np.float64)
     return kl if np.isfinite(kl).all() else kl[:0]

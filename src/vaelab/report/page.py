@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,25 +14,13 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from plotly.offline import get_plotlyjs
 
 from vaelab import __version__
-from vaelab.quantities import Quantity, amount, called
-from vaelab.report import (
-    answers,
-    caveats,
-    chart,
-    charts,
-    columns,
-    comparisons,
-    details,
-    dimensions,
-    plane,
-    settings,
-    side_by_side,
-    views,
-)
+from vaelab.quantities import amount, called
+from vaelab.report import chart, columns, comparisons, details, settings
+from vaelab.report.album import SHRINKS, album, scale_for
+from vaelab.report.parts import Part, part
+from vaelab.report.pictures import Strip
 from vaelab.report.record import Record
 from vaelab.report.records import Collection, Section
-from vaelab.report.samples import FITTED
-from vaelab.report.shown import SHRINKS, Shown, scale_for, show
 from vaelab.report.table import first_columns
 from vaelab.words import printable
 
@@ -41,32 +29,31 @@ SMALLEST = 0.1  # images are not reduced further
 HERE = Path(__file__).parent
 
 
-def render(collection: Collection, table: pd.DataFrame, command: Sequence[str]) -> tuple[str, list[Shown]]:
-    """The page as text, under 20 MB, and each section's pictures: with many runs the images are reduced."""
+def render(collection: Collection, table: pd.DataFrame, command: Sequence[str]) -> tuple[str, list[Part]]:
+    """The page as text, under 20 MB, and what it has of each section: with many runs the images are reduced."""
     script = get_plotlyjs()
     budget = LARGEST - len(script) - 2_000_000  # what is no picture
     scale = max(SMALLEST, scale_for(collection.sections, max(0, budget)))
     while True:
-        shown = [show(section.pictured, scale) for section in collection.sections]
-        page = _render(collection, shown, table, command, script, scale)
+        parts = [
+            part(f"part-{i}", collection, section, album(section.pictured, scale))
+            for i, section in enumerate(collection.sections)
+        ]
+        page = _render(collection, parts, table, command, script, scale)
         if len(page.encode()) <= LARGEST or scale <= SMALLEST:
-            return page, shown
+            return page, parts
         over = (len(page.encode()) - len(script)) / (LARGEST - len(script))
         scale = max(SMALLEST, scale * min(0.95, 0.94 * over ** (-1 / SHRINKS)))
 
 
 def _render(
     collection: Collection,
-    shown: Sequence[Shown],
+    parts: Sequence[Part],
     table: pd.DataFrame,
     command: Sequence[str],
     script: str,
     scale: float,
 ) -> str:
-    parts = [
-        _part(f"part-{i}", collection, section, pictures)
-        for i, (section, pictures) in enumerate(zip(collection.sections, shown, strict=True))
-    ]
     environment = Environment(
         loader=PackageLoader("vaelab.report", "."),
         autoescape=True,
@@ -76,6 +63,7 @@ def _render(
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     environment.filters |= {"amount": amount, "tied": tied}
+    environment.globals |= {"colours": chart.colours, "details": details.details, "settings": settings}
     return environment.get_template("page.html.j2").render(
         parts=parts,
         collection=collection,
@@ -89,7 +77,7 @@ def _render(
         version=__version__,
         command=printable(shlex.join(command)),
         scale=scale,
-        data=finite({part["id"]: part["data"] for part in parts}),
+        data=finite({part.id: _data(part) for part in parts}),
         plotly=Markup(_inside_script(script)),
         script=Markup(_inside_script((HERE / "page.js").read_text(encoding="utf-8"))),
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
@@ -104,128 +92,20 @@ def headline(collection: Collection) -> str:
     return "What the weight λ of the KL term does" + (", and VAE against GAN" if "GAN" in kinds else "")
 
 
-def _part(identity: str, collection: Collection, section: Section, shown: Shown) -> dict[str, Any]:
-    """Everything that the template shows of one section."""
-    few = section.pictured
-    own = list(views.charts(few))
-    figures = _figures(section) | {name: drawn for name, _, drawn in own}
-    best = max(section.records, key=_elbo).name
-    return {
-        "id": identity,
-        "section": section,
-        "paragraphs": answers.paragraphs(section),
-        "told": comparisons.told(section),
-        "linear": answers.against_linear(section),
-        "side_by_side": _side_by_side(section, shown),
-        "galleries": shown.galleries,
-        "about_weight": section.has_several_weights,
-        "across": answers.across_lines(section),
-        "warnings": caveats.warnings(collection, section),
-        "figures": figures,
-        "planes": {
-            f"rate-distortion-{i}": " with σ = ".join(map(str, c))
-            for i, c in enumerate(conventions(section))
-            if f"rate-distortion-{i}" in figures
-        },
-        "curves": _headings("curve", columns.curves(few), figures),
-        "colours": chart.colours(section),
-        "epochs": comparisons.epochs(section),
-        "epochs_sentences": comparisons.along_epochs(section),
-        "sizes": comparisons.code_sizes(section),
-        "sizes_sentences": comparisons.along_code_sizes(section),
-        "size_charts": _headings("code-size", columns.of_images(section.records), figures),
-        "perturbed": {
-            "matrix": shown.perturbed,
-            "sentences": comparisons.under_noise(section),
-            "table": comparisons.perturbed(section),
-        },
-        "edited": shown.edited,
-        "best": best,
-        "matrices": shown.matrices,
-        "can_explore": bool(shown.explorer["runs"]),
-        "not_explorable": _not_explorable(few, shown),
-        "runs": [details.details(section, record) for record in few.records],
-        "views": {name: title for name, title, _ in own},
-        "settings": settings.differing(few),
-        "common": settings.common(few),
-        "left_out": len(section.records) - len(few.records),
-        "unfinished": [
-            details.details(section, record) for record in section.records if not record.is_evaluated
-        ],
-        "fitted": any(strip.label.endswith("fitted Gaussian") for m in shown.matrices for strip in m.strips),
-        "data": _data(section, shown, figures, best),
-    }
-
-
-def _data(section: Section, shown: Shown, figures: Mapping[str, Any], best: str) -> dict[str, Any]:
+def _data(part: Part) -> dict[str, Any]:
     """What the page's script reads of one section."""
+    probes = {s.run: s for m in part.album.matrices if m.id == "reconstructions" for s in m.strips}
     return {
-        "figures": {name: figure.as_json() for name, figure in figures.items()},
-        "explorer": shown.explorer,
-        "best": best,
-        "runs": {r.name: _summary(section, r, shown) for r in section.records},
+        "figures": {name: figure.as_json() for name, figure in part.charts.items()},
+        "explorer": part.album.explorer,
+        "best": part.best.name,
+        "runs": {r.name: _summary(part.section, r, probes) for r in part.section.records},
     }
 
 
-def _headings(kind: str, quantities: Sequence[Quantity], figures: Mapping[str, Any]) -> dict[str, str]:
-    """What the charts of quantities show, by the chart's name."""
-    names = {f"{kind}-{one.name}": one.heading for one in quantities}
-    return {name: heading for name, heading in names.items() if name in figures}
-
-
-def _side_by_side(section: Section, shown: Shown) -> dict[str, Any]:
-    """AE, VAE and GAN on the same images: sentences, samples and numbers."""
-    heads, rows = side_by_side.table(section)
-    strips = shown.side_by_side.strips if shown.side_by_side is not None else ()
-    return {
-        "sentences": side_by_side.sentences(section),
-        "matrix": shown.side_by_side,
-        "fitted": any(strip.label.endswith(FITTED) for strip in strips),
-        "heads": heads,
-        "rows": rows,
-    }
-
-
-def _figures(section: Section) -> dict[str, Any]:
-    """The charts that the section's runs have something for, by name."""
-    few = section.pictured
-    found = {
-        f"rate-distortion-{i}": plane.rate_distortion(section, convention)
-        for i, convention in enumerate(conventions(section))
-    }
-    found |= {f"curve-{one.name}": charts.learning_curve(few, one) for one in columns.curves(few)}
-    found |= {
-        f"code-size-{one.name}": charts.by_code_size(section, one)
-        for one in columns.of_images(section.records)
-    }
-    found |= {
-        "kl-heat-map": dimensions.kl_heat_map(few),
-        "active-units": dimensions.active_units(few),
-        "cascade": dimensions.cascade(few),
-        "kl-layers": dimensions.kl_of_layers(few),
-        "aggregate-posterior": dimensions.aggregate_posterior(few),
-    }
-    return {name: figure for name, figure in found.items() if figure is not None}
-
-
-def _elbo(record: Record) -> float:
-    elbo = record.metric("elbo")
-    return elbo if math.isfinite(elbo) else -math.inf
-
-
-def conventions(section: Section) -> list[tuple[Any, ...]]:
-    """The likelihoods of a section's runs that have one, each once."""
-    return list(dict.fromkeys(record.convention for record in section.records if record.kind != "GAN"))
-
-
-def _not_explorable(section: Section, shown: Shown) -> list[Record]:
-    there = {run["run"] for run in shown.explorer["runs"]}
-    return [r for r in section.records if r.is_evaluated and r.kind != "GAN" and r.name not in there]
-
-
-def _summary(section: Section, record: Record, shown: Shown) -> dict[str, Any]:
+def _summary(section: Section, record: Record, probes: dict[str, Strip]) -> dict[str, Any]:
     """What the page's script says of a run that is pointed at."""
-    probes, originals = shown.probes.get(record.name), shown.probes.get("")
+    own, originals = probes.get(record.name), probes.get("")
     main = [
         one for one in columns.quantities([record]).values() if one.shown == "always" and one.of != "samples"
     ]
@@ -238,9 +118,9 @@ def _summary(section: Section, record: Record, shown: Shown) -> dict[str, Any]:
         "label": section.labels[record.name],
         "weight": section.weight(record),
         "metrics": metrics,
-        "reconstructions": probes.sheet.uri if probes and originals else None,
+        "reconstructions": own.sheet.uri if own and originals else None,
         "originals": originals.sheet.uri if originals else None,
-        "columns": len(probes.columns) if probes else 0,
+        "columns": len(own.columns) if own else 0,
     }
 
 

@@ -56,6 +56,9 @@ class Matrix:
     strips: tuple[Strip, ...]
     left_out: tuple[str, ...] = ()  # labels of runs that show other images, or none
     frames: tuple[tuple[str, "Matrix"], ...] = ()  # the same earlier in training, with when
+    note: str = ""
+    on_paper: bool = False  # whether report.md shows it
+    why: str = "Not here, for they have none yet, or show other images"  # of those left out
 
     @property
     def widest(self) -> int:

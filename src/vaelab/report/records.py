@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -72,11 +72,14 @@ class Section:
             (r for r in self.records if math.isfinite(r.metric("elbo"))), key=lambda r: r.metric("elbo")
         )
         first = [runs[0] for line in self.lines for _, runs in line.by_weight()]
-        kept = {r.name for r in [*ranked[-1:], *ranked[:1], *first][:MOST_PICTURED]}
+        return self.only({r.name for r in [*ranked[-1:], *ranked[:1], *first][:MOST_PICTURED]})
+
+    def only(self, names: Container[str]) -> "Section":
+        """The section with the runs of these names alone."""
         lines = [
-            replace(line, records=tuple(r for r in line.records if r.name in kept)) for line in self.lines
+            replace(line, records=tuple(r for r in line.records if r.name in names)) for line in self.lines
         ]
-        records = tuple(r for r in self.records if r.name in kept)
+        records = tuple(r for r in self.records if r.name in names)
         return replace(self, records=records, lines=tuple(line for line in lines if line.records))
 
     def class_name(self, number: int) -> str:

@@ -14,6 +14,7 @@ from vaelab.report.records import Section
 from vaelab.views import FIELD, Rows
 
 PROBES = 12  # images of a row that is compared over runs
+CHOSEN = 20  # of rows of the same images, which somebody has chosen
 COLUMNS = 16  # of a run's own row
 MOST_ROWS = 24  # of a run's own matrix
 MOST_GROUPS = 4  # rows of an array of several that are compared, each a matrix of its own
@@ -40,6 +41,7 @@ class Compared:
     strips: tuple[Strip, ...]
     above: Strip | None
     key: tuple[object, ...]
+    note: str
     evaluation: str = ""
     epoch: int | None = None  # of a snapshot
 
@@ -68,29 +70,36 @@ def _some(epochs: Sequence[int]) -> list[int]:
 
 
 def _alike(section: Section, scale: float, record: Record, view: Rows, file: str) -> list[Compared]:
-    """Those of one file of arrays, of which each row of several is one."""
-    found: list[Compared] = []
+    """Those of one file of arrays, of which each row of several is one, or all where they are of the same images."""
     stored = _rows_first(view, record.viewed(file, view))
     if not stored:
-        return found
-    images = stored[view.images]
-    several = images.ndim == 5
-    for number, group in enumerate(images[:MOST_GROUPS] if several else images[None]):
-        heads = _captions(view.columns, stored, number if several else None, len(group), section)[:PROBES]
-        label = section.labels[record.name]
-        strips = [strip_of(record.name, label, group[:PROBES], heads, scale)]
-        beside, above = stored.get(view.beside), stored.get(view.above)
-        if beside is not None and beside.shape == images.shape and not several:
-            strips.append(
-                strip_of(record.name, f"{label}, {view.beside_title}", beside[:PROBES], heads, scale)
-            )
-        shared = None
-        if above is not None and above.shape == group.shape:
-            shared = strip_of("", view.above_title, above[:PROBES], heads, scale)
-        key = tuple(_key(stored[name][number] if several else stored[name]) for name in view.key)
-        of_several = (f"-{number}", f"{view.title} {number + 1}") if several else ("", view.title)
-        found.append(Compared(*of_several, tuple(strips), shared, (*key, group.shape)))
-    return found
+        return []
+    images, label = stored[view.images], section.labels[record.name]
+    several, together = images.ndim == 5, view.columns_first
+    beside, above = stored.get(view.beside), stored.get(view.above)
+    most = CHOSEN if together else PROBES
+    found: list[Compared] = []
+    for number, group in enumerate(
+        images[: MOST_ROWS if together else MOST_GROUPS] if several else images[None]
+    ):
+        place = number if several else None
+        heads = _captions(view, stored, place, len(group), section)[:most]
+        row = (
+            f"{label} · {_text(view.rows, view, stored, place, None, len(group), section)}"
+            if together
+            else label
+        )
+        strips = [strip_of(record.name, row, group[:most], heads, scale)]
+        if beside is not None and not several:
+            beside_label = f"{label}, {view.beside_title}"
+            strips.append(strip_of(record.name, beside_label, beside[:most], heads, scale))
+        shared = None if above is None else strip_of("", view.above_title, above[:most], heads, scale)
+        own = several and not together
+        key = tuple(_key(stored[name][number] if own else stored[name]) for name in view.key)
+        of_several = (f"-{number}", f"{view.title} {number + 1}") if own else ("", view.title)
+        note = view.beside_note if beside is not None else ""
+        found.append(Compared(*of_several, tuple(strips), shared, (*key, group.shape), note))
+    return [replace(found[0], strips=tuple(s for one in found for s in one.strips))] if together else found
 
 
 def _rows_first(view: Rows, stored: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -98,7 +107,7 @@ def _rows_first(view: Rows, stored: Mapping[str, Array]) -> Mapping[str, Array]:
     if not stored or not view.columns_first or stored[view.images].ndim != 5:
         return stored
     turned = {view.images, view.beside, *view.arrays}
-    return {key: v.swapaxes(0, 1) if key in turned and v.ndim > 1 else v for key, v in stored.items()}
+    return {key: v.swapaxes(0, 1) if key in turned and v.ndim in (2, 5) else v for key, v in stored.items()}
 
 
 def matrices(section: Section, scale: float, found: Sequence[Sequence[Compared]]) -> Iterator[Matrix]:
@@ -113,7 +122,9 @@ def matrices(section: Section, scale: float, found: Sequence[Sequence[Compared]]
         there, name = {strip.run for strip in strips}, same[0].evaluation
         left_out = tuple(section.labels[r.name] for r in section.records if _lacks(r, name, there))
         frames = tuple(_frames([one for one in every if one.id == kind and one.key == common], above))
-        yield Matrix(kind, same[0].title, _below(above, strips), left_out, frames)
+        note = next((one.note for one in same if one.note), "")
+        paper = same[0].id.endswith("-0") or same[0].id.partition("-")[0] == same[0].id
+        yield Matrix(kind, same[0].title, _below(above, strips), left_out, frames, note, paper)
         if above is not None:
             yield from _differences(section, scale, kind, above, strips)
 
@@ -131,19 +142,25 @@ def _below(above: Strip | None, strips: Sequence[Strip]) -> tuple[Strip, ...]:
 
 
 def gallery(section: Section, scale: float, record: Record) -> Gallery:
-    """The matrices of a run's views that are compared with nothing."""
+    """The matrices of a run's views that are compared with nothing, now and at earlier epochs."""
     found = []
     for name, place, view in _views(record):
         if view.key:
             continue
-        strips = record.tried(name, partial(_own_strips, section, scale, record, name, view))
-        if strips:
-            found.append(Matrix(_id(name, place), view.title, strips))
+
+        def matrix(file: str, view: Rows = view, identity: str = _id(name, place)) -> Matrix | None:
+            strips = record.tried(file, partial(_own_strips, section, scale, record, file, view))
+            return Matrix(identity, view.title, strips, on_paper=bool(view.beside)) if strips else None
+
+        if now := matrix(name):
+            epochs = _some(record.snapshots(name))
+            frames = [(f"epoch {n}", m) for n in epochs if (m := matrix(f"{name}/epoch_{n:04d}"))]
+            found.append(replace(now, frames=tuple(frames)))
     return Gallery(record.name, section.labels[record.name], tuple(found))
 
 
-def _own_strips(section: Section, scale: float, record: Record, name: str, view: Rows) -> tuple[Strip, ...]:
-    stored = _rows_first(view, record.viewed(name, view))
+def _own_strips(section: Section, scale: float, record: Record, file: str, view: Rows) -> tuple[Strip, ...]:
+    stored = _rows_first(view, record.viewed(file, view))
     return tuple(
         strip_of(record.name, label, images[:COLUMNS], heads[:COLUMNS], scale)
         for label, images, heads in (_own_rows(section, view, stored) if stored else ())
@@ -166,7 +183,7 @@ def _differences(
 ) -> Iterator[Matrix]:
     """How far each row is from what stands above all of them, and from the row of the best ELBO."""
     yield _apart(f"{kind}-error", "|x − x̂|", scale, strips, above)
-    if len(strips) < 2:
+    if len({strip.run for strip in strips}) < max(2, len(strips)):
         return
     elbo = {r.name: e if np.isfinite(e := r.metric("elbo")) else -np.inf for r in section.records}
     best = max(strips, key=lambda strip: elbo.get(strip.run, -np.inf))
@@ -188,26 +205,35 @@ def _own_rows(
     section: Section, view: Rows, stored: Mapping[str, Array]
 ) -> Iterator[tuple[str, Array, list[str]]]:
     """Label, images and captions of each row."""
-    images = stored[view.images]
+    images, beside = stored[view.images], stored.get(view.beside)
     several = images.ndim == 5
-    above = stored.get(view.above)
-    if above is not None:
-        yield view.above_title, above, [f"{view.above_title} {i + 1}" for i in range(len(above))]
     rows = images[:MOST_ROWS] if several else images[None]
-    for number, row in enumerate(rows):
-        place = number if several else None
-        label = _text(view.rows, stored, place, None, len(row), section) if several else view.title
-        yield label, row, _captions(view.columns, stored, place, len(row), section)
+    heads = [_captions(view, stored, n if several else None, len(row), section) for n, row in enumerate(rows)]
+    for title, own in ((view.above_title, stored.get(view.above)), (view.beside_title, beside)):
+        if own is not None and own.ndim == 4:
+            yield (
+                title,
+                own,
+                heads[0] if beside is not None else [f"{title} {i + 1}" for i in range(len(own))],
+            )
+    apart = np.abs(rows - beside) if beside is not None else None
+    gain = 1 if apart is None else 1 / max(LEAST, float(apart.max(initial=0)))
+    for n, row in enumerate(rows):
+        label = _text(view.rows, view, stored, n, None, len(row), section) if several else view.title
+        yield label, row, heads[n]
+        if apart is not None:
+            yield f"{label}: difference × {gain:.2g}", gain * apart[n], heads[n]
 
 
 def _captions(
-    template: str, stored: Mapping[str, Array], row: int | None, count: int, section: Section
+    view: Rows, stored: Mapping[str, Array], row: int | None, count: int, section: Section
 ) -> list[str]:
-    return [_text(template, stored, row, column, count, section) for column in range(count)]
+    return [_text(view.columns, view, stored, row, column, count, section) for column in range(count)]
 
 
 def _text(
     template: str,
+    view: Rows,
     stored: Mapping[str, Array],
     row: int | None,
     column: int | None,
@@ -217,9 +243,11 @@ def _text(
     """A caption of an image, or of a row where there is no column."""
 
     def filled(found: re.Match[str]) -> str:
-        before, name = found.groups()
-        value = _value(name, stored.get(name), row, column, count, section)
-        return "" if value is None else before + value
+        before, name, after = found.groups()
+        array = stored.get(name)
+        of_column = view.columns_first and array is not None and array.ndim == 1 and column is not None
+        value = _value(name, array, None if of_column else row, column, count, section)
+        return "" if value is None else before + value + after
 
     return FIELD.sub(filled, template)
 
@@ -240,6 +268,8 @@ def _value(
         if place is None or place >= len(array):
             return None
         value = array[place]
+    if array.dtype.kind == "f" and np.isnan(value).all():
+        return None
     if name == "label" and array.dtype.kind in "iu" and np.ndim(value) == 0:
         return section.class_name(int(value))
     return " and ".join(f"{v:.3g}" if array.dtype.kind == "f" else str(v) for v in np.ravel(value).tolist())

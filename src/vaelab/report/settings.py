@@ -3,9 +3,9 @@
 from typing import Any
 
 from vaelab.keys import without
-from vaelab.report.comparisons import Table
 from vaelab.report.record import Record
 from vaelab.report.records import Section
+from vaelab.report.topics import Table
 from vaelab.report.values import flatten
 
 TARGET = "_target_"
@@ -21,7 +21,13 @@ def differing(section: Section) -> Table | None:
         (section.labels[name], *("–" if one.get(key) is None else str(one[key]) for key in keys))
         for name, one in told.items()
     ]
-    return Table(("run", *keys), tuple(rows), names=1 + len(keys))
+    return Table(
+        ("run", *keys),
+        tuple(rows),
+        names=1 + len(keys),
+        title="Settings in which the runs differ",
+        caption="What the runs were told differently; – is nothing",
+    )
 
 
 def common(section: Section) -> list[str]:

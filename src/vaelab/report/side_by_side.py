@@ -9,6 +9,7 @@ from vaelab.quantities import Quantity
 from vaelab.report import columns
 from vaelab.report.record import Record
 from vaelab.report.records import Section, repeats
+from vaelab.report.topics import Table, Value
 from vaelab.report.values import number
 
 KINDS = ("AE", "VAE", "GAN")
@@ -23,14 +24,6 @@ FACTS = (
     ("parameters", "parameters"),
     ("images per second", "images_per_second"),
 )
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number as it is read, and the one beside it with its owner."""
-
-    text: str
-    beside: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,17 +72,28 @@ def compared(section: Section) -> tuple[Record, ...]:
     return tuple(sorted(runs, key=lambda r: (KINDS.index(r.kind), r.model == "acgan")))
 
 
-def table(section: Section) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
-    """The heads of the columns that some run has a number for, and each run's label and cells."""
+def table(section: Section) -> Table | None:
+    """The numbers of the samples of each compared run, those that some run has, with the same of real images."""
     runs = compared(section)
-    measured = columns.of_samples(runs)
-    rows = {r.name: {one.title: _cell(r, one) for one in measured} | _facts(r) for r in runs}
-    heads = [
-        title
-        for title in (*(one.title for one in measured), *(title for title, _ in FACTS))
-        if any(row[title].text for row in rows.values())
+    measured = [o for o in columns.of_samples(runs) if any(math.isfinite(r.metric(o.name)) for r in runs)]
+    facts = [
+        (title, name) for title, name in FACTS if any(number(r.info.get(name)) is not None for r in runs)
     ]
-    return heads, [(section.labels[name], [row[title] for title in heads]) for name, row in rows.items()]
+    rows: tuple[tuple[Value, ...], ...] = tuple(
+        (
+            section.labels[run.name],
+            *(_cell(run, one) for one in measured),
+            *(math.nan if (value := number(run.info.get(name))) is None else value for _, name in facts),
+        )
+        for run in runs
+    )
+    return Table(
+        ("run", *(one.title for one in measured), *(title for title, _ in facts)),
+        rows,
+        title="Numbers of each run's samples",
+        caption="Samples in numbers; in brackets the same of real images. MS-SSIM is lower where samples are more"
+        " diverse.",
+    ).if_any()
 
 
 def sentences(section: Section) -> list[str]:
@@ -106,20 +110,11 @@ def sentences(section: Section) -> list[str]:
     return found + _times([g for g in groups if g in [*gans, *autoencoder] or g is other])
 
 
-def _cell(record: Record, column: Quantity) -> Cell:
+def _cell(record: Record, column: Quantity) -> str:
     value = record.metric(column.name)
-    if not math.isfinite(value):
-        return Cell("")
     beside = record.metric(column.beside) if column.beside else math.nan
-    return Cell(_short(value), f"{column.whose} {_short(beside)}" if math.isfinite(beside) else "")
-
-
-def _facts(record: Record) -> dict[str, Cell]:
-    found = {}
-    for title, name in FACTS:
-        value = number(record.info.get(name))
-        found[title] = Cell("" if value is None else _amount(value))
-    return found
+    whose = f" ({column.whose} {_short(beside)})" if math.isfinite(beside) else ""
+    return _short(value) + whose if math.isfinite(value) else "–"
 
 
 def _groups(section: Section) -> list[Group]:
@@ -143,8 +138,10 @@ def _opponent(groups: Sequence[Group]) -> Group | None:
 
 
 def _best_autoencoder(groups: Sequence[Group]) -> list[Group]:
-    """The one of the best PSNR alone, for the samples of each are not a finding of their own."""
-    return _best([g for g in groups if g.kind == "AE"], "psnr")
+    """The one of the best images alone, for the samples of each are not a finding of their own."""
+    found = [g for g in groups if g.kind == "AE"]
+    names = [one.name for one in columns.of_images(r for g in found for r in g.records)]
+    return _best(found, names[0]) if names else found[:1]
 
 
 def _best(groups: Sequence[Group], metric: str) -> list[Group]:

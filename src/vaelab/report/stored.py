@@ -79,15 +79,14 @@ class Stored:
         x, seconds_until, values = zip(*found, strict=True) if found else ((), (), ())
         return list(x), list(seconds_until), list(values)
 
-    def arrays(self, name: str, *keys: str) -> dict[str, Array]:
+    def arrays(self, name: str, /, **axes: str) -> dict[str, Array]:
         """The named arrays of arrays/<name>.npz; empty where it lacks one, and a problem where it is damaged."""
-        return self._read(name, arrays.AXES[name.partition("/")[0]], keys)
+        return self._read(name, axes, list(axes))
 
     def viewed(self, name: str, view: Rows) -> dict[str, Array]:
         """The arrays of a view of an evaluation, as arrays() gives them; those of captions only where they are."""
         others = [key for key in (view.above, view.beside, *view.arrays) if key]
         axes = dict.fromkeys((view.images, *view.key, *others), "*")
-        axes |= arrays.AXES.get(name.partition("/")[0], {})
         found = self._read(name, axes, (view.images, *view.key), others)
         return self.tried(name, lambda: arrays.fitting(view, found) if found else {}) or {}
 
@@ -101,11 +100,6 @@ class Stored:
             remedy = checksums.remedy(self.folder, f"arrays/{name}.npz")
             self._add_problem(f"arrays/{name}.npz is damaged: {remedy}", name)
         return None
-
-    def numbers(self, name: str, key: str, axes: str) -> Array | None:
-        """An array of numbers with these axes; None where there is none."""
-        known = arrays.AXES.get(name, {}) | {key: axes}
-        return self._read(name, known, (key,)).get(key)
 
     def snapshots(self, name: str) -> list[int]:
         """The epochs of which an evaluation has kept arrays."""

@@ -37,7 +37,7 @@ def _bars(section: Section, name: str, view: Bars) -> Chart | None:
     chart = Chart()
     shade, place = colours(section), style(section)
     runs = [record for record in section.records if view in record.views.get(name, ())]
-    found = [(r, v) for r in runs if (v := r.numbers(name, view.values, "n")) is not None]
+    found = [(r, v) for r in runs for v in r.arrays(name, **{view.values: "n"}).values()]
     for record, values in found:
         label = text(section.labels[record.name])
         line = {"color": shade[record.name], "dash": DASHES[place[record.name] % len(DASHES)]}
@@ -61,7 +61,7 @@ def _bars(section: Section, name: str, view: Bars) -> Chart | None:
 def _grids(section: Section, name: str, view: Grid) -> Iterator[tuple[Record, np.ndarray]]:
     shown = 0
     for record in (r for r in section.records if view in r.views.get(name, ())):
-        values = record.numbers(name, view.values, "rc")
+        values = record.arrays(name, **{view.values: "rc"}).get(view.values)
         if values is not None and max(values.shape) <= MOST_SIDE and shown < MOST_GRIDS:
             shown += 1
             yield record, values.astype(np.float64)

@@ -1,0 +1,91 @@
+"""The latent explorer: sheets of decoded images that sliders move over, and the map of codes."""
+
+from typing import Any
+
+import numpy as np
+
+from vaelab.report.arrays import Array
+from vaelab.report.pictures import in_rows, sheet
+from vaelab.report.record import Record
+from vaelab.report.records import Section
+
+MAP_COLUMNS = 20
+METHODS = {"latent_space": "PCA", "latent_space_tsne": "t-SNE"}
+ATLAS = {
+    "slice": "sshwc",
+    "slice_dimension": "2",
+    "slice_value": "2s",
+    "strip": "ethwc",
+    "strip_dimension": "e",
+    "strip_value": "et",
+    "index": "n",
+    "reconstruction": "nhwc",
+}
+
+
+def of_run(section: Section, scale: float, record: Record) -> dict[str, Any] | None:
+    """The sheets of one run's atlas, and its points; None where the run has no atlas."""
+    stored = record.arrays("atlas", **ATLAS)
+    if not stored:
+        return None
+    kl = record.arrays("atlas", strip_kl="e", slice_kl="2")
+    return {
+        "run": record.name,
+        "label": section.labels[record.name],
+        "slice": sheet(stored["slice"], scale).as_json(),
+        "dimensions": stored["slice_dimension"].tolist(),
+        "values": _rounded(stored["slice_value"]),
+        "kl": _rounded(kl["slice_kl"]) if kl else None,
+        "strips": sheet(stored["strip"], scale).as_json() if len(stored["strip"]) else None,
+        "stripDimensions": stored["strip_dimension"].tolist(),
+        "stripValues": _rounded(stored["strip_value"]),
+        "stripKl": _rounded(kl["strip_kl"]) if kl else None,
+        "index": stored["index"].tolist(),
+        "reconstructions": sheet(in_rows(stored["reconstruction"], MAP_COLUMNS), scale).as_json(),
+        "maps": _maps(record, stored["index"]),
+    }
+
+
+def of_runs(section: Section, found: list[dict[str, Any]], scale: float) -> dict[str, Any]:
+    """The runs that can be explored; the original images are kept once for all runs that show the same."""
+    by_name = {record.name: record for record in section.records}
+    kept: dict[tuple[int, ...], dict[str, object]] = {}
+    runs = []
+    for run in found:
+        index = tuple(run["index"])
+        if index not in kept:
+            stored = by_name[run["run"]].arrays("atlas", original="nhwc", index="n")
+            if not stored:
+                continue
+            kept[index] = sheet(in_rows(stored["original"], MAP_COLUMNS), scale).as_json()
+        runs.append(run | {"originals": list(kept).index(index)})
+    return {"runs": runs, "originals": list(kept.values()), "classes": section.records[0].classes}
+
+
+def _maps(record: Record, index: Array) -> dict[str, Any]:
+    """Where the atlas's test images lie in each map, and their labels."""
+    maps = {}
+    for name, method in METHODS.items():
+        stored = record.arrays(name, embedding="n2", index="n")
+        if not stored:
+            continue
+        order = np.argsort(stored["index"])
+        place = np.searchsorted(stored["index"], index, sorter=order).clip(max=len(order) - 1)
+        rows = order[place]
+        there = stored["index"][rows] == index  # a map may have fewer images than the atlas
+        points = stored["embedding"][rows].astype(np.float64)
+        labels = record.arrays(name, label="n", index="n").get("label")
+        maps[method] = {
+            "at": np.flatnonzero(there).tolist(),
+            "x": _rounded(points[there, 0]),
+            "y": _rounded(points[there, 1]),
+            "label": labels[rows][there].tolist() if labels is not None else None,
+        }
+    return maps
+
+
+def _rounded(values: Array) -> Any:
+    """Numbers of four digits, as lists."""
+    if values.ndim > 1:
+        return [_rounded(row) for row in values]
+    return [float(f"{value:.4g}") for value in values.astype(np.float64)]

@@ -1,0 +1,227 @@
+"""The parts of the report, one for each section: which topics it has, in the order in which a reader asks."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from vaelab.report import (
+    answers,
+    caveats,
+    charts,
+    columns,
+    comparisons,
+    dimensions,
+    noise,
+    plane,
+    side_by_side,
+    views,
+)
+from vaelab.report.album import Album
+from vaelab.report.chart import Chart
+from vaelab.report.details import state
+from vaelab.report.record import Record
+from vaelab.report.records import Collection, Section
+from vaelab.report.topics import Drawing, Topic
+
+ATLAS = (
+    "vae-evaluate run=FOLDER 'evaluation=[atlas,latent_space,latent_space_tsne,kl_per_dimension]' adds one."
+)
+ENLARGES = "A click or Enter enlarges; there the arrow keys move."
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the report has of one section."""
+
+    id: str
+    section: Section
+    album: Album
+    topics: tuple[Topic, ...]
+
+    @property
+    def charts(self) -> dict[str, Chart]:
+        """All of its charts by name."""
+        return {one.name: one.chart for topic in self.topics for one in topic.drawings}
+
+    @property
+    def best(self) -> Record:
+        """The run of the best ELBO."""
+        return max(self.section.records, key=_elbo)
+
+    @property
+    def runs(self) -> list[Record]:
+        """Those that are shown with pictures and curves."""
+        return list(self.section.pictured.records)
+
+
+def part(identity: str, collection: Collection, section: Section, album: Album) -> Part:
+    """The topics of a section for which its runs have something."""
+    topics = _topics(collection, section, album)
+    return Part(identity, section, album, tuple(topic for topic in topics if topic))
+
+
+def conventions(section: Section) -> list[tuple[Any, ...]]:
+    """The likelihoods of a section's runs that have one, each once."""
+    return list(dict.fromkeys(record.convention for record in section.records if record.kind != "GAN"))
+
+
+def learning_curves(section: Section) -> list[Drawing]:
+    """A chart of each quantity that changes in training."""
+    found = ((one, charts.learning_curve(section, one)) for one in columns.curves(section))
+    return [
+        Drawing(f"curve-{one.name}", chart, f"{one.heading} by epoch of each run")
+        for one, chart in found
+        if chart
+    ]
+
+
+def _topics(collection: Collection, section: Section, album: Album) -> Iterator[Topic]:
+    few, weight, over_weight = section.pictured, section.symbol, section.has_several_weights
+    yield Topic(
+        "answer",
+        "What λ does here" if over_weight else "What the numbers say",
+        [
+            ("What was reported", comparisons.findings(section)),
+            *answers.paragraphs(section),
+            ("Against the best linear VAE", answers.against_linear(section)),
+            ("Models without λ", answers.across_lines(section)),
+            ("Not done", [_unfinished(section, r) for r in section.records if not r.is_evaluated]),
+        ],
+        caveats.warnings(collection, section),
+    )
+    along = [("", comparisons.along_epochs(section))]
+    yield Topic("epochs", "Epochs", along, tables=[comparisons.epochs(section)])
+    yield Topic(
+        "code-size",
+        "Size of the code",
+        [("", comparisons.along_code_sizes(section))],
+        drawings=list(_sizes(section)),
+        tables=[comparisons.code_sizes(section)],
+    )
+    yield Topic(
+        "noise",
+        "Images from codes and noise",
+        [("", noise.sentences(section))],
+        tables=[noise.table(section)],
+    )
+    yield Topic(
+        "rate-distortion",
+        "Rate and distortion",
+        note="Each marker is one run on the test split"
+        + (f", named by its {weight}" if over_weight else "")
+        + ". Rate and distortion add up to −ELBO, which is the same along each dotted line; to the lower left is"
+        " better.",
+        drawings=list(_planes(section)),
+    )
+    yield Topic(
+        "matrix",
+        f"Pictures by {weight}" if over_weight else "Pictures",
+        note="Every column shows the same test image, the same z, or the same place between the same two images, so"
+        f" compare down a column. {ENLARGES}",
+        matrices=album.matrices,
+    )
+    yield Topic(
+        "side-by-side",
+        "Models side by side",
+        [("", side_by_side.sentences(section))],
+        note="Samples of each model below real images; each model has noise of its own, so compare rows, not columns."
+        f" {ENLARGES}",
+        tables=[side_by_side.table(section)],
+        matrices=[album.side_by_side] if album.side_by_side else [],
+    )
+    yield Topic(
+        "learning-curves",
+        "Learning curves",
+        note="Thick: validation split. Thin: training split, while the weights still moved; dotted by epoch, not"
+        " dotted where log_every kept rows inside epochs. Of several seeds also the mean, in a band of one standard"
+        " deviation.",
+        drawings=learning_curves(few),
+    )
+    yield _explorer(few, album)
+    yield Topic("kl-per-dimension", "KL per dimension", drawings=list(_dimensions(few)))
+    own = [Drawing(name, chart, title, title) for name, title, chart in views.charts(few)]
+    yield Topic("views", "Further evaluations", drawings=own)
+    yield Topic(
+        "galleries",
+        "Run by run",
+        note="Compare down a column: the same noise, the same place on a way, an image and what is decoded after its"
+        " code was changed, above its difference from the reconstruction, or a sample above the training images"
+        f" nearest to it, with their mean distance in brackets. {ENLARGES}",
+        has_more=bool(album.galleries),
+    )
+
+
+def _unfinished(section: Section, record: Record) -> str:
+    rest = "Its curves are shown as far as they go." if record.history else "It has no numbers yet."
+    return f"{section.labels[record.name]}: {state(record)}. {rest}"
+
+
+def _sizes(section: Section) -> Iterator[Drawing]:
+    for one in columns.of_images(section.records):
+        if chart := charts.by_code_size(section, one):
+            label = f"{one.heading} over the values of the code; the table below has the numbers"
+            yield Drawing(f"code-size-{one.name}", chart, label)
+
+
+def _planes(section: Section) -> Iterator[Drawing]:
+    likelihoods = conventions(section)
+    for place, convention in enumerate(likelihoods):
+        if chart := plane.rate_distortion(section, convention):
+            caption = f"Likelihood: {' with σ = '.join(map(str, convention))}" if len(likelihoods) > 1 else ""
+            label = "Rate against distortion of each run; the table below has the numbers"
+            yield Drawing(f"rate-distortion-{place}", chart, label, caption)
+
+
+def _explorer(section: Section, album: Album) -> Topic:
+    there = {run["run"] for run in album.explorer["runs"]}
+    absent = [r for r in section.records if r.is_evaluated and r.kind != "GAN" and r.name not in there]
+    labels = ", ".join(section.labels[record.name] for record in absent)
+    without = (
+        f"Without an atlas, so not here: {labels}; {ATLAS}"
+        if there
+        else f"These runs have no atlas to explore; {ATLAS}"
+    )
+    note = (
+        "All images here were decoded when the runs were evaluated. The first two sliders move the two dimensions with"
+        " the most information, the others stay at the code of one test image. "
+    )
+    note = (note if there else "") + (without if absent else "")
+    return Topic("explorer", "Latent explorer", note=note, has_more=bool(there or absent))
+
+
+def _dimensions(section: Section) -> Iterator[Drawing]:
+    for name, draw, title in (
+        (
+            "kl-heat-map",
+            dimensions.kl_heat_map,
+            "KL of each dimension on the test split; each run's dimensions are ordered by their KL",
+        ),
+        (
+            "active-units",
+            dimensions.active_units,
+            "Active units: dimensions whose posterior mean varies by more than 0.01 (Burda et al. 2016)",
+        ),
+        (
+            "cascade",
+            dimensions.cascade,
+            "Collapse: KL of the units of most information over λ, the first one first",
+        ),
+        (
+            "kl-layers",
+            dimensions.kl_of_layers,
+            "KL of each layer on the test split, given the layers above it; layer 1 is the one next to the image",
+        ),
+        (
+            "aggregate-posterior",
+            dimensions.aggregate_posterior,
+            "Standard deviation of the aggregate posterior in each dimension; at 1 it is as wide as the prior",
+        ),
+    ):
+        if chart := draw(section):
+            yield Drawing(name, chart, title, title)
+
+
+def _elbo(record: Record) -> float:
+    elbo = record.metric("elbo")
+    return elbo if math.isfinite(elbo) else -math.inf
