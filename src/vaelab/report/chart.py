@@ -1,6 +1,7 @@
 """A chart as Plotly reads it, and what charts share: colours, axes, texts, short numbers."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,28 @@ class Chart:
     def draw(self, kind: str, **properties: Any) -> None:
         """Adds a trace."""
         self.traces.append({"type": kind, **{k: v for k, v in properties.items() if v is not None}})
+
+    def line(
+        self, x: Any, y: Any, colour: str, name: str = "", hover: str | None = None, *,
+        mode: str = "lines", width: float = 2.0, dash: str = "solid", **properties: Any,
+    ) -> None:  # fmt: skip
+        """Adds a line or markers (x, y); `hover` is what is said after the name where one points at it."""
+        said = (
+            {"hoverinfo": "skip"}
+            if hover is None
+            else {"hovertemplate": f"{text(name)}{hover}<extra></extra>"}
+        )
+        drawn = {"mode": mode, "line": {"color": colour, "width": width, "dash": dash}, "name": text(name)}
+        numbers = {"x": short(np.asarray(x, float), 6), "y": short(np.asarray(y, float), 6)}
+        self.draw("scatter", **numbers, **{**drawn, **said, **properties})
+
+    def bars(
+        self, labels: Sequence[str], values: Any, colour: Any, name: str, hover: str, **properties: Any
+    ) -> None:
+        """Adds a bar for each label; its hover text follows the label."""
+        said = {"name": text(name), "hovertemplate": f"%{{x}}{hover}<extra></extra>"}
+        numbers = {"x": [text(label) for label in labels], "y": short(np.asarray(values, float))}
+        self.draw("bar", **numbers, marker={"color": colour}, **said, **properties)
 
     def as_json(self) -> dict[str, Any]:
         """The figure as the page's script takes it."""
@@ -65,9 +88,11 @@ def faint(colour: str) -> str:
     return f"rgba({red}, {green}, {blue}, 0.18)"
 
 
-def style(section: Section) -> dict[str, int]:
-    """For each run the number of its line, which decides dash and marker."""
-    return {record.name: place for place, line in enumerate(section.lines) for record in line.records}
+def dashes(section: Section) -> dict[str, str]:
+    """For each run the dash of its line."""
+    return {
+        r.name: DASHES[place % len(DASHES)] for place, line in enumerate(section.lines) for r in line.records
+    }
 
 
 def axes(figure: Chart, x: str, y: str) -> None:

@@ -1,6 +1,7 @@
 """Charts of runs over λ, epochs and sizes of the code: pure functions of a section."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,9 @@ from vaelab.report.chart import (
     Chart,
     axes,
     colours,
+    dashes,
     faint,
     short,
-    style,
     text,
 )
 from vaelab.report.record import Record
@@ -32,36 +33,30 @@ def learning_curve(section: Section, quantity: Quantity) -> Chart | None:
     Each trace has the seconds of training in its customdata, for the page's switch of the x axis.
     """
     figure = Chart()
-    shade, place = colours(section), style(section)
+    shade, dash = colours(section), dashes(section)
     sign, column = quantity.sign, quantity.name
     for record in section.records:
+        label = section.labels[record.name]
         for split in ("train", "val"):
             whole = record.curve(column, split)
             epochs, seconds, values = training_curve(record, column) if split == "train" else whole
             if not values:
                 continue
-            dash = "dot" if len(values) <= len(whole[2]) else "solid"
-            label = section.labels[record.name]
-            figure.draw(
-                "scatter",
-                x=epochs,
-                y=short(sign * np.array(values), 6),
-                customdata=short(np.array(seconds)),
-                mode="lines" if len(values) > 1 else "markers",
-                line={
-                    "color": shade[record.name],
-                    "width": 1.0 if split == "train" else 2.0,
-                    "dash": dash if split == "train" else DASHES[place[record.name] % len(DASHES)],
-                },
-                name=f"{text(label)} ({split})",
-                meta=record.name,
-                legendgroup=text(label),
-                hovertemplate=f"{text(label)}, {split}: %{{y}}<extra></extra>",
-                showlegend=False,
-            )
+            thin = {"width": 1.0, "dash": "dot" if len(values) <= len(whole[2]) else "solid"}
+            figure.line(
+                epochs, sign * np.array(values), shade[record.name], f"{label} ({split})", ": %{y}",
+                mode="lines" if len(values) > 1 else "markers", meta=record.name, legendgroup=text(label),
+                customdata=short(np.array(seconds)), showlegend=False,
+                **(thin if split == "train" else {"dash": dash[record.name]}),
+            )  # fmt: skip
             if split == "val" and record.kept_epoch in epochs:
                 at = epochs.index(record.kept_epoch)
-                _kept(figure, (epochs[at], seconds[at], sign * values[at]), label, record)
+                figure.line(
+                    [epochs[at]], [sign * values[at]], "#000000", f"{label} (kept)",
+                    ": the weights of this epoch are kept", mode="markers", meta=record.name, showlegend=False,
+                    customdata=short(np.array([seconds[at]])),
+                    marker={"symbol": "star", "size": 12, "color": "#000000"},
+                )  # fmt: skip
     if not figure.traces:
         return None
     for line in section.lines:
@@ -82,37 +77,10 @@ def _mean_over_seeds(figure: Chart, section: Section, records: Sequence[Record],
     seconds, values = (np.array([curve[part][:shortest] for curve in curves]) for part in (1, 2))
     mean, deviation = quantity.sign * values.mean(0), values.std(0, ddof=1)
     colour = colours(section)[records[0].name]
-    shared = {
-        "x": epochs,
-        "customdata": short(seconds.mean(0)),
-        "mode": "lines",
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-    thin = {"color": colour, "width": 0}
-    figure.draw("scatter", y=short(mean - deviation, 6), line=thin, **shared)
-    figure.draw(
-        "scatter", y=short(mean + deviation, 6), line=thin, fill="tonexty", fillcolor=faint(colour), **shared
-    )
-    name = f"mean of {repeats(records)}"
-    figure.draw("scatter", y=short(mean, 6), line={"color": colour, "width": 3.5}, name=name, **shared)
-
-
-def _kept(figure: Chart, point: tuple[float, float, float], label: str, record: Record) -> None:
-    """A star at the epoch, seconds and value of the weights that a run has kept."""
-    epoch, seconds, value = point
-    figure.draw(
-        "scatter",
-        x=[epoch],
-        y=short(np.array([value]), 6),
-        customdata=short(np.array([seconds])),
-        mode="markers",
-        marker={"symbol": "star", "size": 12, "color": "#000000"},
-        name=f"{text(label)} (kept)",
-        meta=record.name,
-        hovertemplate=f"{text(label)}: the weights of this epoch are kept<extra></extra>",
-        showlegend=False,
-    )
+    shared: dict[str, Any] = {"customdata": short(seconds.mean(0)), "showlegend": False}
+    figure.line(epochs, mean - deviation, colour, width=0, **shared)
+    figure.line(epochs, mean + deviation, colour, width=0, fill="tonexty", fillcolor=faint(colour), **shared)
+    figure.line(epochs, mean, colour, f"mean of {repeats(records)}", width=3.5, **shared)
 
 
 def inside_epochs(section: Section) -> list[Record]:
@@ -129,17 +97,11 @@ def by_code_size(section: Section, quantity: Quantity) -> Chart | None:
         if not y:
             continue
         sizes.update(x)
-        figure.draw(
-            "scatter",
-            x=x,
-            y=short(np.array(y), 6),
-            mode="lines+markers",
-            line={"color": BESIDE[number % len(BESIDE)], "dash": DASHES[number % len(DASHES)]},
+        figure.line(
+            x, y, BESIDE[number % len(BESIDE)], line.label, "<br>%{x} values: %{y}", mode="lines+markers",
+            dash=DASHES[number % len(DASHES)], showlegend=True,
             marker={"size": 9, "symbol": SYMBOLS[number % len(SYMBOLS)]},
-            name=text(line.label),
-            hovertemplate=f"{text(line.label)}<br>%{{x}} values: %{{y}}<extra></extra>",
-            showlegend=True,
-        )
+        )  # fmt: skip
     if not figure.traces:
         return None
     axes(figure, "values of the code; below, how many times as many an image has", quantity.heading)

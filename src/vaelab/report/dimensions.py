@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vaelab.report.chart import DASHES, INSTEAD, SCALE, WITHOUT_KL, Chart, axes, colours, short, style, text
+from vaelab.report.chart import INSTEAD, SCALE, WITHOUT_KL, Chart, axes, colours, dashes, short, text
 from vaelab.report.oracle import RANKS
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section
@@ -71,25 +71,10 @@ def cascade(section: Section) -> Chart | None:
     along, linear = _linear_cascade(section, line, weights, ranks)
     for rank in range(ranks):
         colour = INSTEAD[rank % len(INSTEAD)]
-        figure.draw(
-            "scatter",
-            x=weights,
-            y=short(np.array([kl[rank] for _, kl in found])),
-            mode="lines+markers",
-            line={"color": colour},
-            name=f"unit {rank + 1}",
-            hovertemplate=f"unit {rank + 1}, λ = %{{x}}: %{{y}} nats<extra></extra>",
-        )
+        heights, name = [kl[rank] for _, kl in found], f"unit {rank + 1}"
+        figure.line(weights, heights, colour, name, ", λ = %{x}: %{y} nats", mode="lines+markers")
         if len(along):
-            figure.draw(
-                "scatter",
-                x=short(along),
-                y=short(linear[:, rank]),
-                mode="lines",
-                line={"color": colour, "dash": "dot", "width": 1},
-                hoverinfo="skip",
-                showlegend=False,
-            )
+            figure.line(along, linear[:, rank], colour, dash="dot", width=1, showlegend=False)
     axes(figure, "λ" + ("; dotted: a linear VAE, predicted" if len(along) else ""), "KL of the unit (nats)")
     figure.layout["xaxis"]["type"] = "log"
     return figure
@@ -115,18 +100,12 @@ def active_units(section: Section) -> Chart | None:
         runs = [r for r in line.records if math.isfinite(r.metric("active_units"))]
         if not runs:
             continue
-        figure.draw(
-            "bar",
-            x=[text(section.labels[r.name]) for r in runs],
-            y=[r.metric("active_units") for r in runs],
-            marker={"color": [shade[r.name] for r in runs]},
-            text=[f"{r.metric('active_units'):.0f}" for r in runs],
-            textposition="outside",
-            cliponaxis=False,
-            name=text(line.label),
-            hovertemplate="%{x}: %{y} active units<extra></extra>",
+        values = [r.metric("active_units") for r in runs]
+        figure.bars(
+            [section.labels[r.name] for r in runs], values, [shade[r.name] for r in runs], line.label,
+            ": %{y} active units", text=[f"{v:.0f}" for v in values], textposition="outside", cliponaxis=False,
             showlegend=False,
-        )
+        )  # fmt: skip
     if not figure.traces:
         return None
     axes(figure, "", "active units")
@@ -144,14 +123,9 @@ def kl_of_layers(section: Section) -> Chart | None:
         values = [r.metric(f"kl_{layer}") for r in runs]
         if not any(map(math.isfinite, values)):
             break
-        figure.draw(
-            "bar",
-            x=[text(section.labels[r.name]) for r in runs],
-            y=short(np.array(values)),
-            marker={"color": colour},
-            name=f"layer {layer}",
-            hovertemplate=f"%{{x}}<br>layer {layer}: %{{y}} nats<extra></extra>",
-            showlegend=True,
+        labels = [section.labels[r.name] for r in runs]
+        figure.bars(
+            labels, values, colour, f"layer {layer}", f"<br>layer {layer}: %{{y}} nats", showlegend=True
         )
     axes(figure, "", "KL (nats per image)")
     figure.layout |= {"barmode": "stack"}
@@ -162,7 +136,7 @@ def kl_of_layers(section: Section) -> Chart | None:
 def aggregate_posterior(section: Section) -> Chart | None:
     """Standard deviation of the aggregate posterior by dimension, widest first, beside the prior's 1."""
     figure = Chart()
-    shade, place = colours(section), style(section)
+    shade, dash = colours(section), dashes(section)
     widest = 0
     for record in section.records:
         stored = record.arrays("kl_per_dimension", aggregate_variance="d")
@@ -171,28 +145,13 @@ def aggregate_posterior(section: Section) -> Chart | None:
         deviation = np.sort(np.sqrt(stored["aggregate_variance"].astype(np.float64)))[::-1]
         deviation = deviation[:: max(1, len(deviation) // 256)]
         widest = max(widest, len(deviation))
-        figure.draw(
-            "scatter",
-            x=list(range(1, len(deviation) + 1)),
-            y=short(deviation),
-            mode="lines+markers",
-            line={"color": shade[record.name], "dash": DASHES[place[record.name] % len(DASHES)]},
-            marker={"size": 4},
-            name=text(section.labels[record.name]),
-            meta=record.name,
-            hovertemplate=f"{text(section.labels[record.name])}: %{{y:.3g}}<extra></extra>",
-        )
+        figure.line(
+            range(1, len(deviation) + 1), deviation, shade[record.name], section.labels[record.name], ": %{y:.3g}",
+            mode="lines+markers", marker={"size": 4}, dash=dash[record.name], meta=record.name,
+        )  # fmt: skip
     if not figure.traces:
         return None
-    figure.draw(
-        "scatter",
-        x=[1, max(2, widest)],
-        y=[1, 1],
-        mode="lines",
-        line={"color": WITHOUT_KL, "dash": "dot"},
-        name="prior N(0, 1)",
-        hoverinfo="skip",
-    )
+    figure.line([1, max(2, widest)], [1, 1], WITHOUT_KL, "prior N(0, 1)", dash="dot")
     axes(figure, "dimension, widest first", "standard deviation")
     figure.layout["yaxis"]["type"] = "log"
     return figure

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.report.chart import DASHES, SYMBOLS, WITHOUT_KL, Chart, axes, colours, short, style, text
+from vaelab.report.chart import DASHES, SYMBOLS, WITHOUT_KL, Chart, axes, colours, text
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section
 
@@ -18,7 +18,8 @@ def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart | No
     """Held-out rate against distortion in nats, of the runs whose nats mean the same; None without a point."""
     figure = Chart()
     lines = [line for line in section.lines if line.records[0].convention == convention]
-    shade, place = colours(section), style(section)
+    shade = colours(section)
+    place = {line.records[0].name: number for number, line in enumerate(section.lines)}
     points = [(r.metric("kl"), r.metric("reconstruction")) for line in lines for r in line.records]
     points = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     if not points:
@@ -50,16 +51,13 @@ def _linear(
     for units, own in sorted(weights.items())[:MOST_LINEAR]:
         found = [one for one in oracle.along(min(own), units) if one.rate <= 1.05 * right]
         size = f" of {units} units" if len(weights) > 1 else ""
-        figure.draw(
-            "scatter",
-            x=short(np.array([one.rate for one in found])),
-            y=short(np.array([one.distortion for one in found]), 6),
+        figure.line(
+            [one.rate for one in found], [one.distortion for one in found], WITHOUT_KL,
+            f"the best linear VAE{size}, predicted from the training images' variances", dash="dot",
             text=[f"λ = {one.kl_weight:.3g}" for one in found],
-            mode="lines",
-            line={"color": WITHOUT_KL, "width": 2, "dash": "dot"},
-            name=f"the best linear VAE{size}, predicted from the training images' variances",
             hovertemplate=f"linear{size}, %{{text}}<br>rate %{{x:.2f}}<br>distortion %{{y:.2f}}<extra></extra>",
-        )
+            hoverinfo=None,
+        )  # fmt: skip
     return bool(weights)
 
 
@@ -70,55 +68,31 @@ def _along_weight(
     means = [(_spread(records, "kl"), _spread(records, "reconstruction")) for _, records in line.by_weight()]
     means = [(x, y) for x, y in means if math.isfinite(x[0] + y[0])]
     several = any(x[1] or y[1] for x, y in means)
-    figure.draw(
-        "scatter",
-        x=[x[0] for x, _ in means],
-        y=[y[0] for _, y in means],
-        error_x={"type": "data", "array": [x[1] for x, _ in means]} if several else None,
-        error_y={"type": "data", "array": [y[1] for _, y in means]} if several else None,
-        mode="lines",
-        line={"color": WITHOUT_KL, "width": 1.5, "dash": DASHES[number % len(DASHES)]},
-        name=text(line.label) + (": mean over runs ± standard deviation" if several else ""),
-        hoverinfo="skip",
-        showlegend=named or several,
-    )
+    spreads = [
+        {"type": "data", "array": [one[axis][1] for one in means]} if several else None for axis in (0, 1)
+    ]
+    figure.line(
+        [x[0] for x, _ in means], [y[0] for _, y in means], WITHOUT_KL,
+        line.label + (": mean over runs ± standard deviation" if several else ""), width=1.5,
+        dash=DASHES[number % len(DASHES)], error_x=spreads[0], error_y=spreads[1], showlegend=named or several,
+    )  # fmt: skip
     for record in (r for r in line.records if math.isfinite(r.metric("kl"))):
-        label = section.labels[record.name]
-        figure.draw(
-            "scatter",
-            x=[record.metric("kl")],
-            y=[record.metric("reconstruction")],
-            mode="markers+text",
+        said = f"<br>rate %{{x:.2f}}<br>distortion %{{y:.2f}}<br>−ELBO {-record.metric('elbo'):.2f}"
+        marker = {"color": shade[record.name], "size": 11, "symbol": SYMBOLS[number % len(SYMBOLS)]}
+        figure.line(
+            [record.metric("kl")], [record.metric("reconstruction")], shade[record.name], section.labels[record.name],
+            said, mode="markers+text", meta=record.name, showlegend=False, textposition="top right",
             text=[(section.has_several_weights and _weight(section, record)) or text(line.label)],
-            textposition="top right",
-            marker={
-                "color": shade[record.name],
-                "size": 11,
-                "symbol": SYMBOLS[number % len(SYMBOLS)],
-                "line": {"color": "#ffffff", "width": 1},
-            },
-            name=text(label),
-            meta=record.name,
-            showlegend=False,
-            hovertemplate=f"{text(label)}<br>rate %{{x:.2f}}<br>distortion %{{y:.2f}}"
-            f"<br>−ELBO {-record.metric('elbo'):.2f}<extra></extra>",
-        )
+            marker=marker | {"line": {"color": "#ffffff", "width": 1}},
+        )  # fmt: skip
 
 
 def _autoencoder(figure: Chart, section: Section, line: Line, right: float) -> None:
     """A horizontal line at each autoencoder's distortion, for it has no rate."""
     for record in (r for r in line.records if math.isfinite(r.metric("reconstruction"))):
-        label = section.labels[record.name]
-        figure.draw(
-            "scatter",
-            x=[0, right * 1.1],
-            y=[record.metric("reconstruction")] * 2,
-            mode="lines",
-            line={"color": WITHOUT_KL, "width": 2, "dash": "dash"},
-            name=f"{text(label)} (no rate)",
-            meta=record.name,
-            hovertemplate=f"{text(label)}<br>distortion %{{y:.2f}}<extra></extra>",
-        )
+        name, height = f"{section.labels[record.name]} (no rate)", record.metric("reconstruction")
+        said = "<br>distortion %{y:.2f}"
+        figure.line([0, right * 1.1], [height] * 2, WITHOUT_KL, name, said, dash="dash", meta=record.name)
 
 
 def _iso_elbo(figure: Chart, points: Sequence[tuple[float, float]]) -> None:
@@ -133,15 +107,9 @@ def _iso_elbo(figure: Chart, points: Sequence[tuple[float, float]]) -> None:
         inside = (distortion > bottom - step) & (distortion < top + step)
         if not inside.any():
             continue
-        figure.draw(
-            "scatter",
-            x=short(rate[inside]),
-            y=short(distortion[inside]),
-            mode="lines",
-            line={"color": "rgba(128,128,128,0.35)", "width": 1, "dash": "dot"},
-            name=f"−ELBO = {total:g}",
-            hovertemplate=f"−ELBO = {total:g}<extra></extra>",
-            showlegend=False,
+        line = {"width": 1, "dash": "dot", "showlegend": False}
+        figure.line(
+            rate[inside], distortion[inside], "rgba(128,128,128,0.35)", f"−ELBO = {total:g}", "", **line
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vaelab.report.chart import DASHES, SCALE, Chart, axes, colours, short, style, text
+from vaelab.report.chart import SCALE, Chart, axes, colours, dashes, short, text
 from vaelab.report.record import Record
 from vaelab.report.records import Section
 from vaelab.views import Bars, Grid, Rows
@@ -35,23 +35,16 @@ def charts(section: Section) -> Iterator[tuple[str, str, Chart]]:
 def _bars(section: Section, name: str, view: Bars) -> Chart | None:
     """Lines where there are several runs: bars of many would hide each other."""
     chart = Chart()
-    shade, place = colours(section), style(section)
+    shade, dash = colours(section), dashes(section)
     runs = [record for record in section.records if view in record.views.get(name, ())]
-    found = [(r, v) for r in runs for v in r.arrays(name, **{view.values: "n"}).values()]
+    found = [(r, v[:MOST_BARS]) for r in runs for v in r.arrays(name, **{view.values: "n"}).values()]
     for record, values in found:
-        label = text(section.labels[record.name])
-        line = {"color": shade[record.name], "dash": DASHES[place[record.name] % len(DASHES)]}
-        chart.draw(
-            "scatter" if len(found) > 1 else "bar",
-            x=list(range(1, 1 + min(MOST_BARS, len(values)))),
-            y=short(values[:MOST_BARS].astype(np.float64)),
-            mode="lines+markers" if len(found) > 1 else None,
-            line=line if len(found) > 1 else None,
-            marker={"color": shade[record.name]},
-            name=label,
-            meta=record.name,
-            hovertemplate=f"{label}: %{{y}}<extra></extra>",
-        )
+        x, label = range(1, 1 + len(values)), section.labels[record.name]
+        if len(found) > 1:
+            own = {"mode": "lines+markers", "dash": dash[record.name], "meta": record.name}
+            chart.line(x, values, shade[record.name], label, ": %{y}", **own)
+        else:
+            chart.bars([str(n) for n in x], values, shade[record.name], label, ": %{y}", meta=record.name)
     if not chart.traces:
         return None
     axes(chart, text(view.x), text(view.unit or view.title))
