@@ -22,6 +22,14 @@ LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 PIXELS_AT_ONCE = 2**16  # what is computed from one piece then stays in the cache
 
 
+def of_images(x: Tensor, y: Tensor, structure: bool = True) -> dict[str, Tensor]:
+    """MSE and PSNR of each image by name, (..., C, H, W) twice to (...), and SSIM where images are large enough."""
+    found = {MSE.name: mse(x, y), PSNR.name: psnr(x, y)}
+    if structure and min(x.shape[-2:]) >= WINDOW:
+        found[SSIM.name] = ssim(x, y)
+    return found
+
+
 @torch.no_grad()
 def mse(x: Tensor, y: Tensor) -> Tensor:
     """Mean squared error of each image: (..., C, H, W) twice to (...)."""

@@ -125,10 +125,11 @@ def without_lost(result: Result) -> Result:
 
 
 def measure(model: Any, batch: Batch) -> dict[str, Tensor]:
-    """mse and psnr of a batch's reconstructions from the posterior mean, averaged over its images."""
+    """MSE and PSNR of a batch's reconstructions from the posterior mean, averaged over its images."""
     with torch.no_grad():
         reconstruction = reconstruct(model, batch.images, batch.labels)
-        return {name: getattr(metrics, name)(batch.images, reconstruction).mean() for name in ("mse", "psnr")}
+        measured = metrics.of_images(batch.images, reconstruction, structure=False)
+        return {name: values.mean() for name, values in measured.items()}
 
 
 def reconstruct(model: Any, images: Tensor, labels: Tensor | None = None) -> Tensor:

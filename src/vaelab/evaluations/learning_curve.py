@@ -7,13 +7,14 @@ import numpy as np
 
 from vaelab import figures
 from vaelab.evaluations.base import Context, Result
+from vaelab.losses.base import LOSS, RECONSTRUCTION
+from vaelab.losses.elbo import ELBO_TERM, KL_TERM
+from vaelab.metrics import MSE
 
+LABEL = 20  # characters of a line beside an axis
 TERMS = {
-    "negative_elbo": "−ELBO\n(nats per image)",
-    "reconstruction": "reconstruction\n(nats per image)",
-    "kl": "KL\n(nats per image)",
-    "loss": "weighted loss\n(as optimised)",
-    "mse": "MSE",
+    "negative_elbo" if one.sign < 0 else one.name: "\n".join(one.lines(LABEL))
+    for one in (ELBO_TERM, RECONSTRUCTION, KL_TERM, LOSS, MSE)
 }
 Row = dict[str, float | int | str]
 

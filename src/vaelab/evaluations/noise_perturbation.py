@@ -35,10 +35,9 @@ class NoisePerturbation:
     copies: Few
     sigma: Annotated[float, AtLeast(0)]
     seed: Seed
-    quantities: ClassVar[tuple[Quantity, ...]] = (
-        Quantity("perturbed_mse", "MSE of images from codes and noise"),
-        Quantity("perturbed_psnr", "PSNR of images from codes and noise", "dB", digits=2),
-        Quantity("perturbed_ssim", "SSIM of images from codes and noise", digits=3),
+    quantities: ClassVar[tuple[Quantity, ...]] = tuple(
+        Quantity(f"perturbed_{one.name}", f"{one.title} of images from codes and noise", one.unit, one.digits)
+        for one in (metrics.MSE, metrics.PSNR, metrics.SSIM)
     )
     views: ClassVar[tuple[Rows, ...]] = (
         Rows(
@@ -72,9 +71,7 @@ class NoisePerturbation:
         labels = repeated(chosen.labels, self.copies)
         perturbed = model.decode(z.flatten(0, 1), labels).unflatten(0, z.shape[:2])
         original = chosen.images[:, None].expand_as(perturbed)
-        measured = {"mse": metrics.mse(original, perturbed), "psnr": metrics.psnr(original, perturbed)}
-        if min(original.shape[-2:]) >= metrics.WINDOW:
-            measured["ssim"] = metrics.ssim(original, perturbed)
+        measured = metrics.of_images(original, perturbed)
         image, real = images_array(perturbed), images_array(chosen.images)
         arrays = {"original": real, "image": image, "index": chosen.index.numpy(), "z": z.cpu().numpy()}
         plain = {"generated_data": image.reshape(-1, *image.shape[2:])}

@@ -59,7 +59,7 @@ def of_training(one: Quantity) -> Quantity:
 
 @dataclass(frozen=True)
 class TestMetrics:
-    """mse, psnr and ssim of each test image, and every term of the loss averaged over the test split.
+    """MSE, PSNR and SSIM of each test image, and every term of the loss averaged over the test split.
 
     With "train" in `splits` the same of the training images, as train_mse and so on. The figure shows the `examples`
     best and worst test images by PSNR. With `verify` other libraries compute some numbers of test images again.
@@ -107,7 +107,7 @@ class TestMetrics:
         sampled: list[Tensor] = []
         for batch, code in encoded(context, split):
             decoded = context.model.decode(code.mean, batch.labels)  # type: ignore[operator]
-            measured = {"index": torch.as_tensor(batch.index)} | _measure(batch.images, decoded)
+            measured = {"index": torch.as_tensor(batch.index)} | metrics.of_images(batch.images, decoded)
             if verification:
                 verification.add(batch, code, decoded, measured)
             for name, values in measured.items():
@@ -125,7 +125,8 @@ class TestMetrics:
         return arrays, means | _derived(context.loss, means, sampled, size)
 
     def _draw(self, context: Context, arrays: dict[str, np.ndarray]) -> Callable[[], Figure]:
-        order = np.argsort(-arrays["psnr"], kind="stable")
+        score = arrays[metrics.PSNR.name]
+        order = np.argsort(-score, kind="stable")
         count = min(self.examples, len(order) // 2) or len(order)
         chosen = np.concatenate((order[:count], order[count:][-count:]))
         shown, labels = _pick(context, chosen)
@@ -136,7 +137,7 @@ class TestMetrics:
             images_array(reconstruct(context.model, shown, labels)),
             captions,
             count,
-            arrays["psnr"],
+            score,
             f"Test metrics · {context.title}",
         )
 
@@ -162,14 +163,6 @@ def at_optimal_sigma(mse: float, kl: float, values: int) -> dict[str, float]:
     return {"elbo_optimal_sigma": -(nll + kl), "optimal_sigma": math.sqrt(mse)}
 
 
-def _measure(images: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
-    """Each image's mse, psnr and, where the images are large enough for it, ssim."""
-    measured = {"mse": metrics.mse(images, reconstruction), "psnr": metrics.psnr(images, reconstruction)}
-    if min(images.shape[-2:]) >= metrics.WINDOW:
-        measured["ssim"] = metrics.ssim(images, reconstruction)
-    return measured
-
-
 def _pick(context: Context, places: np.ndarray) -> tuple[Tensor, Tensor | None]:
     """The test images at these places of the split, and their labels if they have some."""
     found: dict[int, Tensor] = {}
@@ -186,7 +179,7 @@ def _pick(context: Context, places: np.ndarray) -> tuple[Tensor, Tensor | None]:
 
 
 def _caption(arrays: dict[str, np.ndarray], place: int) -> str:
-    lines = [f"{arrays['psnr'][place]:.1f} dB"]
-    if "ssim" in arrays:
-        lines.append(f"SSIM {arrays['ssim'][place]:.2f}")
+    lines = [f"{arrays[metrics.PSNR.name][place]:.1f} {metrics.PSNR.unit}"]
+    if metrics.SSIM.name in arrays:
+        lines.append(f"{metrics.SSIM.title} {arrays[metrics.SSIM.name][place]:.2f}")
     return "\n".join(lines)

@@ -13,6 +13,9 @@ from torch.distributions import Normal, kl_divergence
 
 from vaelab import metrics
 from vaelab.evaluations.base import Batch, Context, size_of, spread, within
+from vaelab.losses.base import RECONSTRUCTION
+from vaelab.losses.elbo import KL_TERM
+from vaelab.metrics import PSNR, SSIM
 
 IMAGES = 128
 TOLERANCE = 1e-3  # of nats relative to their number, which counts as LEAST_NATS at least; of dB and of SSIM as they are
@@ -20,11 +23,11 @@ LEAST_NATS = 0.01  # of each unit or value: what is 0 in sum is rounded as its p
 NATS = ("kl", "reconstruction")
 LEAST_MEAN = 1e-12  # torch.distributions keeps probabilities above 2e-16, which vaelab does not
 LOST = 1e9  # the difference of a number and none
-WORDS = {"psnr": "PSNR", "ssim": "SSIM", "kl": "KL", "reconstruction": "reconstruction"}
+WORDS = {one.name: one.title for one in (PSNR, SSIM, KL_TERM, RECONSTRUCTION)}
 
 
 class Verification:
-    """Holds psnr and ssim to scikit-image, and the KL of a Gaussian code and −log p(x|z) to torch.distributions.
+    """Holds PSNR and SSIM to scikit-image, and the KL of a Gaussian code and −log p(x|z) to torch.distributions.
 
     It is given every batch of the test split in index order, and looks at IMAGES images spread evenly over it.
     """
@@ -90,15 +93,16 @@ class Verification:
 
 
 def by_scikit_image(images: Tensor, decoded: Tensor, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """psnr, and ssim where it is wanted, of each image (B, C, H, W) in [0, 1] in float64, as vaelab defines them."""
+    """PSNR, and SSIM where it is wanted, of each image (B, C, H, W) in [0, 1] in float64, as vaelab defines them."""
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # takes a while to import
 
     x, y = (t.movedim(1, -1).double().cpu().numpy() for t in (images, decoded))
     pairs = list(zip(x, y, strict=True))
     with np.errstate(divide="ignore"):  # of images without a difference
-        psnr = [min(peak_signal_noise_ratio(a, b, data_range=1), metrics.CEILING) for a, b in pairs]
-    if "ssim" not in wanted:
-        return {"psnr": np.array(psnr)}
+        ratio = [min(peak_signal_noise_ratio(a, b, data_range=1), metrics.CEILING) for a, b in pairs]
+    found = {PSNR.name: np.array(ratio)}
+    if SSIM.name not in wanted:
+        return found
     as_published = {"gaussian_weights": True, "sigma": metrics.SIGMA, "use_sample_covariance": False}
-    ssim = [structural_similarity(a, b, channel_axis=-1, data_range=1, **as_published) for a, b in pairs]
-    return {"psnr": np.array(psnr), "ssim": np.array(ssim)}
+    alike = [structural_similarity(a, b, channel_axis=-1, data_range=1, **as_published) for a, b in pairs]
+    return found | {SSIM.name: np.array(alike)}

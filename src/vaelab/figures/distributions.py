@@ -220,7 +220,7 @@ def codebook(share: Array, title: str) -> Figure:
 
 @drawn
 def best_and_worst(
-    original: Array, reconstruction: Array, captions: Sequence[str], best: int, psnr: Array, title: str
+    original: Array, reconstruction: Array, captions: Sequence[str], best: int, score: Array, title: str
 ) -> Figure:
     """Pairs of images (N, H, W, C), the first `best` of them the best ones, beside the histogram of PSNR."""
     from matplotlib.ticker import MaxNLocator
@@ -233,10 +233,10 @@ def best_and_worst(
     label_rows(ax, rows, ["original", "recon-\nstruction"])
     label_columns(ax, columns, captions)
     ax.set_title(f"{best} best (left) and {best} worst (right)" if wide else "", fontsize=TEXT)
-    psnr = psnr[np.isfinite(psnr)]
-    histogram.hist(psnr, bins=min(30, max(5, len(psnr) // 8)), color=SKY, edgecolor="white", linewidth=0.4)
-    if len(psnr):
-        mean = float(psnr.mean())
+    score = score[np.isfinite(score)]
+    histogram.hist(score, bins=min(30, max(5, len(score) // 8)), color=SKY, edgecolor="white", linewidth=0.4)
+    if len(score):
+        mean = float(score.mean())
         histogram.axvline(mean, color=BLACK, linestyle="--", linewidth=1.2)
         histogram.set_title(f"mean {mean:.2f} dB (dashed)", fontsize=TEXT)
     histogram.set_xlabel("PSNR (dB)", fontsize=TEXT)

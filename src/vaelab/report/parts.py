@@ -15,6 +15,7 @@ from vaelab.report import (
     noise,
     plane,
     side_by_side,
+    slopes,
     views,
 )
 from vaelab.report.album import Album
@@ -113,6 +114,7 @@ def _topics(collection: Collection, section: Section, album: Album) -> Iterator[
         + ". Rate and distortion add up to −ELBO, which is the same along each dotted line; to the lower left is"
         " better.",
         drawings=list(_planes(section)),
+        tables=[slopes.table(section)],
     )
     yield Topic(
         "matrix",

@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from vaelab.names import choice_of
-from vaelab.report.comparisons import Table
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section
+from vaelab.report.topics import Table
 
 LEAST = 3  # λ above 0 of a line whose slopes are told
 HELD = (
@@ -42,8 +42,12 @@ def table(section: Section) -> Table | None:
             spread = statistics.stdev(point.slopes) if len(point.slopes) > 1 else math.nan
             numbers = (point.kl_weight, point.rate, point.distortion, mean, spread, -to_next)
             rows.append((line.label, *numbers))
-    heads = ("model", "λ", "rate", "distortion", "slope", "± over seeds", "slope to the next λ")
-    return Table(heads, tuple(rows)) if rows else None
+    return Table(
+        ("model", "λ", "rate", "distortion", "slope", "± over seeds", "slope to the next λ"),
+        tuple(rows),
+        title="Slope of rate and distortion",
+        caption="The slope of the measured curve, which is −λ where both trainings found their optimum; in nats.",
+    ).if_any()
 
 
 def sentences(line: Line) -> list[str]:
