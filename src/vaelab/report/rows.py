@@ -125,7 +125,7 @@ def matrices(section: Section, scale: float, found: Sequence[Sequence[Compared]]
         note = next((one.note for one in same if one.note), "")
         paper = same[0].id.endswith("-0") or same[0].id.partition("-")[0] == same[0].id
         yield Matrix(kind, same[0].title, _below(above, strips), left_out, frames, note, paper)
-        if above is not None:
+        if above is not None and len(there) == len(strips):  # one row of each run
             yield from _differences(section, scale, kind, above, strips)
 
 
@@ -183,7 +183,7 @@ def _differences(
 ) -> Iterator[Matrix]:
     """How far each row is from what stands above all of them, and from the row of the best ELBO."""
     yield _apart(f"{kind}-error", "|x − x̂|", scale, strips, above)
-    if len({strip.run for strip in strips}) < max(2, len(strips)):
+    if len(strips) < 2:
         return
     elbo = {r.name: e if np.isfinite(e := r.metric("elbo")) else -np.inf for r in section.records}
     best = max(strips, key=lambda strip: elbo.get(strip.run, -np.inf))
