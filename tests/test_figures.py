@@ -397,6 +397,22 @@ def test_names_are_drawn_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
         assert any("x" * 10 in text for text in shown)
 
 
+def test_a_chart_on_paper_has_the_numbers_names_and_scales_of_the_page() -> None:
+    drawn = chart(curve("a &lt; b", 5), {**bars("c", 2), "x": [1, 2]})
+    drawn["layout"]["yaxis"] |= {"type": "log"}
+    drawn["layout"]["xaxis"] |= {"tickvals": [1, 2], "ticktext": ["one<br>1:1", "two"]}
+    figure = figures.charts(
+        [("", drawn), ("map", chart({"type": "heatmap", "z": [[0, None], [1, 2]], **HEAT}))], "t"
+    )
+    lines, heat = figure.axes[:2]
+    np.testing.assert_equal(lines.lines[0].get_xydata(), [[1, 5], [2, 6], [3, np.nan]])
+    assert [bar.get_height() for bar in lines.patches] == [2, 3]
+    assert (lines.get_yscale(), lines.get_xlabel()) == ("log", "nats <per> image")
+    assert [tick.get_text() for tick in lines.get_xticklabels()] == ["one\n1:1", "two"]
+    np.testing.assert_equal(heat.images[0].get_array().filled(np.nan), [[0, np.nan], [1, 2]])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a < b", "c"]
+
+
 def test_a_name_has_the_extent_of_its_letters(monkeypatch: pytest.MonkeyPatch) -> None:
     figure = figures.image_rows([("$x_1$", pictures(2)), ("$x", pictures(2))], "title")
     by_name = {text.get_text(): text.get_window_extent().width for text in drawn_texts(figure, monkeypatch)}

@@ -1,7 +1,6 @@
 """What the numbers say, in sentences that carry their numbers; nothing is said that no number supports."""
 
 import math
-import statistics
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from vaelab.report import columns, differences, slopes, trainings
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section, repeats
 from vaelab.report.series import by_code_size, by_epochs
+from vaelab.report.side_by_side import Group
 
 UNLIKE = math.log(1.5)  # of the ratio of two standard deviations, from which they are called unlike
 SAMPLES = 64  # of the prior, whose nearest test image is looked for
@@ -98,12 +98,10 @@ def _means(line: Line, metric: str) -> list[Mean]:
     """The metric at each λ that has it, in the order of λ."""
     found = []
     for weight, records in line.by_weight():
-        measured = [r for r in records if math.isfinite(r.metric(metric))]
-        values = [r.metric(metric) for r in measured]
-        if weight is not None and values:
-            deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-            mean = statistics.fmean(values)
-            found.append(Mean(weight, mean, deviation, len(values), repeats(measured)))
+        own = Group(line.label, tuple(r for r in records if math.isfinite(r.metric(metric))))
+        if weight is not None and own.records:
+            mean, deviation = own.mean(metric), own.deviation(metric)
+            found.append(Mean(weight, mean, deviation, len(own.records), repeats(own.records)))
     return found
 
 
@@ -277,9 +275,9 @@ def _without_kl(line: Line) -> list[str]:
     others = [_called(line, name) for name in ("reconstruction", "kl", "perplexity")]
     for _, records in line.by_weight():
         parts = [
-            f"{'rate' if one.name == 'kl' else one.title} {one.measured(statistics.fmean(values))}"
+            f"{'rate' if one.name == 'kl' else one.title} {one.measured(mean)}"
             for one in (*columns.of_images(line.records), *others)
-            if (values := [v for r in records if math.isfinite(v := r.metric(one.name))])
+            if math.isfinite(mean := Group(line.label, tuple(records)).mean(one.name))
         ]
         seeds = f" (means of {repeats(records)})" if len(records) > 1 else ""
         if parts:

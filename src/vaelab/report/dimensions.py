@@ -9,6 +9,7 @@ from vaelab.report.chart import INSTEAD, SCALE, WITHOUT_KL, Chart, axes, colours
 from vaelab.report.oracle import RANKS
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section
+from vaelab.report.topics import Drawing
 
 LEAST_KL = 1e-3  # nats; less is drawn as this
 FEWEST = 3  # λ of a cascade
@@ -160,3 +161,18 @@ def aggregate_posterior(section: Section) -> Chart | None:
 def _kl(record: Record) -> np.ndarray:
     kl = record.arrays("kl_per_dimension", kl="d").get("kl", np.empty(0)).astype(np.float64)
     return kl if np.isfinite(kl).all() else kl[:0]
+
+
+TITLES = {
+    kl_heat_map: "KL of each dimension on the test split; each run's dimensions are ordered by their KL",
+    active_units: "Active units: dimensions whose posterior mean varies by more than 0.01 (Burda et al. 2016)",
+    cascade: "Collapse: KL of the units of most information over λ, the first one first",
+    kl_of_layers: "KL of each layer on the test split, given the layers above it; layer 1 is the one next to the image",
+    aggregate_posterior: "Standard deviation of the aggregate posterior in each dimension; 1 is as wide as the prior",
+}
+
+
+def drawings(section: Section) -> list[Drawing]:
+    """The charts that the section's runs have something for."""
+    found = [(draw.__name__.replace("_", "-"), draw(section), title) for draw, title in TITLES.items()]
+    return [Drawing(name, chart, title, title) for name, chart, title in found if chart]

@@ -141,7 +141,7 @@ def _topics(collection: Collection, section: Section, album: Album) -> Iterator[
         drawings=learning_curves(few),
     )
     yield _explorer(few, album)
-    yield Topic("kl-per-dimension", "KL per dimension", drawings=list(_dimensions(few)))
+    yield Topic("kl-per-dimension", "KL per dimension", drawings=dimensions.drawings(few))
     own = [Drawing(name, chart, title, title) for name, title, chart in views.charts(few)]
     yield Topic("views", "Further evaluations", drawings=own)
     yield Topic(
@@ -190,38 +190,6 @@ def _explorer(section: Section, album: Album) -> Topic:
     )
     note = (note if there else "") + (without if absent else "")
     return Topic("explorer", "Latent explorer", note=note, has_more=bool(there or absent))
-
-
-def _dimensions(section: Section) -> Iterator[Drawing]:
-    for name, draw, title in (
-        (
-            "kl-heat-map",
-            dimensions.kl_heat_map,
-            "KL of each dimension on the test split; each run's dimensions are ordered by their KL",
-        ),
-        (
-            "active-units",
-            dimensions.active_units,
-            "Active units: dimensions whose posterior mean varies by more than 0.01 (Burda et al. 2016)",
-        ),
-        (
-            "cascade",
-            dimensions.cascade,
-            "Collapse: KL of the units of most information over λ, the first one first",
-        ),
-        (
-            "kl-layers",
-            dimensions.kl_of_layers,
-            "KL of each layer on the test split, given the layers above it; layer 1 is the one next to the image",
-        ),
-        (
-            "aggregate-posterior",
-            dimensions.aggregate_posterior,
-            "Standard deviation of the aggregate posterior in each dimension; at 1 it is as wide as the prior",
-        ),
-    ):
-        if chart := draw(section):
-            yield Drawing(name, chart, title, title)
 
 
 def _elbo(record: Record) -> float:

@@ -1,7 +1,6 @@
 """The plane of rate and distortion: a pure function of a section."""
 
 import math
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from vaelab.report.chart import DASHES, SYMBOLS, WITHOUT_KL, Chart, axes, colours, text
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section
+from vaelab.report.side_by_side import Group
 
 MOST_LINEAR = 4  # curves of linear VAEs
 
@@ -65,7 +65,11 @@ def _along_weight(
     figure: Chart, section: Section, line: Line, shade: dict[str, str], number: int, named: bool
 ) -> None:
     """One line of means over seeds along λ with error bars, and one marker for each run."""
-    means = [(_spread(records, "kl"), _spread(records, "reconstruction")) for _, records in line.by_weight()]
+    groups = [Group(line.label, tuple(records)) for _, records in line.by_weight()]
+    means = [
+        tuple((group.mean(name), group.deviation(name)) for name in ("kl", "reconstruction"))
+        for group in groups
+    ]
     means = [(x, y) for x, y in means if math.isfinite(x[0] + y[0])]
     several = any(x[1] or y[1] for x, y in means)
     spreads = [
@@ -111,13 +115,6 @@ def _iso_elbo(figure: Chart, points: Sequence[tuple[float, float]]) -> None:
         figure.line(
             rate[inside], distortion[inside], "rgba(128,128,128,0.35)", f"−ELBO = {total:g}", "", **line
         )
-
-
-def _spread(records: Sequence[Record], metric: str) -> tuple[float, float]:
-    """Mean and standard deviation over seeds, 0 with one seed."""
-    values = [v for record in records if math.isfinite(v := record.metric(metric))]
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return statistics.fmean(values) if values else math.nan, deviation
 
 
 def _weight(section: Section, record: Record) -> str:

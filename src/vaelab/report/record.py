@@ -10,7 +10,7 @@ from vaelab.keys import without
 from vaelab.names import choice_of
 from vaelab.quantities import Quantity, of_run
 from vaelab.report.stored import Stored
-from vaelab.report.values import flatten, number
+from vaelab.report.values import flatten, number, or_nan
 
 PARTS = ("likelihood", "regulariser", "loss")  # groups whose choice stands for the class that it builds
 
@@ -186,12 +186,9 @@ class Record(Stored):
         for name, key, axis in (("latent_space", "mean", 1), ("kl_per_dimension", "kl", 0)):
             shape = self._shape(name, key)
             if len(shape) > axis:
-                size = number(math.prod(shape[axis:]))
-                return math.nan if size is None else size
-        asked = number(self.config["model"].get("latent_dim"))
-        return math.nan if asked is None else asked
+                return or_nan(math.prod(shape[axis:]))
+        return or_nan(self.config["model"].get("latent_dim"))
 
     def metric(self, name: str) -> float:
         """A number of the test split, NaN where there is none."""
-        found = number(self.metrics.get(name))
-        return math.nan if found is None or not self.is_evaluated else found
+        return or_nan(self.metrics.get(name)) if self.is_evaluated else math.nan

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vaelab.report.record import Record
 from vaelab.report.records import Section, told_apart
 from vaelab.report.side_by_side import Group
-from vaelab.report.values import number
+from vaelab.report.values import or_nan
 
 SIZES = (
     "latent_dim",
@@ -51,8 +51,7 @@ def by_epochs(section: Section) -> list[Series]:
 
 def _epochs(record: Record) -> float:
     """Epochs that were asked for; NaN where the configuration has no number."""
-    asked = number(record.config.get("epochs"))
-    return math.nan if asked is None else asked
+    return or_nan(record.config.get("epochs"))
 
 
 def _size(record: Record) -> float:

@@ -13,13 +13,14 @@ TARGET = "_target_"
 
 def differing(section: Section) -> Table | None:
     """The settings in which the runs differ, a row for each run; None where there are none."""
-    told = {record.name: _told(record) for record in section.records}
-    keys = [key for key in _keys(told) if len({repr(one.get(key)) for one in told.values()}) > 1]
+    own = {record.name: _settings(record) for record in section.records}
+    keys = dict.fromkeys(key for one in own.values() for key in one)
+    keys = {key: None for key in keys if len({repr(one.get(key)) for one in own.values()}) > 1}
     if not keys:
         return None
     rows = [
         (section.labels[name], *("–" if one.get(key) is None else str(one[key]) for key in keys))
-        for name, one in told.items()
+        for name, one in own.items()
     ]
     return Table(
         ("run", *keys),
@@ -32,8 +33,8 @@ def differing(section: Section) -> Table | None:
 
 def common(section: Section) -> list[str]:
     """The settings that all runs share, as they are typed; those that are nothing are left out."""
-    told = {record.name: _told(record) for record in section.records}
-    first, *others = told.values()
+    own = {record.name: _settings(record) for record in section.records}
+    first, *others = own.values()
     return [
         f"{key}={value}"
         for key, value in first.items()
@@ -41,11 +42,7 @@ def common(section: Section) -> list[str]:
     ]
 
 
-def _keys(told: dict[str, dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for one in told.values() for key in one))
-
-
-def _told(record: Record) -> dict[str, Any]:
+def _settings(record: Record) -> dict[str, Any]:
     """The configuration, flat; what a key only hands on to another one is there once."""
     other = without("trains")
     flat = {"dataset": record.dataset} | flatten(

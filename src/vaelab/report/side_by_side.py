@@ -4,13 +4,14 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vaelab.quantities import Quantity
 from vaelab.report import columns
 from vaelab.report.record import Record
 from vaelab.report.records import Section, repeats
 from vaelab.report.topics import Table, Value
-from vaelab.report.values import number
+from vaelab.report.values import number, or_nan
 
 KINDS = ("AE", "VAE", "GAN")
 ALIKE = 0.05  # of the larger of two numbers: a smaller difference is none
@@ -19,6 +20,46 @@ GUESSED = 0.1  # of the way from chance to 1, below which a class can hardly be 
 NOISY = 1.25  # times the sharpness of real images, from which sharpness is more likely noise
 
 
+class Rule(NamedTuple):
+    """What samples are where a number of them is alike, higher or lower than another model's, and what it is."""
+
+    alike: str
+    higher: str
+    lower: str
+    start: str = "The"
+    what: str = ""
+    end: str = ""
+
+
+REAL = "the real images"
+RULES = {
+    "sharpness": Rule(
+        "about as sharp as", "{:.2g} times as sharp as", "less sharp: {:.2g} times as sharp as"
+    ),
+    "diversity_ms_ssim": Rule(
+        "about as diverse as", "less diverse than", "more diverse than", what="MS-SSIM of pairs "
+    ),
+    **{
+        metric: Rule(
+            f"as near to {REAL} as", f"farther from {REAL} than", f"nearer to {REAL} than",
+            start=f"By {name} the", end="; lower is nearer",
+        )
+        for metric, name in (("fid", "FID"), ("fid_random", "FID with random features"))
+    },
+}  # fmt: skip
+NEARNESS = (  # below which ratio to the distance of test images samples are what
+    (
+        FAR,
+        "much nearer to training images than test images are {}: a sign of copies; look at their nearest training"
+        " images",
+    ),
+    (1 - ALIKE, "nearer to training images than test images are {}: copies are so, and blurry images, too"),
+    (1 + ALIKE, "as far from training images as test images are {}: no sign of copies"),
+    (
+        math.inf,
+        "farther from training images than test images are {}: no copies, but not like the data either",
+    ),
+)
 FACTS = (
     ("seconds of training", "seconds"),
     ("parameters", "parameters"),
@@ -83,7 +124,7 @@ def table(section: Section) -> Table | None:
         (
             section.labels[run.name],
             *(_cell(run, one) for one in measured),
-            *(math.nan if (value := number(run.info.get(name))) is None else value for _, name in facts),
+            *(or_nan(run.info.get(name)) for _, name in facts),
         )
         for run in runs
     )
@@ -104,7 +145,7 @@ def sentences(section: Section) -> list[str]:
     gans, autoencoder = [g for g in groups if g.kind == "GAN"], _best_autoencoder(groups)
     for group in gans or autoencoder:
         if other is not None and other is not group:
-            found += [*_sharper(group, other), *_more_diverse(group, other), *_closer(group, other)]
+            found += _against(group, other)
         found += [*_noise(group), *_copies(group), *_gan_test(group)]
     found += _noise(other) if found and other is not None else []
     return found + _times([g for g in groups if g in [*gans, *autoencoder] or g is other])
@@ -154,12 +195,6 @@ def _is_measured(group: Group) -> bool:
     return any(math.isfinite(group.mean(one.name)) for one in columns.of_samples(group.records))
 
 
-def _pair(group: Group, other: Group, metric: str) -> tuple[float, float] | None:
-    """A metric of both, where both have it."""
-    a, b = group.mean(metric), other.mean(metric)
-    return (a, b) if math.isfinite(a) and math.isfinite(b) else None
-
-
 def _alike(group: Group, other: Group, metric: str) -> bool:
     """Whether the difference is small, or within the spread of the seeds."""
     a, b = group.mean(metric), other.mean(metric)
@@ -167,54 +202,18 @@ def _alike(group: Group, other: Group, metric: str) -> bool:
     return abs(a - b) <= max(ALIKE * max(abs(a), abs(b)), spread)
 
 
-def _numbers(group: Group, a: float, b: float, data: str, whose: str) -> str:
-    beside = group.mean(data)
-    real = f"; {whose} {_short(beside)}" if math.isfinite(beside) else ""
-    return f"({_short(a)} and {_short(b)}{real})"
-
-
-def _sharper(group: Group, other: Group) -> list[str]:
-    pair = _pair(group, other, "sharpness")
-    if pair is None:
-        return []
-    a, b = pair
-    numbers = _numbers(group, a, b, "sharpness_data", "training images")
-    if _alike(group, other, "sharpness"):
-        return [f"The samples of {group.name} are about as sharp as those of {other.name} {numbers}."]
-    if b <= 0:
-        return [f"The samples of {group.name} are sharper than those of {other.name} {numbers}."]
-    times = f"{a / b:.2g} times as sharp as those of {other.name} {numbers}"
-    return [f"The samples of {group.name} are {times if a > b else f'less sharp: {times}'}."]
-
-
-def _more_diverse(group: Group, other: Group) -> list[str]:
-    pair = _pair(group, other, "diversity_ms_ssim")
-    if pair is None:
-        return []
-    a, b = pair
-    numbers = _numbers(group, a, b, "diversity_ms_ssim_data", "training images")
-    numbers = f"(MS-SSIM of pairs {numbers.removeprefix('(')}"
-    if _alike(group, other, "diversity_ms_ssim"):
-        compared_with = f"about as diverse as those of {other.name}"
-    else:
-        compared_with = f"{'more' if a < b else 'less'} diverse than those of {other.name}"
-    return [f"The samples of {group.name} are {compared_with} {numbers}."]
-
-
-def _closer(group: Group, other: Group) -> list[str]:
-    """The distance between the distributions of samples and of real images."""
+def _against(group: Group, other: Group) -> list[str]:
+    """What the numbers of one model's samples say beside those of another's, where both have them."""
     found = []
-    for metric, words in (("fid", "FID"), ("fid_random", "FID with random features")):
-        pair = _pair(group, other, metric)
-        if pair is None:
+    for metric, rule in RULES.items():
+        a, b, real = group.mean(metric), other.mean(metric), group.mean(f"{metric}_data")
+        if not (math.isfinite(a) and math.isfinite(b)):
             continue
-        a, b = pair
-        nearer = "as near to" if _alike(group, other, metric) else ("nearer to" if a < b else "farther from")
-        found.append(
-            f"By {words} the samples of {group.name} are {nearer} the real images"
-            f" {'as' if nearer.startswith('as') else 'than'} those of {other.name}"
-            f" ({_short(a)} and {_short(b)}; lower is nearer)."
-        )
+        words = rule.alike if _alike(group, other, metric) else rule.higher if a > b else rule.lower
+        words = words.format(a / b) if b > 0 else "sharper than"
+        end = f"; training images {_short(real)}" if math.isfinite(real) else rule.end
+        numbers = f"({rule.what}{_short(a)} and {_short(b)}{end})"
+        found.append(f"{rule.start} samples of {group.name} are {words} those of {other.name} {numbers}.")
     return found
 
 
@@ -234,26 +233,9 @@ def _copies(group: Group) -> list[str]:
     near, test = group.mean("nearest_distance"), group.mean("nearest_distance_data")
     if not (math.isfinite(near) and math.isfinite(test)):
         return []
-    numbers = f"({_short(near)} and {_short(test)})"
-    if near < FAR * test:
-        return [
-            f"The samples of {group.name} are much nearer to training images than test images are {numbers}:"
-            " a sign of copies; look at their nearest training images."
-        ]
-    if near < (1 - ALIKE) * test:
-        return [
-            f"The samples of {group.name} are nearer to training images than test images are {numbers}: copies are so,"
-            " and blurry images, too."
-        ]
-    if near <= (1 + ALIKE) * test:
-        return [
-            f"The samples of {group.name} are as far from training images as test images are {numbers}: no sign of"
-            " copies."
-        ]
-    return [
-        f"The samples of {group.name} are farther from training images than test images are {numbers}: no copies, but"
-        " not like the data either."
-    ]
+    ratio = near / test if test else math.inf if near else 1.0
+    words = next(words for bound, words in NEARNESS if ratio < bound or bound == math.inf)
+    return [f"The samples of {group.name} are {words.format(f'({_short(near)} and {_short(test)})')}."]
 
 
 def _gan_test(group: Group) -> list[str]:

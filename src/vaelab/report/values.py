@@ -1,5 +1,6 @@
 """Values of a configuration and of a file of numbers, whoever wrote them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,3 +23,9 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if -LARGEST <= value <= LARGEST else None
+
+
+def or_nan(value: Any) -> float:
+    """The same number, NaN for anything else."""
+    found = number(value)
+    return math.nan if found is None else found
