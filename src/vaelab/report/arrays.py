@@ -53,7 +53,8 @@ def fitting(view: Rows, found: dict[str, Array]) -> dict[str, Array]:
         lengths = (rows, columns) if own.ndim == images.ndim == 5 and key != view.above else (columns,)
         if view.columns_first:
             lengths = lengths[::-1]
-        if own.shape[: own.ndim - 3] != lengths or own.shape[-1] not in (1, 3) or not min(own.shape):
+        as_images = own.shape[-3:] == images.shape[-3:] and own.shape[-1] in (1, 3)
+        if own.shape[: own.ndim - 3] != lengths or not as_images or not min(own.shape):
             raise ValueError(f"{key} holds no gray or colour images")
         if max(own.shape) > LONGEST:
             raise ValueError(f"{key} is too large")

@@ -76,28 +76,24 @@ def _alike(section: Section, scale: float, record: Record, view: Rows, file: str
         return []
     images, label = stored[view.images], section.labels[record.name]
     several, together = images.ndim == 5, view.columns_first
+    own = several and not together
     beside, above = stored.get(view.beside), stored.get(view.above)
-    most = CHOSEN if together else PROBES
+    most, groups = (CHOSEN, MOST_ROWS) if together else (PROBES, MOST_GROUPS)
+    note = view.beside_note if beside is not None else ""
     found: list[Compared] = []
-    for number, group in enumerate(
-        images[: MOST_ROWS if together else MOST_GROUPS] if several else images[None]
-    ):
+    for number, group in enumerate(images[:groups] if several else images[None]):
         place = number if several else None
         heads = _captions(view, stored, place, len(group), section)[:most]
-        row = (
-            f"{label} · {_text(view.rows, view, stored, place, None, len(group), section)}"
-            if together
-            else label
-        )
-        strips = [strip_of(record.name, row, group[:most], heads, scale)]
+        row = _text(view.rows, view, stored, place, None, len(group), section)
+        strips = [
+            strip_of(record.name, f"{label} · {row}" if together else label, group[:most], heads, scale)
+        ]
         if beside is not None and not several:
-            beside_label = f"{label}, {view.beside_title}"
-            strips.append(strip_of(record.name, beside_label, beside[:most], heads, scale))
+            name = f"{label}, {view.beside_title}"
+            strips.append(strip_of(record.name, name, beside[:most], heads, scale))
         shared = None if above is None else strip_of("", view.above_title, above[:most], heads, scale)
-        own = several and not together
         key = tuple(_key(stored[name][number] if own else stored[name]) for name in view.key)
         of_several = (f"-{number}", f"{view.title} {number + 1}") if own else ("", view.title)
-        note = view.beside_note if beside is not None else ""
         found.append(Compared(*of_several, tuple(strips), shared, (*key, group.shape), note))
     return [replace(found[0], strips=tuple(s for one in found for s in one.strips))] if together else found
 
@@ -123,8 +119,8 @@ def matrices(section: Section, scale: float, found: Sequence[Sequence[Compared]]
         left_out = tuple(section.labels[r.name] for r in section.records if _lacks(r, name, there))
         frames = tuple(_frames([one for one in every if one.id == kind and one.key == common], above))
         note = next((one.note for one in same if one.note), "")
-        paper = same[0].id.endswith("-0") or same[0].id.partition("-")[0] == same[0].id
-        yield Matrix(kind, same[0].title, _below(above, strips), left_out, frames, note, paper)
+        is_first = not re.search(r"-[1-9]\d*$", kind)
+        yield Matrix(kind, same[0].title, _below(above, strips), left_out, frames, note, on_paper=is_first)
         if above is not None and len(there) == len(strips):  # one row of each run
             yield from _differences(section, scale, kind, above, strips)
 
@@ -205,17 +201,16 @@ def _own_rows(
     section: Section, view: Rows, stored: Mapping[str, Array]
 ) -> Iterator[tuple[str, Array, list[str]]]:
     """Label, images and captions of each row."""
-    images, beside = stored[view.images], stored.get(view.beside)
+    images, beside, above = stored[view.images], stored.get(view.beside), stored.get(view.above)
     several = images.ndim == 5
     rows = images[:MOST_ROWS] if several else images[None]
     heads = [_captions(view, stored, n if several else None, len(row), section) for n, row in enumerate(rows)]
-    for title, own in ((view.above_title, stored.get(view.above)), (view.beside_title, beside)):
-        if own is not None and own.ndim == 4:
-            yield (
-                title,
-                own,
-                heads[0] if beside is not None else [f"{title} {i + 1}" for i in range(len(own))],
-            )
+    if above is not None:
+        counted = [f"{view.above_title} {i + 1}" for i in range(len(above))]
+        yield view.above_title, above, counted if beside is None else heads[0]
+    beside = beside[:MOST_ROWS] if beside is not None and beside.ndim == 5 else beside
+    if beside is not None and beside.ndim == 4:
+        yield view.beside_title, beside, heads[0]
     apart = np.abs(rows - beside) if beside is not None else None
     gain = 1 if apart is None else 1 / max(LEAST, float(apart.max(initial=0)))
     for n, row in enumerate(rows):
