@@ -84,10 +84,8 @@ def _alike(section: Section, scale: float, record: Record, view: Rows, file: str
     for number, group in enumerate(images[:groups] if several else images[None]):
         place = number if several else None
         heads = _captions(view, stored, place, len(group), section)[:most]
-        row = _text(view.rows, view, stored, place, None, len(group), section)
-        strips = [
-            strip_of(record.name, f"{label} · {row}" if together else label, group[:most], heads, scale)
-        ]
+        row = [_text(view.rows, view, stored, place, None, len(group), section)] if together else []
+        strips = [strip_of(record.name, " · ".join([label, *row]), group[:most], heads, scale)]
         if beside is not None and not several:
             name = f"{label}, {view.beside_title}"
             strips.append(strip_of(record.name, name, beside[:most], heads, scale))

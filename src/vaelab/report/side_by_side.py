@@ -47,7 +47,7 @@ RULES = {
         for metric, name in (("fid", "FID"), ("fid_random", "FID with random features"))
     },
 }  # fmt: skip
-NEARNESS = (  # below which ratio to the distance of test images samples are what
+NEARNESS = (  # up to how much of the distance of test images samples are what
     (
         FAR,
         "much nearer to training images than test images are {}: a sign of copies; look at their nearest training"
@@ -55,11 +55,8 @@ NEARNESS = (  # below which ratio to the distance of test images samples are wha
     ),
     (1 - ALIKE, "nearer to training images than test images are {}: copies are so, and blurry images, too"),
     (1 + ALIKE, "as far from training images as test images are {}: no sign of copies"),
-    (
-        math.inf,
-        "farther from training images than test images are {}: no copies, but not like the data either",
-    ),
 )
+FARTHER = "farther from training images than test images are {}: no copies, but not like the data either"
 FACTS = (
     ("seconds of training", "seconds"),
     ("parameters", "parameters"),
@@ -233,8 +230,8 @@ def _copies(group: Group) -> list[str]:
     near, test = group.mean("nearest_distance"), group.mean("nearest_distance_data")
     if not (math.isfinite(near) and math.isfinite(test)):
         return []
-    ratio = near / test if test else math.inf if near else 1.0
-    words = next(words for bound, words in NEARNESS if ratio < bound or bound == math.inf)
+    below = (w for part, w in NEARNESS if near < part * test or (part > 1 and near == part * test))
+    words = next(below, FARTHER)
     return [f"The samples of {group.name} are {words.format(f'({_short(near)} and {_short(test)})')}."]
 
 
