@@ -111,10 +111,10 @@ def _iso_elbo(figure: Chart, points: Sequence[tuple[float, float]]) -> None:
         inside = (distortion > bottom - step) & (distortion < top + step)
         if not inside.any():
             continue
-        line = {"width": 1, "dash": "dot", "showlegend": False}
         figure.line(
-            rate[inside], distortion[inside], "rgba(128,128,128,0.35)", f"−ELBO = {total:g}", "", **line
-        )
+            rate[inside], distortion[inside], "rgba(128,128,128,0.35)", f"−ELBO = {total:g}", "", width=1, dash="dot",
+            showlegend=False,
+        )  # fmt: skip
 
 
 def _weight(section: Section, record: Record) -> str:

@@ -41,8 +41,10 @@ def _bars(section: Section, name: str, view: Bars) -> Chart | None:
     for record, values in found:
         x, label = range(1, 1 + len(values)), section.labels[record.name]
         if len(found) > 1:
-            own = {"mode": "lines+markers", "dash": dash[record.name], "meta": record.name}
-            chart.line(x, values, shade[record.name], label, ": %{y}", **own)
+            chart.line(
+                x, values, shade[record.name], label, ": %{y}", mode="lines+markers", dash=dash[record.name],
+                meta=record.name,
+            )  # fmt: skip
         else:
             chart.bars([str(n) for n in x], values, shade[record.name], label, ": %{y}", meta=record.name)
     if not chart.traces:
