@@ -1,8 +1,9 @@
-"""Pure functions from arrays to matplotlib figures."""
+"""Pure functions from arrays to matplotlib figures and moving pictures."""
 
 from typing import TYPE_CHECKING
 
 from vaelab.figures.bars import stacked_bar
+from vaelab.figures.canvas import in_rows
 from vaelab.figures.curves import (
     Points,
     along_sizes,
@@ -21,6 +22,7 @@ from vaelab.figures.distributions import (
     scatter,
 )
 from vaelab.figures.fonts import class_names
+from vaelab.figures.moving import COLUMNS, Moving, along_epochs, gif, save_gif, there_and_back
 from vaelab.figures.pictures import (
     contact_sheet,
     image_rows,
@@ -41,8 +43,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "COLUMNS",
     "Figure",
+    "Moving",
     "Points",
+    "along_epochs",
     "along_sizes",
     "best_and_worst",
     "class_names",
@@ -50,8 +55,10 @@ __all__ = [
     "confusions",
     "contact_sheet",
     "game_curves",
+    "gif",
     "histograms",
     "image_rows",
+    "in_rows",
     "interpolations",
     "kl_per_dimension",
     "kl_per_layer",
@@ -66,8 +73,10 @@ __all__ = [
     "run_curves",
     "samples",
     "save",
+    "save_gif",
     "scatter",
     "spectrum",
     "stacked_bar",
+    "there_and_back",
     "traversals",
 ]

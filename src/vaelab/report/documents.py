@@ -14,7 +14,7 @@ import pandas as pd
 
 from vaelab import figures
 from vaelab.quantities import Quantity, amount
-from vaelab.report import answers, caveats, columns, comparisons, side_by_side
+from vaelab.report import answers, caveats, columns, comparisons, moving, side_by_side
 from vaelab.report.charts import AXIS_TITLE, ITERATIONS, inside_epochs, training_curve
 from vaelab.report.details import state
 from vaelab.report.page import conventions, headline
@@ -58,6 +58,9 @@ def markdown(
             written.add(file.name)
             figures.save(figure, folder / file, dpi)
             lines += ["", f"![{_escaped(caption)}]({file.as_posix()})", "", f"*{_escaped(caption)}*"]
+        for record, files in moving.links(section.records, folder):
+            shown_in = ", ".join(f"[{_escaped(title)}]({path})" for title, path in files)
+            lines += ["", f"Moving pictures of {_escaped(section.labels[record.name])}: {shown_in}"]
     for name in _figures_before(folder) - written:
         (folder / "figures" / name).unlink(missing_ok=True)
     lines += [

@@ -24,6 +24,7 @@ from vaelab.report import (
     comparisons,
     details,
     dimensions,
+    moving,
     plane,
     settings,
     side_by_side,
@@ -37,6 +38,7 @@ from vaelab.report.table import first_columns
 from vaelab.words import printable
 
 LARGEST = 20_000_000  # bytes of the page
+MOST_MOVING = 4_000_000  # bytes of moving pictures in it
 SMALLEST = 0.1  # images are not reduced further
 HERE = Path(__file__).parent
 
@@ -44,7 +46,7 @@ HERE = Path(__file__).parent
 def render(collection: Collection, table: pd.DataFrame, command: Sequence[str]) -> tuple[str, list[Shown]]:
     """The page as text, under 20 MB, and each section's pictures: with many runs the images are reduced."""
     script = get_plotlyjs()
-    budget = LARGEST - len(script) - 2_000_000  # what is no picture
+    budget = LARGEST - len(script) - 2_000_000 - MOST_MOVING  # what is no picture, or moves
     scale = max(SMALLEST, scale_for(collection.sections, max(0, budget)))
     while True:
         shown = [show(section.pictured, scale) for section in collection.sections]
@@ -107,6 +109,7 @@ def headline(collection: Collection) -> str:
 def _part(identity: str, collection: Collection, section: Section, shown: Shown) -> dict[str, Any]:
     """Everything that the template shows of one section."""
     few = section.pictured
+    pictures = moving.of_runs(few.records, MOST_MOVING // len(collection.sections))
     own = list(views.charts(few))
     figures = _figures(section) | {name: drawn for name, _, drawn in own}
     best = max(section.records, key=_elbo).name
@@ -144,7 +147,9 @@ def _part(identity: str, collection: Collection, section: Section, shown: Shown)
         "matrices": shown.matrices,
         "can_explore": bool(shown.explorer["runs"]),
         "not_explorable": _not_explorable(few, shown),
-        "runs": [details.details(section, record) for record in few.records],
+        "runs": [
+            details.details(section, record) | {"moving": pictures[record.name]} for record in few.records
+        ],
         "views": {name: title for name, title, _ in own},
         "settings": settings.differing(few),
         "common": settings.common(few),
