@@ -14,6 +14,7 @@ from vaelab.interpolations import followed
 from vaelab.mistakes import describe_value
 from vaelab.names import CONF as CONF
 from vaelab.names import choices, known_keys, nearest
+from vaelab.trackers import Name as Tracker
 from vaelab.units import Unit
 
 Path = Annotated[str, Filled()]
@@ -78,6 +79,7 @@ class Train:
     output_dir: Path
     rerun: bool
     plugins: list[Path]
+    trackers: list[Tracker]
     likelihood: Group | None = None  # of losses that have one
     regulariser: Group | None = None
 
@@ -126,6 +128,11 @@ class Report:
     output_dir: Path
     dpi: Dpi
     tables: list[Path]
+
+
+def schema_of(command: str) -> Any:
+    """The schema of a command's file in conf/, by its name; vae-sweep has that of vae-train."""
+    return globals().get(command.capitalize(), Train)
 
 
 def check(cfg: DictConfig, schema: type) -> dict[str, Any]:

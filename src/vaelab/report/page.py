@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from vaelab import __version__
 from vaelab.quantities import amount, called
-from vaelab.report import chart, columns, comparisons, details, settings
+from vaelab.report import chart, columns, comparisons, details, moving, settings
 from vaelab.report.album import SHRINKS, album, scale_for
 from vaelab.report.parts import Part, part
 from vaelab.report.pictures import Strip
@@ -25,6 +25,7 @@ from vaelab.report.table import first_columns
 from vaelab.words import printable
 
 LARGEST = 20_000_000  # bytes of the page
+MOST_MOVING = 4_000_000  # bytes of moving pictures in it
 SMALLEST = 0.1  # images are not reduced further
 HERE = Path(__file__).parent
 
@@ -32,7 +33,7 @@ HERE = Path(__file__).parent
 def render(collection: Collection, table: pd.DataFrame, command: Sequence[str]) -> tuple[str, list[Part]]:
     """The page as text, under 20 MB, and what it has of each section: with many runs the images are reduced."""
     script = get_plotlyjs()
-    budget = LARGEST - len(script) - 2_000_000  # what is no picture
+    budget = LARGEST - len(script) - 2_000_000 - MOST_MOVING  # what is no picture, or moves
     scale = max(SMALLEST, scale_for(collection.sections, max(0, budget)))
     while True:
         parts = [
@@ -77,11 +78,20 @@ def _render(
         version=__version__,
         command=printable(shlex.join(command)),
         scale=scale,
+        moving=_moving(parts),
         data=finite({part.id: _data(part) for part in parts}),
         plotly=Markup(_inside_script(script)),
         script=Markup(_inside_script((HERE / "page.js").read_text(encoding="utf-8"))),
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
     )
+
+
+def _moving(parts: Sequence[Part]) -> dict[str, list[moving.MovingPicture]]:
+    """The moving pictures of runs that fit into the page, by the run's name."""
+    found: dict[str, list[moving.MovingPicture]] = {}
+    for one in parts:
+        found |= moving.of_runs(one.runs, MOST_MOVING // len(parts))
+    return found
 
 
 def headline(collection: Collection) -> str:

@@ -19,10 +19,11 @@ from vaelab import Failure, figures, machine
 from vaelab.commands.workers import follow_parent, portable, start
 
 if TYPE_CHECKING:
-    from vaelab.figures import Figure
+    from vaelab.figures import Figure, Moving
 
 MOST_PROCESSES = 4  # more of them take longer to start than a run's figures to be drawn
 LONGEST_WAIT = 0.05  # seconds
+SHORT_WAIT = 0.005  # seconds, where others than the workers are waited for
 MOST_SENT = 64 << 20  # bytes; what is larger would be in memory thrice, and is done here
 
 
@@ -84,13 +85,12 @@ class Workers:
         return future
 
     def help(self) -> None:
-        """Does a call that no process has begun, or waits for one to end: for who has nothing else to do."""
+        """Does a call that no process has begun, or waits a moment: for who has nothing else to do."""
         if task := self._untouched():
             self._finish(task, _outcome(lambda: pickle.loads(task.call)()))
             return
         with self._ended:
-            if self._unfinished:
-                self._ended.wait(LONGEST_WAIT)
+            self._ended.wait(LONGEST_WAIT if self._unfinished else SHORT_WAIT)
 
     @contextmanager
     def held(self, hold: bool) -> Iterator[None]:
@@ -165,6 +165,10 @@ class Drawer:
         future = self.workers.submit(partial(_save, draw, path, dpi), background)
         self._pending.append(future)
         return future
+
+    def animate(self, moving: "Moving", path: Path) -> None:
+        """Has a moving picture encoded into a GIF, whole or not at all."""
+        self._pending.append(self.workers.submit(partial(figures.save_gif, moving, path)))
 
     def is_done(self) -> bool:
         """Whether all figures are on the disk; raises the first failure."""
