@@ -27,7 +27,7 @@ FLOORS = (
     },
     {"metrics", "mistakes", "checks", "plugins", "embeddings", "spectrum", "probes", "codes", "units"},
     {"config", "figures", "models", "losses", "hardware"},
-    {"data", "evaluations", "commands"},
+    {"data", "evaluations", "commands", "conditioning"},
     {"build"},
     {"training", "runs"},
     {"report", "sweep"},
