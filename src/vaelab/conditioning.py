@@ -11,7 +11,12 @@ from vaelab.names import choice_of
 
 CONDITIONED = "conditioned"
 GIVEN = f"kl_weight={CONDITIONED}"
-OF_ONE = {"schedule": "constant", "free_bits": None, "capacity": None, "target": None}  # what is said of one λ alone
+OF_ONE = {
+    "schedule": "constant",
+    "free_bits": None,
+    "capacity": None,
+    "target": None,
+}  # what is said of one λ alone
 
 
 def at_one_weight(cfg: DictConfig) -> DictConfig:

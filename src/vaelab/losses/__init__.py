@@ -9,7 +9,13 @@ from vaelab.losses.iwae import IWAE
 from vaelab.losses.likelihoods import Likelihood, Reduction
 from vaelab.losses.regularisers import Regulariser
 
-BUILDABLE = (ELBO, IWAE, Adversarial, Conditioned, Reconstruction)  # what a configuration may name as _target_
+BUILDABLE = (
+    ELBO,
+    IWAE,
+    Adversarial,
+    Conditioned,
+    Reconstruction,
+)  # what a configuration may name as _target_
 
 __all__ = [
     "BUILDABLE",

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from vaelab.codes import Gaussian
 from vaelab.models.blocks import perceptron
-from vaelab.models.linear import LinearVAE
 from vaelab.models.resnet import Residual
 from vaelab.models.vae import VAE, gaussian
 
@@ -109,10 +108,12 @@ class ConditionedVAE(VAE):
         self.leaving, self.entering = Modulation(2 * units), Modulation(units)
 
     def at(self, kl_weight: float | Tensor) -> "ConditionedVAE":
-        """The same network at another λ, or at one for each image of a batch, (B,); raises ValueError outside of its range."""
+        """The same network at another λ, or one for each image (B,); raises ValueError for a λ outside of its range."""
         low, high = self.kl_weights
         if not isinstance(kl_weight, Tensor) and not low <= kl_weight <= high:
-            raise ValueError(f"λ = {kl_weight:g} is none of {low:g} to {high:g}, which this network has learned")
+            raise ValueError(
+                f"λ = {kl_weight:g} is none of {low:g} to {high:g}, which this network has learned"
+            )
         other = copy.copy(self)  # with the same parameters
         other.kl_weight = kl_weight
         return other
