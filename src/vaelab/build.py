@@ -258,9 +258,8 @@ def _refuse_misfit(what: str, built: Any, network: Network) -> None:
 
 def _fitting(network: Network) -> str:
     if "generator" in network.offers:
-        return "use loss=adversarial and evaluation=[gan]" + (
-            " or [acgan]" if "classes" in network.offers else ""
-        )
+        other = " or [acgan]" if "classes" in network.offers else ""
+        return f"use loss=adversarial and evaluation=[gan]{other}"
     if "quantiser" in network.offers:
         return "use loss=elbo regulariser=commitment and evaluation=[quantised]"
     if "layers" in network.offers:

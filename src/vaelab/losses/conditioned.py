@@ -20,7 +20,7 @@ class Conditioned(ELBO):
     needs: ClassVar[str] = "kl_weights"
 
     def forward(self, model: Any, batch: ImageBatch, noise: torch.Generator) -> Iterator[Turn]:
-        """One turn of the player "model" with the terms of an ELBO; in training kl_weight is the mean of those drawn."""
+        """One turn of the player "model", with the terms of an ELBO; in training kl_weight is the mean of the drawn."""
         if not self.training:
             yield from super().forward(model, batch, noise)
             return
