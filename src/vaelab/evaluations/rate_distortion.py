@@ -66,7 +66,8 @@ class RateDistortion:
             "z": z.cpu().numpy(),
         }
         low, high = network.kl_weights
-        title = f"One network for λ from {low:g} to {high:g} · {context.title}"
+        rest = [part for part in context.title.split(" · ") if not part.startswith("λ")]  # it is of all λ
+        title = " · ".join((f"One network for λ from {low:g} to {high:g}", *rest))
         numbers = {name: arrays[name] for name in ("kl_weight", *NUMBERS)}
         return Result(arrays, partial(figures.conditioned, numbers, title))
 
