@@ -14,7 +14,7 @@ from vaelab.models.resnet import Residual
 from vaelab.models.vae import VAE, gaussian
 
 FEATURES = 64  # numbers that λ is told by
-ACTIVATIONS = (nn.ReLU, nn.SiLU)
+ACTIVATIONS = (nn.ReLU, nn.SiLU, nn.Tanh)
 
 
 class Modulation(nn.Module):
