@@ -44,8 +44,7 @@ class Modulated(nn.Module):
         for layer in leaves(network):
             if isinstance(layer, ACTIVATIONS):
                 self.steps.append(Modulation(x.shape[1]))
-            inner = isinstance(layer, Residual)
-            self.steps.append(ModulatedResidual(layer, x.shape[1:]) if inner else layer)
+            self.steps.append(ModulatedResidual(layer, x.shape[1:]) if isinstance(layer, Residual) else layer)
             x = layer(x)
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
