@@ -62,5 +62,13 @@ def _refuse(cfg: DictConfig) -> None:
     bounds, at = list(cfg.kl_weight_range), cfg.kl_weight_at
     if len(bounds) != 2 or bounds[0] > bounds[1]:
         raise UsageError(f"kl_weight_range={bounds} is no range: give [LOWEST,HIGHEST], as [0.01,100]")
-    if not bounds[0] <= at <= bounds[1]:
-        raise UsageError(f"kl_weight_at={at:g} is outside of kl_weight_range={bounds}: give a λ of the range")
+    asked = {"kl_weight_at": [at]} | {
+        f"evaluation.{name}.kl_weights": list(one.get("kl_weights") or [])
+        for name, one in (cfg.get("evaluation") or {}).items()
+    }
+    for key, weights in asked.items():
+        for weight in weights:
+            if not bounds[0] <= weight <= bounds[1]:
+                raise UsageError(
+                    f"{key}={weight:g} is outside of kl_weight_range={bounds}: give λ of the range"
+                )

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tests.evaluations.conftest import Make
 
+from vaelab import UsageError
 from vaelab.evaluations import Context, KLPerDimension, RateDistortion, TestMetrics
 from vaelab.evaluations.rate_distortion import MOST_VALUES, round_weights
 from vaelab.models import ConditionedVAE
@@ -74,7 +75,7 @@ def test_large_images_are_fewer(context: Context, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_weight_that_was_not_learned_is_refused(context: Context) -> None:
-    with pytest.raises(ValueError, match=r"λ = 20 is none of 0\.1 to 10"):
+    with pytest.raises(UsageError, match=r"λ = 20 is none of 0\.1 to 10"):
         RateDistortion(kl_weights=[1.0, 20.0], images=2, seed=0)(context)
 
 

@@ -25,7 +25,7 @@ class RateDistortion:
     """Rate, distortion, -ELBO (nats), PSNR (dB) and active units of the test split at each of `kl_weights`.
 
     Without them at the round ones of the network's range, and at its ends. As many as `images` test images, spread
-    evenly, are kept as reconstructed, and as many draws of the prior as decoded, at each λ. Raises ValueError for a λ
+    evenly, are kept as reconstructed, and as many draws of the prior as decoded, at each λ. Raises UsageError for a λ
     that the network has not learned.
     """
 

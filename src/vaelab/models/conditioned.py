@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from vaelab import UsageError
 from vaelab.codes import Gaussian
 from vaelab.models.blocks import perceptron
 from vaelab.models.resnet import Residual
@@ -107,10 +108,10 @@ class ConditionedVAE(VAE):
         self.leaving, self.entering = Modulation(2 * units), Modulation(units)
 
     def at(self, kl_weight: float | Tensor) -> "ConditionedVAE":
-        """The same network at another λ, or one for each image (B,); raises ValueError for a λ outside of its range."""
+        """The same network at another λ, or one for each image (B,); raises UsageError for a λ outside of its range."""
         low, high = self.kl_weights
         if not isinstance(kl_weight, Tensor) and not low <= kl_weight <= high:
-            raise ValueError(
+            raise UsageError(
                 f"λ = {kl_weight:g} is none of {low:g} to {high:g}, which this network has learned"
             )
         other = copy.copy(self)  # with the same parameters
