@@ -155,10 +155,10 @@ def test_the_weights_are_log_uniform() -> None:
 
 def test_the_linear_network_reaches_the_closed_form_at_every_weight(flat_images: Tensor) -> None:  # noqa: F811
     """Shannon's reverse water-filling, at λ that the one network was trained on all at once, and between them."""
-    model = ConditionedVAE(network("random"), (1, 2, 3), (0.3, 4.0), 1.0)
-    weights = [0.3, 0.5, 0.8, 1.3, 2.0, 4.0]
+    model = ConditionedVAE(network("random"), (1, 2, 3), (0.3, 2.4), 1.0)
+    weights = [0.3, 0.6, 1.2, 2.4]
     optimizer = torch.optim.LBFGS(
-        model.parameters(), max_iter=150, tolerance_change=0, line_search_fn="strong_wolfe"
+        model.parameters(), max_iter=100, tolerance_change=0, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
@@ -174,7 +174,7 @@ def test_the_linear_network_reaches_the_closed_form_at_every_weight(flat_images:
     for weight in (*weights, 1.0):
         found, truth = measured(model.at(weight), flat_images), optimum(weight)
         price = found.distortion - truth.distortion + weight * (found.rate - truth.rate)
-        assert -1e-4 < price < 0.02, weight
+        assert -1e-4 < price < 0.01, weight
 
 
 def test_a_run_is_validated_at_one_weight_and_trained_on_all(images: ImageSet, tmp_path: Path) -> None:
