@@ -81,8 +81,11 @@ class ConditionedVAE(VAE):
     """q(z|x, λ) and p(x|z, λ) for all λ of a range `kl_weights`; without a λ it is the VAE of `kl_weight`.
 
     λ comes in by scaling and shifting what goes into each activation, and the code where it leaves the encoder and
-    enters the decoder (FiLM: Perez et al. 2018; for λ so in QARV, Duan et al. 2023, section 4.2). MR-VAE (Bae et al.
-    2022, section 4.2) has a sigmoid of an affine function of log λ for a scale, and no shift.
+    enters the decoder (FiLM: Perez et al. 2018; as QARV, Duan et al. 2023, tells its network λ). MR-VAE (Bae et al.
+    2022) has a sigmoid of an affine function of log λ for a scale of hidden units, and no shift: enough for linear
+    VAEs. But a unit's log variance has to move by about log λ, which a shift of the code does at once: after 10 epochs
+    of fc_vae on TibetanMNIST, D + λ · KL at λ = 1 was 0.1 nats above that of a run of its own, and 76 with such a gate
+    on the hidden units alone, begun at sigmoid(5).
     """
 
     offers: ClassVar[frozenset[str]] = VAE.offers | {"kl_weights"}
