@@ -9,7 +9,7 @@ import numpy as np
 
 from vaelab.quantities import amount
 from vaelab.report.arrays import Array
-from vaelab.report.chart import BESIDE, Chart, short, text
+from vaelab.report.chart import BESIDE, Chart
 from vaelab.report.pictures import sheet
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section
@@ -31,18 +31,12 @@ def draw(figure: Chart, section: Section, convention: tuple[Any, ...]) -> bool:
     """Each network's curve in the plane, as a line; whether there is one."""
     found = [(r, c) for r in section.records if r.convention == convention and (c := curve(r))]
     for number, (record, own) in enumerate(found):
-        label = text(section.labels[record.name].partition(" · λ")[0])
-        figure.draw(
-            "scatter",
-            x=short(own["rate"]),
-            y=short(own["distortion"], 6),
-            text=[f"λ = {weight:.3g}" for weight in own["kl_weight"].tolist()],
-            mode="lines",
-            line={"color": BESIDE[number % len(BESIDE)], "width": 2},
-            name=f"{label}: one network for all λ",
-            meta=record.name,
-            hovertemplate=f"{label}, %{{text}}<br>rate %{{x:.2f}}<br>distortion %{{y:.2f}}<extra></extra>",
-        )
+        label = section.labels[record.name].partition(" · λ")[0]
+        figure.line(
+            own["rate"], own["distortion"], BESIDE[number % len(BESIDE)], f"{label}: one network for all λ",
+            ", %{text}<br>rate %{x:.2f}<br>distortion %{y:.2f}",
+            text=[f"λ = {weight:.3g}" for weight in own["kl_weight"].tolist()], meta=record.name,
+        )  # fmt: skip
     return bool(found)
 
 
