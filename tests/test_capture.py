@@ -35,6 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
     "free bits": {"regulariser.free_bits": 0.1},
     "capacity": {"regulariser.capacity": 5, "regulariser.capacity_epochs": 2},
     "target": {"regulariser.target": 5},
+    "all weights": {"kl_weight": "conditioned", **SMALL},
     "clipped": {"trainer.gradient_clip": 0.5},
     "skipped": {"trainer.skip_gradient_above": 300},
     "average": {"trainer.ema": 0.9},

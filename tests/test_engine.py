@@ -125,6 +125,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mmd": {"regulariser": "mmd", "regulariser.kl_share": 0.5},
     "codebook": {"model": "vq_vae", **SMALL, "model.codes": 8, "model.code_dim": 3, "trainer.ema": 0.8},
     "layers": {"model": "ladder_vae", **SMALL},
+    "all weights": {"kl_weight": "conditioned", **SMALL},
     "cosine": {"lr_schedule": "cosine", "lr_warmup_epochs": 1.5},
     "step of sgd": {"lr_schedule": "step", "lr_step_epochs": 1, "lr": 1e-5, **SGD},
     "average": {"trainer.ema": 0.8},

@@ -38,7 +38,7 @@ FLOORS = (
         "trackers",
     },
     {"config", "figures", "models", "losses", "hardware"},
-    {"data", "evaluations", "commands"},
+    {"data", "evaluations", "commands", "conditioning"},
     {"build"},
     {"training", "runs"},
     {"report", "sweep", "schema"},

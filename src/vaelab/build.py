@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.optim import Optimizer
 
-from vaelab import UsageError, checks, config, data, losses, models, names, plugins, units
+from vaelab import UsageError, checks, conditioning, config, data, losses, models, names, plugins, units
 from vaelab import evaluations as measures
 from vaelab.data import ImageSet, Loader
 from vaelab.losses import Loss
@@ -58,13 +58,14 @@ NEEDED = {
     "layers": "a code of layers",
     "generator": "a generator",
     "classes": "classes to ask for",
+    "kl_weights": "one network for all λ (kl_weight=conditioned)",
 }
 Network = models.EncoderDecoder | models.GAN
 
 
 def check(cfg: DictConfig) -> None:
     """Raises UsageError where a group's keys do not fit what it builds; builds nothing and reads no data."""
-    values = OmegaConf.to_container(cfg, resolve=True)
+    values = OmegaConf.to_container(conditioning.at_one_weight(cfg), resolve=True)
     assert isinstance(values, dict)
     for group in GROUPS:
         if values.get(group):
@@ -177,7 +178,7 @@ def model(cfg: DictConfig, image_shape: tuple[int, int, int], classes: int = 0) 
     facts = {"image_shape": image_shape, "classes": classes}
     wanted = checks.arguments_of(_target(cfg.model, "model"))
     network = _build(cfg.model, "model", **{name: fact for name, fact in facts.items() if name in wanted})
-    _of_kind(Network, network, "model")
+    network = conditioning.told(cfg, _of_kind(Network, network, "model"), image_shape)
     for name in ("encode", "decode") if "encoder" in network.offers else ():
         if len(inspect.signature(getattr(network, name)).parameters) < 2:
             raise UsageError(
@@ -188,6 +189,7 @@ def model(cfg: DictConfig, image_shape: tuple[int, int, int], classes: int = 0) 
 
 def loss(cfg: DictConfig, network: Network, data_size: int, image_shape: tuple[int, int, int]) -> Loss:
     """The loss for so many images of this shape; raises UsageError where it does not fit the network or its parts."""
+    cfg = conditioning.at_one_weight(cfg)
     target = _target(cfg.loss, "loss")
     wanted, name = checks.arguments_of(target), f"loss={target.__name__.lower()}"
     _refuse_misfit(name, target, network)
@@ -256,9 +258,8 @@ def _refuse_misfit(what: str, built: Any, network: Network) -> None:
 
 def _fitting(network: Network) -> str:
     if "generator" in network.offers:
-        return "use loss=adversarial and evaluation=[gan]" + (
-            " or [acgan]" if "classes" in network.offers else ""
-        )
+        other = " or [acgan]" if "classes" in network.offers else ""
+        return f"use loss=adversarial and evaluation=[gan]{other}"
     if "quantiser" in network.offers:
         return "use loss=elbo regulariser=commitment and evaluation=[quantised]"
     if "layers" in network.offers:

@@ -58,8 +58,10 @@ class Train:
     optimizer: Group
     trainer: Trainer
     evaluation: dict[str, Group]
-    kl_weight: Weight
+    kl_weight: Weight | Literal["conditioned"]
     kl_weight_unit: Unit
+    kl_weight_range: list[Annotated[float, Above(0)]]
+    kl_weight_at: Annotated[float, Above(0)]
     latent_dim: Width
     epochs: Count
     batch_size: Count

@@ -44,6 +44,11 @@ def keys_of(group: str, choice: str) -> list[str]:
     return [key for key in _values(group, choice) if key not in ("_target_", "defaults")]
 
 
+def settings_of(group: str, choice: str) -> dict[str, Any]:
+    """The keys and values of a choice that sets no other group."""
+    return _values(group, choice)
+
+
 def choice_of(group: str, target: str) -> str:
     """The choice of a group that builds this target, or the target's own name where none does."""
     return _choices_by_target(group).get(target, target.rpartition(".")[2])

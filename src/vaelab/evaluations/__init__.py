@@ -21,6 +21,7 @@ from vaelab.evaluations.nll import NLL
 from vaelab.evaluations.noise_perturbation import NoisePerturbation
 from vaelab.evaluations.prior_samples import PriorSamples
 from vaelab.evaluations.probe import Probe
+from vaelab.evaluations.rate_distortion import RateDistortion
 from vaelab.evaluations.reconstructions import Reconstructions
 from vaelab.evaluations.samples import Samples
 from vaelab.evaluations.sharpness import Sharpness
@@ -50,6 +51,7 @@ BUILDABLE = (
     NoisePerturbation,
     PriorSamples,
     Probe,
+    RateDistortion,
     Reconstructions,
     Samples,
     Sharpness,
@@ -82,6 +84,7 @@ __all__ = [
     "NoisePerturbation",
     "PriorSamples",
     "Probe",
+    "RateDistortion",
     "Reconstructions",
     "Result",
     "Samples",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from vaelab.figures.bars import stacked_bar
 from vaelab.figures.canvas import in_rows
 from vaelab.figures.charts import charts
+from vaelab.figures.conditioned import conditioned
 from vaelab.figures.curves import game_curves, learning_curve
 from vaelab.figures.distributions import (
     best_and_worst,
@@ -45,6 +46,7 @@ __all__ = [
     "charts",
     "class_names",
     "codebook",
+    "conditioned",
     "confusions",
     "contact_sheet",
     "game_curves",

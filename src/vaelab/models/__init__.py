@@ -4,6 +4,7 @@ from vaelab.codes import Code, Gaussian, Layered, Point, Quantised
 from vaelab.models.autoencoder import Autoencoder, conv_ae, fc_ae, spatial_ae
 from vaelab.models.blocks import EncoderDecoder, ImageShape
 from vaelab.models.conditional import ConditionalVAE, conditional_vae
+from vaelab.models.conditioned import ConditionedVAE
 from vaelab.models.gan import ACGAN, GAN, acgan, dcgan
 from vaelab.models.ladder import LadderVAE, ladder_vae
 from vaelab.models.linear import LinearVAE, linear_vae
@@ -38,6 +39,7 @@ __all__ = [
     "Autoencoder",
     "Code",
     "ConditionalVAE",
+    "ConditionedVAE",
     "EncoderDecoder",
     "Gaussian",
     "ImageShape",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vaelab.quantities import Quantity, called
-from vaelab.report import columns, differences, slopes, trainings
+from vaelab.report import columns, conditioned, differences, slopes, trainings
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section, repeats
 from vaelab.report.series import by_code_size, by_epochs
@@ -34,7 +34,8 @@ def paragraphs(section: Section) -> list[tuple[str, list[str]]]:
     found = []
     for line in section.lines:
         whole = line.has_several_weights or any(record.name not in tabled for record in line.records)
-        found.append((line.label, paragraph(line) if whole else trainings.of_training(line)))
+        sentences = paragraph(line) if whole else trainings.of_training(line)
+        found.append((line.label, [*sentences, *conditioned.prices(section, line)]))
     return [(label, sentences) for label, sentences in found if sentences]
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from vaelab.report import conditioned
 from vaelab.report.arrays import Array
 from vaelab.report.pictures import in_rows, sheet
 from vaelab.report.record import Record
@@ -59,7 +60,12 @@ def of_runs(section: Section, found: list[dict[str, Any]], scale: float) -> dict
                 continue
             kept[index] = sheet(in_rows(stored["original"], MAP_COLUMNS), scale).as_json()
         runs.append(run | {"originals": list(kept).index(index)})
-    return {"runs": runs, "originals": list(kept.values()), "classes": section.records[0].classes}
+    return {
+        "runs": runs,
+        "originals": list(kept.values()),
+        "classes": section.records[0].classes,
+        "conditioned": conditioned.explorable(section, scale),
+    }
 
 
 def _maps(record: Record, index: Array) -> dict[str, Any]:

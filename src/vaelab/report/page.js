@@ -321,8 +321,24 @@ function explorer(root) {
   });
   showRun();
 }
+// A network that is told λ: its decodings of the same codes and images at each λ.
+function along(root) {
+  const found = DATA[root.closest(".part").dataset.part].explorer.conditioned[+root.dataset.place];
+  const slider = one(".along-slider", root);
+  const row = (name, place) => drawCells(one(`.along-${name}`, root), Array.from({ length: found[name].columns }, (_, column) => [found[name], place, column]));
+  const show = () => {
+    const place = +slider.value, numbers = Object.entries(found.numbers[place]).map(([name, value]) => `${name} ${value}`);
+    row("reconstruction", place);
+    row("sample", place);
+    one("output", root).textContent = `${found.weights[place]}: ${numbers.join(", ")}`;
+    slider.setAttribute("aria-valuetext", `λ = ${found.weights[place]}`);
+  };
+  row("original", 0);
+  slider.addEventListener("input", show);
+  show();
+}
 const approached = new IntersectionObserver((entries) => {
-  for (const entry of entries) if (entry.isIntersecting) { approached.unobserve(entry.target); explorer(entry.target); }
+  for (const entry of entries) if (entry.isIntersecting) { approached.unobserve(entry.target); explorer(entry.target); all(".along", entry.target).forEach(along); }
 }, { rootMargin: "600px" });
 all(".explorer").forEach((root) => approached.observe(root));
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vaelab.report import conditioned
 from vaelab.report.chart import DASHES, SYMBOLS, WITHOUT_KL, Chart, axes, colours, text
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section
@@ -32,7 +33,8 @@ def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart | No
         else:
             _autoencoder(figure, section, line, max(x for x, _ in points))
     linear = _linear(figure, section, convention, lines, max(x for x, _ in points))
-    figure.layout["showlegend"] = len(lines) > 1 or linear
+    told = conditioned.draw(figure, section, convention)
+    figure.layout["showlegend"] = len(lines) > 1 or linear or told
     axes(figure, "rate: KL (nats per image)", "distortion: −log p(x|z) (nats per image)")
     return figure
 

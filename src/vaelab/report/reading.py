@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vaelab import UsageError, files
-from vaelab.report.record import Record
+from vaelab.report.record import CONDITIONED, Record
 from vaelab.report.records import Collection, sections
 from vaelab.report.values import flatten, number
 from vaelab.runs import checksums, history, older
@@ -169,7 +169,7 @@ def _check(folder: Path, config: Mapping[str, Any], info: Mapping[str, Any]) -> 
                 f"{folder / 'config.yaml'} is damaged{version}: {group} holds no keys and values"
             )
     weights = [(config.get(group) or {}).get("kl_weight") for group in ("regulariser", "loss")]
-    if any(weight is not None and number(weight) is None for weight in weights):
+    if any(weight not in (None, CONDITIONED) and number(weight) is None for weight in weights):
         raise UsageError(f"{folder / 'config.yaml'} is damaged{version}: kl_weight is no number")
     if len(flatten(config)) > MOST_KEYS:
         raise UsageError(f"{folder / 'config.yaml'} is refused: no run has more than {MOST_KEYS:,} keys")

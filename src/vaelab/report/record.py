@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ from vaelab.quantities import Quantity, of_run
 from vaelab.report.stored import Stored
 from vaelab.report.values import flatten, number, or_nan
 
+CONDITIONED = "conditioned"  # kl_weight of a network that is told λ
 PARTS = ("likelihood", "regulariser", "loss")  # groups whose choice stands for the class that it builds
 
 
@@ -63,14 +65,26 @@ class Record(Stored):
         return "VAE" if self.kl_weight is not None or self._told_prior else "AE"
 
     @property
+    def is_conditioned(self) -> bool:
+        """Whether its network is told λ, so that its numbers are those of one λ of many."""
+        return self._regulariser.get("kl_weight") == CONDITIONED
+
+    @property
+    def _regulariser(self) -> Mapping[str, Any]:
+        return self.config.get("regulariser") or {}
+
+    @property
     def kl_weight(self) -> float | None:
-        """λ, or what a target of the KL has driven it to, in three digits; None for a model without a KL term."""
+        """λ, that at which a network told λ was measured, or what a target of the KL has led to, in three digits.
+
+        None for a model without a KL term.
+        """
+        if self.is_conditioned:
+            return number(self.config.get("kl_weight_at"))
         found = number(self.metrics.get("kl_weight"))
         if self.target is not None and found is not None:
             return float(f"{found:.3g}")
-        return number(
-            (self.config.get("regulariser") or {}).get("kl_weight", self.config["loss"].get("kl_weight"))
-        )
+        return number(self._regulariser.get("kl_weight", self.config["loss"].get("kl_weight")))
 
     @cached_property
     def quantities(self) -> dict[str, Quantity]:
@@ -80,7 +94,7 @@ class Record(Stored):
     @property
     def target(self) -> float | None:
         """The KL in nats that λ was driven for, or None where λ was given."""
-        return number((self.config.get("regulariser") or {}).get("target"))
+        return number(self._regulariser.get("target"))
 
     @property
     def has_prior(self) -> bool:
@@ -147,7 +161,8 @@ class Record(Stored):
             if target := flat.pop(f"{part}._target_", None):
                 flat[part] = choice_of(part, str(target))
         without_part = [part for part in PARTS if flat.get(part) is None]
-        return {key: value for key, value in flat.items() if key not in (*hidden, *without_part)}
+        told = {"regulariser.kl_weight": CONDITIONED} if self.is_conditioned else {}
+        return {key: value for key, value in flat.items() if key not in (*hidden, *without_part)} | told
 
     @property
     def experiment(self) -> str:

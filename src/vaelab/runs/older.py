@@ -7,6 +7,8 @@ from typing import Any
 GONE = {"dataset": ("url", "blob_id"), "trainer": ("max_members",)}
 # What was not said because there was nothing else.
 THEN: dict[str, Any] = {
+    "kl_weight_at": 1.0,
+    "kl_weight_range": [0.01, 100.0],
     "kl_weight_unit": "nats",
     "lr_schedule": "constant",
     "lr_step_epochs": 10,

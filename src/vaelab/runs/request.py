@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vaelab import UsageError, config, plugins, trackers
 from vaelab.keys import PLACES, SWEEP_ONLY
+from vaelab.names import settings_of
 from vaelab.runs.folder import Run
 from vaelab.runs.identity import find, run_name
 from vaelab.runs.lock import refuse_unwritable
@@ -64,6 +65,7 @@ def ask(
         for key in SWEEP_ONLY:
             cfg.pop(key, None)
         config.drop_settings_of_unchosen_evaluations(cfg)
+        _measure_the_curve(cfg, overrides)
     make_paths_absolute(cfg)
     values = config.check(cfg, config.Train)
     trackers.refuse_missing(values["trackers"])
@@ -76,6 +78,12 @@ def ask(
     if not run.is_done():  # which is told of on a disk that is read-only too
         refuse_unwritable(parent)
     return Request(cfg, run, tuple(command))
+
+
+def _measure_the_curve(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Adds the curve of a network that is told λ to what is measured, where no other evaluations are asked for."""
+    if cfg.kl_weight == "conditioned" and not any(o.startswith("evaluation=") for o in overrides):
+        cfg.evaluation.rate_distortion = settings_of("evaluation", "rate_distortion")
 
 
 def _refuse_odd_names(choices: Mapping[str, Any]) -> None:
