@@ -89,7 +89,7 @@ def check_value(value: Any, hint: Any, path: str) -> None:
     if is_dataclass(hint) and isinstance(value, Mapping):
         check_keys(value, get_type_hints(hint, include_extras=True), f"{path}.", required_keys(hint))
         return
-    if get_origin(hint) is list and is_dataclass(get_args(hint)[0]) and isinstance(value, list):
+    if isinstance(value, list) and _is_list_of_things(hint):
         for number, item in enumerate(value):
             check_value(item, get_args(hint)[0], f"{path}[{number}]")
         return
@@ -102,6 +102,12 @@ def check_value(value: Any, hint: Any, path: str) -> None:
             raise UsageError(f"{path} is empty: give {path}=...")
         literals = [str(x) for x in _literals(hint)]
         raise UsageError(f"{path}={shown(value)} is not {_describe(hint)}{nearest(shown(value), literals)}")
+
+
+def _is_list_of_things(hint: Any) -> bool:
+    """Whether each place of a list is a thing of its own, which a message names."""
+    item = get_args(hint)[0] if get_origin(hint) is list else None
+    return is_dataclass(item) or get_origin(item) is Literal
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vaelab import Failure, UsageError, config, files, machine, mistakes
 from vaelab.commands import arguments, compose, streams
 from vaelab.names import CONF, choice_of, swept_weights
+from vaelab.runs import tracking
 from vaelab.runs.folder import Run
 from vaelab.runs.lock import refuse_unwritable
 from vaelab.runs.request import ask
@@ -68,6 +69,7 @@ def _train(cfg: DictConfig) -> None:
     config.refuse_unused_kl_weight([asked.cfg], chosen.overrides.task)
     if asked.run.is_done():
         asked.run.tell_reports(asked.cfg)
+        tracking.hand_over(asked.run, asked.cfg)
         print("this run is already done; rerun=true trains it again")
         return print_summary(asked.run)
     from vaelab.runs import perform as jobs

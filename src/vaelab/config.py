@@ -14,6 +14,7 @@ from vaelab.interpolations import followed
 from vaelab.mistakes import describe_value
 from vaelab.names import CONF as CONF
 from vaelab.names import choices, known_keys, nearest
+from vaelab.trackers import Name as Tracker
 from vaelab.units import Unit
 
 Path = Annotated[str, Filled()]
@@ -78,6 +79,7 @@ class Train:
     output_dir: Path
     rerun: bool
     plugins: list[Path]
+    trackers: list[Tracker]
     likelihood: Group | None = None  # of losses that have one
     regulariser: Group | None = None
 

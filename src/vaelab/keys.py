@@ -36,6 +36,7 @@ KEYS = {
     "log_every": Key(draws_lines=False, trains=False),
     "dpi": Key(draws_lines=False, trains=False, is_tabled=False),
     "plugins": OUTSIDE._replace(is_tabled=True),
+    "trackers": OUTSIDE,
     # For reports; they may change afterwards.
     "chapter": OUTSIDE._replace(is_tabled=True),
     "reported": OUTSIDE,

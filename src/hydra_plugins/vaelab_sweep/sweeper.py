@@ -17,6 +17,7 @@ from hydra_plugins.vaelab_sweep._composer import Composer
 from vaelab import UsageError
 from vaelab.commands.signals import at_end
 from vaelab.config import has_kl_weight, refuse_unused_kl_weight
+from vaelab.runs import tracking
 from vaelab.runs.identity import AUTO, identity, resolved, run_name, with_plain_numbers
 from vaelab.runs.lock import Held, is_held
 from vaelab.runs.request import Failures, Request
@@ -98,6 +99,7 @@ def launch(launcher: Launcher, jobs: Sequence[Job]) -> Failures:
             left.append(one)
             continue
         one.run.tell_reports(one.cfg)
+        tracking.hand_over(one.run, one.cfg)
         print(f"already done: {one.run.folder}", file=sys.stderr)
     if not left:
         return {}

@@ -21,7 +21,7 @@ PATHS = (
     *("evaluation.fid.weights", "hydra.launcher.submitit_folder", "hydra.sweeper.storage"),
 )
 TEXTS = ("chapter",)
-ONE_FOR_ALL = (*SWEEP_ONLY, "rerun", "plugins")  # keys that a sweep has one value of
+ONE_FOR_ALL = (*SWEEP_ONLY, "rerun", "plugins", "trackers")  # keys that a sweep has one value of
 ACTIONS = ("prepare", "show", "spectrum", "list")  # of vae-data
 MOST_RUNS = 10_000
 LONGEST_NAME = 200  # of a key or a choice, which may be looked for as a file

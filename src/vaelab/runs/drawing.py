@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST_PROCESSES = 4  # more of them take longer to start than a run's figures to be drawn
 LONGEST_WAIT = 0.05  # seconds
+SHORT_WAIT = 0.005  # seconds, where others than the workers are waited for
 MOST_SENT = 64 << 20  # bytes; what is larger would be in memory thrice, and is done here
 
 
@@ -84,13 +85,12 @@ class Workers:
         return future
 
     def help(self) -> None:
-        """Does a call that no process has begun, or waits for one to end: for who has nothing else to do."""
+        """Does a call that no process has begun, or waits a moment: for who has nothing else to do."""
         if task := self._untouched():
             self._finish(task, _outcome(lambda: pickle.loads(task.call)()))
             return
         with self._ended:
-            if self._unfinished:
-                self._ended.wait(LONGEST_WAIT)
+            self._ended.wait(LONGEST_WAIT if self._unfinished else SHORT_WAIT)
 
     @contextmanager
     def held(self, hold: bool) -> Iterator[None]:

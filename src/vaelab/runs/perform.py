@@ -23,6 +23,7 @@ from vaelab.runs.job import Job
 from vaelab.runs.measure import context, draw_snapshot, epoch_of_weights, evaluating
 from vaelab.runs.repair import restore_checkpoint
 from vaelab.runs.request import Request
+from vaelab.runs.tracking import Tracking
 from vaelab.training.average import Average
 from vaelab.training.capture import Lane, Plain, Stream
 from vaelab.training.loop import OutOfTime, Plan, best_epoch, fit
@@ -61,11 +62,12 @@ def steps(asked: Request, workers: Workers) -> Generator[int, None, None]:
         restore_checkpoint(run)
         with run.recorded(), _told_of_the_device(job):
             run.start(job.cfg, asked.command, facts(job) | {"sweep": None, **asked.facts})
-            try:
-                yield from train(job, run, drawer)
-            except OutOfTime as pause:
-                return run.pause(str(pause))
-            yield from finish(job, run, drawer)
+            with Tracking(run, job.cfg.get("trackers") or ()) as tracking:
+                try:
+                    yield from train(job, run, drawer)
+                except OutOfTime as pause:
+                    return run.pause(str(pause))
+                yield from finish(job, run, drawer, tracking)
 
 
 class OutOfMemory(Failure):
@@ -191,13 +193,14 @@ def told(job: Job, run: Run, training: Training) -> dict[str, Any]:
     }
 
 
-def finish(job: Job, run: Run, drawer: Drawer) -> Iterator[int]:
-    """Measures and draws a trained run, and marks it as done; yields 0 while only the workers have work left."""
+def finish(job: Job, run: Run, drawer: Drawer, tracking: Tracking) -> Iterator[int]:
+    """Measures and draws a trained run, and marks it as done; yields 0 while only others have work left."""
     epoch = epoch_of_weights(run)
     read = context(job.cfg, job.network, job.criterion, job.images, run.history, job.device, epoch)
     for _ in evaluating(run, job.evaluations, read, job.cfg.dpi, drawer):
         yield 0
-    run.update(status="done", **measured(job, run))
+    yield from tracking.finish()
+    run.update(status="done", **tracking.told(), **measured(job, run))
 
 
 def facts(job: Job) -> dict[str, Any]:

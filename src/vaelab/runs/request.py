@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from vaelab import UsageError, config, plugins
+from vaelab import UsageError, config, plugins, trackers
 from vaelab.keys import PLACES, SWEEP_ONLY
 from vaelab.runs.folder import Run
 from vaelab.runs.identity import find, run_name
@@ -66,6 +66,7 @@ def ask(
         config.drop_settings_of_unchosen_evaluations(cfg)
     make_paths_absolute(cfg)
     values = config.check(cfg, config.Train)
+    trackers.refuse_missing(values["trackers"])
     parent = Path(values["output_dir"], choices["dataset"], choices["model"])
     run = find(parent, run_name(overrides), values, values["rerun"])
     again = "give rerun=true" if run.is_done() else f"rename {run.folder} to start anew"
