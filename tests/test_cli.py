@@ -14,7 +14,7 @@ from vaelab.commands.arguments import quote, read
 def refused(command: str, *words: str) -> str:
     """The one line by which a command refuses these words."""
     with pytest.raises(UsageError) as error:
-        compose.perform(command, words, lambda cfg: None)
+        compose.perform(command, words, lambda cfg: None, lambda folder: "")
     line = str(error.value)
     assert "\n" not in line
     assert len(line) < 600

@@ -37,6 +37,7 @@ def commands() -> Iterator[tuple[str, str]]:
         inline = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)]
         for line in [*blocks, *inline]:
             line = line.removeprefix("scripts/run ").partition(" #")[0].strip()
+            line = re.split(r" [|>] ", line)[0]  # what a shell does with what a command prints
             if (
                 "--config-dir conf" in line
             ):  # of files that are on a page: tests/cli/test_own_code.py runs them

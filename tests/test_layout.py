@@ -41,7 +41,7 @@ FLOORS = (
     {"data", "evaluations", "commands"},
     {"build"},
     {"training", "runs"},
-    {"report", "sweep"},
+    {"report", "sweep", "schema"},
     {"cli"},
 )
 HYDRA = {"cli", "commands"}

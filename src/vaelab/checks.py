@@ -72,7 +72,7 @@ def check_keys(values: Mapping[str, Any], hints: Mapping[str, Any], prefix: str,
 
 def _missing(path: str, hint: Any) -> UsageError:
     in_a_list = "[" in path  # where an override cannot reach
-    value = " or ".join(map(str, _literals(hint))) or "..."
+    value = " or ".join(map(str, literals(hint))) or "..."
     return UsageError(f"{path} is missing" + ("" if in_a_list else f": give {path}={value}"))
 
 
@@ -100,8 +100,8 @@ def check_value(value: Any, hint: Any, path: str) -> None:
     if not _fits(value, hint):
         if isinstance(value, str) and not value.strip():
             raise UsageError(f"{path} is empty: give {path}=...")
-        literals = [str(x) for x in _literals(hint)]
-        raise UsageError(f"{path}={shown(value)} is not {_describe(hint)}{nearest(shown(value), literals)}")
+        listed = map(str, literals(hint))
+        raise UsageError(f"{path}={shown(value)} is not {_describe(hint)}{nearest(shown(value), listed)}")
 
 
 def _is_list_of_things(hint: Any) -> bool:
@@ -133,10 +133,11 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) if isinstance(hint, type) else True
 
 
-def _literals(hint: Any) -> list[Any]:
+def literals(hint: Any) -> list[Any]:
+    """The values that a hint lists."""
     if get_origin(hint) is Literal:
         return list(get_args(hint))
-    return [x for arg in get_args(hint) for x in _literals(arg)]
+    return [x for arg in get_args(hint) for x in literals(arg)]
 
 
 def _describe(hint: Any) -> str:

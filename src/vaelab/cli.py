@@ -3,6 +3,7 @@
 from vaelab.commands import signals  # first, for it answers signals while the other libraries load
 
 # isort: split
+import json
 import os
 import sys
 from collections import Counter
@@ -189,6 +190,12 @@ def _spectrum(cfg: DictConfig) -> None:
     print(f"figure and numbers: {folder / 'spectrum.png'}, {folder / 'spectrum.npz'}")
 
 
+def _schema(name: str, folder: str | None) -> str:
+    from vaelab import schema
+
+    return json.dumps(schema.of(name, None if folder is None else Path(folder)), indent=1, ensure_ascii=False)
+
+
 def command(name: str, verb: Callable[[DictConfig], Any]) -> NoReturn:
     """Runs a verb on the configuration that conf/<name>.yaml and the command line make, then exits."""
     machine.share_cores()
@@ -200,7 +207,7 @@ def command(name: str, verb: Callable[[DictConfig], Any]) -> NoReturn:
     streams.make_forgiving()
     sys.argv[0] = f"vae-{name}"
     with one_line_errors(name, wants_traceback):
-        compose.perform(name, sys.argv[1:], verb)
+        compose.perform(name, sys.argv[1:], verb, partial(_schema, name))
     sys.exit()
 
 

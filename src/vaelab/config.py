@@ -130,6 +130,11 @@ class Report:
     tables: list[Path]
 
 
+def schema_of(command: str) -> Any:
+    """The schema of a command's file in conf/, by its name; vae-sweep has that of vae-train."""
+    return globals().get(command.capitalize(), Train)
+
+
 def check(cfg: DictConfig, schema: type) -> dict[str, Any]:
     """The configuration as plain values.
 

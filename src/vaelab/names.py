@@ -51,7 +51,8 @@ def choice_of(group: str, target: str) -> str:
 
 @cache
 def _choices_by_target(group: str) -> dict[str, str]:
-    return {_values(group, choice)["_target_"]: choice for choice in choices(group)}
+    found = {choice: _values(group, choice).get("_target_") for choice in choices(group)}
+    return {str(target): choice for choice, target in found.items() if target is not None}  # a list has none
 
 
 # Keys that have other names by now.

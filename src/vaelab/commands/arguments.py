@@ -30,11 +30,14 @@ QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 
 SHORT = {"h": "help", "c": "cfg", "r": "run", "m": "multirun", "p": "package", "sc": "shell-completion"}
 SHORT |= {"cd": "config-dir", "i": "info"}
-SHOW = ("help", "hydra-help", "version", "cfg", "info", "shell-completion")  # of which no verb is called
-PLAIN = ("help", "hydra-help", "version", "resolve", "multirun", "shell-completion")
+# Of these no verb is called.
+SHOW = ("help", "hydra-help", "version", "cfg", "info", "shell-completion", "completion", "schema")
+PLAIN = ("help", "hydra-help", "version", "resolve", "multirun", "shell-completion", "schema")
+SHELLS = ("bash", "zsh", "fish")
 VALUED = {
     "cfg": ("job", "hydra", "all"),
     "info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+    "completion": SHELLS,
     "package": (),
     "config-dir": (),
 }

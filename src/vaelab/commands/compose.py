@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from vaelab import UsageError, __version__
 from vaelab.bounds import Steps
 from vaelab.checks import check_value
-from vaelab.commands import arguments, user_files
+from vaelab.commands import arguments, completion, user_files
 from vaelab.commands.arguments import Arguments
 from vaelab.mistakes import describe
 from vaelab.names import CONF, experiments
@@ -28,7 +28,7 @@ from vaelab.names import CONF, experiments
 Verb = Callable[[DictConfig], Any]
 
 
-def perform(command: str, words: Sequence[str], verb: Verb) -> None:
+def perform(command: str, words: Sequence[str], verb: Verb, schema: Callable[[str | None], str]) -> None:
     """Composes conf/<command>.yaml with the words of a command line and calls the verb; a sweep's for each run.
 
     Raises UsageError for what is no configuration, or one that would have Hydra do more than compose.
@@ -37,6 +37,8 @@ def perform(command: str, words: Sequence[str], verb: Verb) -> None:
     OmegaConf.register_new_resolver("vaelab.experiments", experiments, replace=True)  # for --help
     given = arguments.read(command, words)
     user_files.check(given)
+    if "schema" in given.options:
+        return print(schema(given.options.get("config-dir")))
     if given.only_show:
         return _show(command, given, verb)
     with _opened(given) as opened:
@@ -94,6 +96,8 @@ def _show(command: str, given: Arguments, verb: Verb) -> None:
     """--help, --cfg and the like, which Hydra answers without calling the verb."""
     if "version" in given.options:
         return print(f"vaelab {__version__}")
+    if shell := given.options.get("completion"):
+        return print(completion.script(shell), end="")
     sys.argv = [f"vae-{command}", *given.words()]
     with in_words(command):
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)(verb)()
