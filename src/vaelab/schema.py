@@ -127,7 +127,7 @@ def _evaluations() -> Schema:
     found: Schema = {"defaults": {"type": "array"}}
     for name in names.choices("evaluation"):
         file = CONF / "evaluation" / f"{name}.yaml"
-        target = OmegaConf.load(file).get("_target_")
+        target = OmegaConf.select(OmegaConf.load(file), "_target_")
         if target is None:  # a list of evaluations
             continue
         properties = _properties(_hints("evaluation", build.BUILDABLE["evaluation"][target]), file)

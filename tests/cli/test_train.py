@@ -350,3 +350,19 @@ def test_an_acgan_of_images_without_classes_is_refused_in_one_line(vae: Command,
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("vae-train:")]
     assert "acgan needs labelled images of two or more classes: give dataset.attribute=COLUMN" in line
     assert not (tmp_path / "outputs").exists()
+
+
+def test_moving_pictures_are_of_the_arrays(finished: Path) -> None:
+    found = {path.relative_to(finished / "figures").as_posix() for path in finished.rglob("*.gif")}
+    assert found == {"interpolations.gif", "traversals.gif", "snapshots/reconstructions.gif"}
+    arrays = np.load(finished / "arrays" / "traversals.npz")
+    with Image.open(finished / "figures" / "traversals.gif") as picture:
+        assert picture.n_frames == 2 * len(arrays["value"]) - 2
+        first = np.asarray(picture.convert("L"))[:32, :32]
+    assert np.array_equal(first, np.round(arrays["image"][0, 0, ..., 0] * 255))
+    with Image.open(finished / "figures" / "snapshots" / "reconstructions.gif") as picture:
+        for epoch in (1, 2):
+            picture.seek(epoch - 1)
+            kept = np.load(finished / "arrays" / "reconstructions" / f"epoch_{epoch:04d}.npz")
+            shown = np.asarray(picture.convert("L"))[34:66, :32]
+            assert np.array_equal(shown, np.round(kept["reconstruction"][0, ..., 0] * 255))

@@ -17,6 +17,7 @@ from vaelab import UsageError, metrics
 
 if TYPE_CHECKING:
     from vaelab.figures import Figure
+    from vaelab.figures.moving import Moving
 
 
 AT_ONCE = 256  # images that are chosen from a split, or measured, in one go
@@ -78,6 +79,7 @@ class Result:
     findings: tuple[str, ...] = ()
     plain: dict[str, np.ndarray] = field(default_factory=dict)  # written one by one as .npy too
     facts: dict[str, Any] = field(default_factory=dict)  # entries of run.json
+    moving: Moving | None = None  # the figure as a GIF
 
 
 class Begun(NamedTuple):

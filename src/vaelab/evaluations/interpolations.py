@@ -52,6 +52,7 @@ class Interpolations:
         return Result(
             {"z": z.cpu().numpy(), "image": image, "index": some.index.cpu()[chosen].numpy()},
             partial(figures.interpolations, real[:, 0], image, real[:, 1], f"{name} · {context.title}"),
+            moving=figures.there_and_back(image),
         )
 
 

@@ -59,3 +59,7 @@ class Reconstructions:
         """How the arrays are drawn."""
         title = f"Reconstructions · {context.title}"
         return partial(figures.reconstructions, arrays["original"], arrays["reconstruction"], title)
+
+    def frame(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The first images above their reconstructions (2, columns, H, W, C), as a frame over the epochs."""
+        return np.stack([arrays[name][: figures.COLUMNS] for name in ("original", "reconstruction")])

@@ -50,3 +50,7 @@ class Samples:
         classes, told = figures.class_names(context.classes)
         names = [classes[number] for number in arrays["label"]]
         return partial(figures.contact_sheet, arrays["image"], title + told, names, columns)
+
+    def frame(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The first images (rows, columns, H, W, C), as a frame over the epochs."""
+        return figures.in_rows(arrays["image"][: 2 * figures.COLUMNS], figures.COLUMNS)

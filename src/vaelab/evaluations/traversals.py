@@ -51,4 +51,4 @@ class Traversals:
             numbers["value"],
             f"Latent traversals · {context.title}",
         )
-        return Result(numbers | {"image": image}, draw)
+        return Result(numbers | {"image": image}, draw, moving=figures.there_and_back(image))

@@ -46,4 +46,5 @@ class ZInterpolations:
         return Result(
             arrays | {"image": image},
             partial(figures.noise_paths, image, f"Interpolations of z · {context.title}"),
+            moving=figures.there_and_back(image),
         )

@@ -1,8 +1,9 @@
-"""Pure functions from arrays to matplotlib figures."""
+"""Pure functions from arrays to matplotlib figures and moving pictures."""
 
 from typing import TYPE_CHECKING
 
 from vaelab.figures.bars import stacked_bar
+from vaelab.figures.canvas import in_rows
 from vaelab.figures.charts import charts
 from vaelab.figures.curves import game_curves, learning_curve
 from vaelab.figures.distributions import (
@@ -15,6 +16,7 @@ from vaelab.figures.distributions import (
     scatter,
 )
 from vaelab.figures.fonts import class_names
+from vaelab.figures.moving import COLUMNS, Moving, along_epochs, gif, save_gif, there_and_back
 from vaelab.figures.pictures import (
     contact_sheet,
     image_rows,
@@ -35,7 +37,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "COLUMNS",
     "Figure",
+    "Moving",
+    "along_epochs",
     "best_and_worst",
     "charts",
     "class_names",
@@ -43,8 +48,10 @@ __all__ = [
     "confusions",
     "contact_sheet",
     "game_curves",
+    "gif",
     "histograms",
     "image_rows",
+    "in_rows",
     "interpolations",
     "kl_per_dimension",
     "kl_per_layer",
@@ -57,8 +64,10 @@ __all__ = [
     "reconstructions",
     "samples",
     "save",
+    "save_gif",
     "scatter",
     "spectrum",
     "stacked_bar",
+    "there_and_back",
     "traversals",
 ]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from vaelab import figures
 from vaelab.quantities import amount
-from vaelab.report import comparisons
+from vaelab.report import comparisons, moving
 from vaelab.report.charts import inside_epochs
 from vaelab.report.page import headline
 from vaelab.report.parts import Part, learning_curves
@@ -50,6 +50,9 @@ def markdown(
                 written.add(file.name)
                 figures.save(figure, folder / file, dpi)
                 lines += ["", f"![{_escaped(caption)}]({file.as_posix()})", "", f"*{_escaped(caption)}*"]
+        for record, files in moving.links(part.section.records, folder):
+            listed = ", ".join(f"[{_escaped(title)}]({path})" for title, path in files)
+            lines += ["", f"Moving pictures of {_escaped(part.section.labels[record.name])}: {listed}"]
     for name in _figures_before(folder) - written:
         (folder / "figures" / name).unlink(missing_ok=True)
     lines += ["", "## All runs", "", *_table(collection, table), ""]

@@ -385,3 +385,17 @@ async function copy(text) {
 one("#copy-csv").addEventListener("click", () => copy(asCsv()));
 one("#copy-latex").addEventListener("click", () => copy(asLatex()));
 one("#copy-box button").addEventListener("click", () => one("#copy-box").close());
+
+// ---- moving pictures: they move where the reader has not asked for less motion, and each can be stopped
+
+for (const image of all("img[data-moving]")) {
+  const [button, still] = [one("button", image.parentElement), image.src];
+  const move = (moves) => {
+    image.src = moves ? image.dataset.moving : still;
+    button.textContent = moves ? "Pause" : "Play";
+  };
+  button.addEventListener("click", () => move(image.src === still));
+  image.closest("details").addEventListener("toggle", (event) => {
+    move(event.target.open && !matchMedia("(prefers-reduced-motion: reduce)").matches);
+  });
+}

@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from vaelab import __version__
 from vaelab.quantities import amount, called
-from vaelab.report import chart, columns, comparisons, details, settings
+from vaelab.report import chart, columns, comparisons, details, moving, settings
 from vaelab.report.album import SHRINKS, album, scale_for
 from vaelab.report.parts import Part, part
 from vaelab.report.pictures import Strip
@@ -25,6 +25,7 @@ from vaelab.report.table import first_columns
 from vaelab.words import printable
 
 LARGEST = 20_000_000  # bytes of the page
+MOST_MOVING = 4_000_000  # bytes of moving pictures in it
 SMALLEST = 0.1  # images are not reduced further
 HERE = Path(__file__).parent
 
@@ -32,7 +33,7 @@ HERE = Path(__file__).parent
 def render(collection: Collection, table: pd.DataFrame, command: Sequence[str]) -> tuple[str, list[Part]]:
     """The page as text, under 20 MB, and what it has of each section: with many runs the images are reduced."""
     script = get_plotlyjs()
-    budget = LARGEST - len(script) - 2_000_000  # what is no picture
+    budget = LARGEST - len(script) - 2_000_000 - MOST_MOVING  # what is no picture, or moves
     scale = max(SMALLEST, scale_for(collection.sections, max(0, budget)))
     while True:
         parts = [
@@ -66,6 +67,7 @@ def _render(
     environment.globals |= {"colours": chart.colours, "details": details.details, "settings": settings}
     return environment.get_template("page.html.j2").render(
         parts=parts,
+        moving=moving.of_runs([r for s in collection.sections for r in s.pictured.records], MOST_MOVING),
         collection=collection,
         problems=[(record.name, record.problems) for record in collection.records if record.problems],
         counts=_counts(collection.records),

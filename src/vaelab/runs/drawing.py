@@ -19,7 +19,7 @@ from vaelab import Failure, figures, machine
 from vaelab.commands.workers import follow_parent, portable, start
 
 if TYPE_CHECKING:
-    from vaelab.figures import Figure
+    from vaelab.figures import Figure, Moving
 
 MOST_PROCESSES = 4  # more of them take longer to start than a run's figures to be drawn
 LONGEST_WAIT = 0.05  # seconds
@@ -165,6 +165,10 @@ class Drawer:
         future = self.workers.submit(partial(_save, draw, path, dpi), background)
         self._pending.append(future)
         return future
+
+    def animate(self, moving: "Moving", path: Path) -> None:
+        """Has a moving picture encoded into a GIF, whole or not at all."""
+        self._pending.append(self.workers.submit(partial(figures.save_gif, moving, path)))
 
     def is_done(self) -> bool:
         """Whether all figures are on the disk; raises the first failure."""

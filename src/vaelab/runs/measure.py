@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from torch import nn
 from tqdm import tqdm
 
-from vaelab import build, hardware, views
+from vaelab import build, figures, hardware, views
 from vaelab.data import ImageSet
 from vaelab.evaluations import Begun, Context, Result, without_lost
 from vaelab.losses import Loss
@@ -57,6 +57,20 @@ def draw_missing(run: Run, evaluations: Mapping[str, Any], read: Context, dpi: i
                 draw = evaluation.drawing(small_arrays(file), of_epoch)
             if draw:
                 drawer.draw(draw, path, dpi)
+
+
+def animate_snapshots(run: Run, evaluations: Mapping[str, Any], drawer: Drawer) -> None:
+    """Has the snapshots of each evaluation, from the first epoch to the last, become figures/snapshots/<name>.gif."""
+    for name, evaluation in evaluations.items():
+        if not hasattr(evaluation, "frame"):
+            continue
+        frames: list[np.ndarray] = []
+        for file in sorted((run.folder / "arrays" / name).glob("epoch_*.npz")):
+            with suppress(Exception):  # a file may be damaged in many ways, and is no picture then
+                frames.append(evaluation.frame(small_arrays(file)))
+        alike = [frame for frame in frames if frame.shape == frames[-1].shape]
+        if len(alike) > 1:
+            drawer.animate(figures.along_epochs(alike), run.folder / "figures" / "snapshots" / f"{name}.gif")
 
 
 def small_arrays(file: Path) -> dict[str, np.ndarray]:
@@ -119,6 +133,7 @@ def evaluating(
         while not drawer.is_done():
             yield
         draw_missing(run, evaluations, read, dpi, drawer)
+        animate_snapshots(run, evaluations, drawer)
         while not drawer.is_done():
             yield
     write_results(run, {name: results[name] for name in evaluations}, evaluations)
@@ -164,6 +179,8 @@ def keep(
     run.write_arrays(name, result.arrays)
     for other, array in result.plain.items():
         run.write_array(other, array)
+    if result.moving is not None:
+        drawer.animate(result.moving, run.folder / "figures" / f"{name}.gif")
     if result.draw is None:
         return None
     return drawer.draw(result.draw, run.folder / "figures" / f"{name}.png", dpi, background)
