@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -487,3 +488,31 @@ def test_texts_of_runs_stay_texts(open_page: Open, reported: Path, tmp_path: Pat
     assert all(float(row["elbo"]) < 0 for row in copied if row["elbo"])
     page.wait_for_timeout(200)
     assert page.evaluate("window.bad") is None
+
+
+def test_moving_pictures_move_stop_and_are_still_where_motion_is_not_wanted(
+    open_page: Open, reported: Path
+) -> None:
+    page = open_page()
+    run = page.locator("details.run", has=page.locator(".moving")).first
+    image, button = run.locator(".moving img").first, run.locator(".moving button").first
+    still = image.get_attribute("src")
+    assert still.startswith("data:image/webp")
+    run.locator("summary").first.click()
+    wait(lambda: image.get_attribute("src") != still, page)
+    kept = {path.read_bytes() for path in (reported / "outputs/digits").rglob("*.gif")}
+    assert base64.b64decode(image.get_attribute("src").partition("base64,")[2]) in kept
+    button.click()
+    assert (image.get_attribute("src"), button.inner_text()) == (still, "Play")
+    calm = open_page()
+    calm.emulate_media(reduced_motion="reduce")
+    run = calm.locator("details.run", has=calm.locator(".moving")).first
+    run.locator("summary").first.click()
+    wait(lambda: run.locator(".moving img").first.is_visible(), calm)
+    assert run.locator(".moving img").first.get_attribute("src") == still
+    run.locator(".moving button").first.click()
+    assert run.locator(".moving img").first.get_attribute("src") != still
+    listed = (reported / "outputs/report/report.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((\S+\.gif)\)", listed)
+    assert len(targets) == len(kept) > 0
+    assert {(reported / "outputs/report" / unquote(target)).read_bytes() for target in targets} == kept
