@@ -67,6 +67,7 @@ def _render(
     environment.globals |= {"colours": chart.colours, "details": details.details, "settings": settings}
     return environment.get_template("page.html.j2").render(
         parts=parts,
+        moving=moving.of_runs([r for s in collection.sections for r in s.pictured.records], MOST_MOVING),
         collection=collection,
         problems=[(record.name, record.problems) for record in collection.records if record.problems],
         counts=_counts(collection.records),
@@ -78,20 +79,11 @@ def _render(
         version=__version__,
         command=printable(shlex.join(command)),
         scale=scale,
-        moving=_moving(parts),
         data=finite({part.id: _data(part) for part in parts}),
         plotly=Markup(_inside_script(script)),
         script=Markup(_inside_script((HERE / "page.js").read_text(encoding="utf-8"))),
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
     )
-
-
-def _moving(parts: Sequence[Part]) -> dict[str, list[moving.MovingPicture]]:
-    """The moving pictures of runs that fit into the page, by the run's name."""
-    found: dict[str, list[moving.MovingPicture]] = {}
-    for one in parts:
-        found |= moving.of_runs(one.runs, MOST_MOVING // len(parts))
-    return found
 
 
 def headline(collection: Collection) -> str:
