@@ -30,7 +30,7 @@ FLOORS = (
     {"data", "evaluations", "commands"},
     {"build"},
     {"training", "runs"},
-    {"report", "sweep"},
+    {"report", "sweep", "explore"},
     {"cli"},
 )
 HYDRA = {"cli", "commands"}
@@ -104,6 +104,7 @@ def test_no_module_imports_itself_by_a_detour() -> None:
         "vaelab.config",
         "vaelab.sweep.progress",
         "vaelab.report",
+        "vaelab.explore",
         "hydra_plugins.vaelab_sweep.sweeper",
     ],
 )
