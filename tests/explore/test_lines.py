@@ -40,6 +40,12 @@ def test_runs_that_differ_in_lambda_alone_are_one_line() -> None:
     ]
 
 
+def test_a_run_that_is_told_lambda_is_a_line_of_its_own() -> None:
+    told = run("kl_weight=conditioned", 0.0, regulariser={"kl_weight": "conditioned"})
+    for runs in ((told, run("a", 1.0), run("b", 2.0)), (run("a", 1.0), run("b", 2.0), told)):
+        assert [weights for _, weights in found(*runs)] == [(1.0, 2.0), (None,)]
+
+
 def test_lines_of_one_model_are_told_apart_by_their_settings() -> None:
     runs = [
         run("epochs=2,kl_weight=1", 1.0),

@@ -65,13 +65,13 @@ def read(
 
 
 def kl_weight(run: OpenedRun) -> float | None:
-    """λ of a run, or what a target of the KL has driven it to, in three digits; None without one."""
+    """λ of a run, or what a target of the KL has driven it to, in three digits; None without one or with many."""
     regulariser = run.config.get("regulariser") or {}
     measured = run.metrics.get("kl_weight")
     if regulariser.get("target") is not None and measured is not None:
         return float(f"{measured:.3g}")
     weight = regulariser.get("kl_weight", run.config.loss.get("kl_weight"))
-    return None if weight is None else float(weight)
+    return float(weight) if isinstance(weight, int | float) else None
 
 
 def model(run: OpenedRun) -> str:
@@ -93,7 +93,7 @@ def _lines(runs: Sequence[OpenedRun]) -> list[Line]:
     lines: dict[str, list[dict[float | None, OpenedRun]]] = {}
     for run in runs:
         weight = kl_weight(run)
-        same = lines.setdefault(_key(run), [])
+        same = lines.setdefault(f"{weight is None} {_key(run)}", [])
         line = next((line for line in same if weight not in line), None)
         if line is None or weight is None:
             same.append({weight: run})
