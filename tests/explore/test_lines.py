@@ -48,7 +48,7 @@ def test_a_run_that_is_told_lambda_is_a_line_of_its_own() -> None:
 
 def test_lines_of_one_model_are_told_apart_by_their_settings() -> None:
     runs = [
-        run("epochs=2,kl_weight=1", 1.0),
+        run("dpi=40,epochs=2,evaluation=[a,b],kl_weight=1", 1.0),
         run("epochs=9,kl_weight=1", 1.0, epochs=9),
         run("kl_weight=1,seed=3", 1.0, seed=3),
         run("kl_weight=1-2", 1.0),

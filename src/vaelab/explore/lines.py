@@ -1,6 +1,7 @@
 """The runs of a page: found, held to be finished, and put into lines along λ."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from vaelab.runs.find import find
 from vaelab.runs.identity import resolved
 from vaelab.runs.open_run import OpenedRun
 from vaelab.words import printable
+
+# What does not tell lines apart. In a report seeds do not either, for they are averaged there; here each is a network.
+HIDDEN = {*without("draws_lines"), "loss.kl_weight"} - {"seed"}
 
 
 @dataclass(frozen=True)
@@ -110,23 +114,27 @@ def _line(members: Mapping[float | None, OpenedRun], name: str) -> Line:
 
 
 def _told_apart(lines: Sequence[Mapping[float | None, OpenedRun]]) -> list[str]:
-    """The model of each line, and its folder's name without λ where several lines have the same model and data."""
-    firsts = [next(iter(line.values())) for line in lines]
-    short = [(model(run), run.info["dataset"].get("fingerprint")) for run in firsts]
+    """The model of each line, and the settings that its folder is named after where several have the same data too."""
+    firsts = [next(iter(line.items())) for line in lines]
+    short = [(model(run), run.info["dataset"].get("fingerprint")) for _, run in firsts]
     names = []
-    for run, (name, data) in zip(firsts, short, strict=True):
-        parts = [part for part in run.run.folder.name.split(",") if not part.startswith("kl_weight=")]
+    for (weight, run), (name, data) in zip(firsts, short, strict=True):
         is_alone = short.count((name, data)) == 1
-        names.append(printable(name if is_alone else f"{name}: {', '.join(parts) or 'default'}"))
+        names.append(printable(name if is_alone else f"{name}: {_settings(run, weight is not None)}"))
     return names
+
+
+def _settings(run: OpenedRun, has_weight: bool) -> str:
+    hidden = HIDDEN if has_weight else HIDDEN - {"kl_weight"}
+    parts = re.split(r",(?=[^,\[\]]*=)", run.run.folder.name)
+    kept = [part for part in parts if not hidden & set(_prefixes(part.partition("=")[0]))]
+    return ", ".join(kept) or "default"
 
 
 def _key(run: OpenedRun) -> str:
     """What the runs of one line have in common, as text."""
     values = dict(_flat(resolved(run.config)))
-    # Seeds and trainers do not tell lines of a report apart, where they are averaged; here each is one network.
-    hidden = {*without("draws_lines"), "loss.kl_weight"} - {"seed"}
-    kept = {key: value for key, value in values.items() if not hidden & set(_prefixes(key))}
+    kept = {key: value for key, value in values.items() if not HIDDEN & set(_prefixes(key))}
     return repr((sorted(kept.items(), key=str), run.info["dataset"].get("fingerprint")))
 
 
