@@ -41,7 +41,7 @@ FLOORS = (
     {"data", "evaluations", "commands", "conditioning"},
     {"build"},
     {"training", "runs"},
-    {"report", "sweep", "schema"},
+    {"report", "sweep", "schema", "explore"},
     {"cli"},
 )
 HYDRA = {"cli", "commands"}
@@ -115,6 +115,7 @@ def test_no_module_imports_itself_by_a_detour() -> None:
         "vaelab.config",
         "vaelab.sweep.progress",
         "vaelab.report",
+        "vaelab.explore",
         "hydra_plugins.vaelab_sweep.sweeper",
     ],
 )

@@ -57,6 +57,11 @@ def report() -> NoReturn:
     command("report", _report)
 
 
+def explore() -> NoReturn:
+    """vae-explore: a live page on this machine that decodes while sliders move."""
+    command("explore", _explore)
+
+
 def data() -> NoReturn:
     """vae-data: prepares raw images once, shows what a data set holds, predicts what λ does to it, or lists all."""
     if len(sys.argv) > 1 and sys.argv[1] in arguments.ACTIONS:
@@ -133,6 +138,13 @@ def _report(cfg: DictConfig) -> None:
     print(f"report: {written.page}")
     for file in written.tables:
         print(f"table: {file}")
+
+
+def _explore(cfg: DictConfig) -> None:
+    config.check(cfg, config.Explore)
+    from vaelab.explore import start
+
+    start(cfg.runs, Path(cfg.output_dir), cfg.data_dir, list(cfg.plugins), cfg.device, cfg.host, cfg.port)
 
 
 def _data(cfg: DictConfig) -> None:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab import UsageError
-from vaelab.bounds import Above, AtLeast, Count, Dpi, Filled, Inside, Seed, Width
+from vaelab.bounds import Above, AtLeast, Between, Count, Dpi, Filled, Inside, Seed, Width
 from vaelab.checks import Group, check_keys, required_keys
 from vaelab.interpolations import followed
 from vaelab.mistakes import describe_value
@@ -130,6 +130,19 @@ class Report:
     output_dir: Path
     dpi: Dpi
     tables: list[Path]
+
+
+@dataclass
+class Explore:
+    """conf/explore.yaml."""
+
+    runs: Path
+    output_dir: Path
+    data_dir: Path | None
+    device: Literal["auto", "cpu", "cuda"]
+    host: Path
+    port: Annotated[int, Between(1, 65_535)] | None
+    plugins: list[Path]
 
 
 def schema_of(command: str) -> Any:

@@ -1,6 +1,5 @@
 """Run folders are found and read, so that whatever is wrong with one of them is named and ends nothing."""
 
-import glob
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from vaelab.report.record import CONDITIONED, Record
 from vaelab.report.records import Collection, sections
 from vaelab.report.values import flatten, number
 from vaelab.runs import checksums, history, older
+from vaelab.runs.find import find
 from vaelab.words import UNPRINTABLE, printable
 
 MOST_BYTES = 8 << 20  # of run.json and metrics.json; one of 100,000 classes has 2 MB
@@ -40,22 +40,6 @@ def collect(pattern: str, report: Path) -> Collection:
         name, reason = refused[0]
         raise UsageError(f"none of {len(refused)} run folders in {pattern} can be read; {name}: {reason}")
     return Collection(tuple(sections(records)), tuple(refused))
-
-
-def find(pattern: str, report: Path) -> list[Path]:
-    """The run folders of a pattern, sorted; hidden folders are passed over."""
-    pattern = pattern.removesuffix("/**")  # all that is below a folder is looked at anyway
-    hits = [pattern] if os.path.isdir(pattern) else glob.glob(pattern, recursive=True)
-    found: dict[str, Path] = {}
-    for hit in sorted(filter(os.path.isdir, hits)):
-        for folder, below, names in os.walk(hit):
-            below[:] = sorted(name for name in below if not name.startswith("."))
-            if report.absolute() in (Path(folder).absolute(), *Path(folder).absolute().parents):
-                below.clear()
-            elif {"run.json", "config.yaml"} & set(names):
-                found[os.path.realpath(folder)] = Path(folder)
-                below.clear()
-    return sorted(found.values())
 
 
 def read(folder: Path, name: str) -> Record:
