@@ -25,8 +25,9 @@ SCHEMAS = {
     "evaluate": config.Evaluate,
     "data": config.Data,
     "report": config.Report,
+    "export": config.Export,
 }
-COMMAND = re.compile(r"vae-(train|sweep|evaluate|report|data)\b")
+COMMAND = re.compile(r"vae-(train|sweep|evaluate|report|data|export)\b")
 
 
 def commands() -> Iterator[tuple[str, str]]:

@@ -30,7 +30,7 @@ FLOORS = (
     {"data", "evaluations", "commands"},
     {"build"},
     {"training", "runs"},
-    {"report", "sweep"},
+    {"report", "sweep", "export"},
     {"cli"},
 )
 HYDRA = {"cli", "commands"}

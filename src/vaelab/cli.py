@@ -62,6 +62,11 @@ def data() -> NoReturn:
     command("data", _data)
 
 
+def export() -> NoReturn:
+    """vae-export: a finished run for other programs."""
+    command("export", _export)
+
+
 def _train(cfg: DictConfig) -> None:
     chosen = HydraConfig.get()
     asked = ask(cfg, chosen.runtime.choices, chosen.overrides.task, sys.argv)
@@ -130,6 +135,13 @@ def _report(cfg: DictConfig) -> None:
     print(f"report: {written.page}")
     for file in written.tables:
         print(f"table: {file}")
+
+
+def _export(cfg: DictConfig) -> None:
+    from vaelab import export as exports
+
+    for line in exports.write(cfg):
+        print(printable(line))
 
 
 def _data(cfg: DictConfig) -> None:

@@ -119,6 +119,17 @@ class Data:
 
 
 @dataclass
+class Export:
+    """conf/export.yaml."""
+
+    run: Path
+    to: Literal["onnx", "hub"]
+    output: Path | None
+    push: Path | None
+    plugins: list[Path]
+
+
+@dataclass
 class Report:
     """conf/report.yaml."""
 
