@@ -30,7 +30,7 @@ FLOORS = (
     {"data", "evaluations", "commands"},
     {"build"},
     {"training", "runs"},
-    {"report", "sweep", "export"},
+    {"report", "sweep", "export", "foreign"},
     {"cli"},
 )
 HYDRA = {"cli", "commands"}

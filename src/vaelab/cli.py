@@ -46,7 +46,9 @@ def sweep() -> NoReturn:
 
 
 def evaluate() -> NoReturn:
-    """vae-evaluate: measures and draws a finished run again."""
+    """vae-evaluate: measures and draws a finished run again, or with foreign=... a checkpoint of another tool."""
+    if any(word.startswith("foreign=") for word in sys.argv):
+        command("evaluate", _foreign, "foreign")
     command("evaluate", _evaluate)
 
 
@@ -121,6 +123,13 @@ def _evaluate(cfg: DictConfig) -> None:
         )
         measure.evaluate(run, evaluations, read, cfg.dpi)
     print_summary(run)
+
+
+def _foreign(cfg: DictConfig) -> None:
+    from vaelab.foreign import measure
+
+    chosen = HydraConfig.get()
+    print_summary(measure.evaluate(cfg, chosen.runtime.choices, chosen.overrides.task, sys.argv))
 
 
 def _report(cfg: DictConfig) -> None:
@@ -199,8 +208,9 @@ def _spectrum(cfg: DictConfig) -> None:
     print(f"figure and numbers: {folder / 'spectrum.png'}, {folder / 'spectrum.npz'}")
 
 
-def command(name: str, verb: Callable[[DictConfig], Any]) -> NoReturn:
-    """Runs a verb on the configuration that conf/<name>.yaml and the command line make, then exits."""
+def command(name: str, verb: Callable[[DictConfig], Any], file: str | None = None) -> NoReturn:
+    """Runs a verb on the configuration that conf/<file or name>.yaml and the command line make, then exits."""
+    file = file or name
     machine.share_cores()
     # Hydra prints tracebacks of its own unless it is told to raise.
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -210,7 +220,7 @@ def command(name: str, verb: Callable[[DictConfig], Any]) -> NoReturn:
     streams.make_forgiving()
     sys.argv[0] = f"vae-{name}"
     with one_line_errors(name, wants_traceback):
-        compose.perform(name, sys.argv[1:], verb)
+        compose.perform(file, sys.argv[1:], verb)
     sys.exit()
 
 

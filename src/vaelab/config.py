@@ -103,6 +103,27 @@ class Evaluate:
 
 
 @dataclass
+class Foreign:
+    """conf/foreign.yaml."""
+
+    dataset: Group
+    regulariser: Group
+    loss: Group
+    evaluation: dict[str, Group]
+    foreign: Path
+    kl_weight: Weight | None
+    batch_size: Count
+    seed: Seed
+    chapter: str | None
+    reported: list[Reported]
+    data_dir: Path
+    output_dir: Path
+    device: Literal["auto", "cpu", "cuda"]
+    dpi: Dpi
+    plugins: list[Path]
+
+
+@dataclass
 class Data:
     """conf/data.yaml."""
 

@@ -4,6 +4,7 @@ from vaelab.codes import Code, Gaussian, Layered, Point, Quantised
 from vaelab.models.autoencoder import Autoencoder, conv_ae, fc_ae, spatial_ae
 from vaelab.models.blocks import EncoderDecoder, ImageShape
 from vaelab.models.conditional import ConditionalVAE, conditional_vae
+from vaelab.models.foreign import autoencoder_kl, pythae_vae, pytorch_vae
 from vaelab.models.gan import ACGAN, GAN, acgan, dcgan
 from vaelab.models.ladder import LadderVAE, ladder_vae
 from vaelab.models.linear import LinearVAE, linear_vae
@@ -14,6 +15,7 @@ from vaelab.models.vq import VQVAE, vq_vae
 # What a configuration may name as _target_.
 BUILDABLE = (
     acgan,
+    autoencoder_kl,
     burgess_vae,
     conditional_vae,
     conv_ae,
@@ -23,6 +25,8 @@ BUILDABLE = (
     fc_vae,
     ladder_vae,
     linear_vae,
+    pythae_vae,
+    pytorch_vae,
     resnet_vae,
     spatial_ae,
     spatial_vae,
@@ -47,6 +51,7 @@ __all__ = [
     "Point",
     "Quantised",
     "acgan",
+    "autoencoder_kl",
     "burgess_vae",
     "conditional_vae",
     "conv_ae",
@@ -56,6 +61,8 @@ __all__ = [
     "fc_vae",
     "ladder_vae",
     "linear_vae",
+    "pythae_vae",
+    "pytorch_vae",
     "resnet_vae",
     "spatial_ae",
     "spatial_vae",
