@@ -26,6 +26,7 @@ SCHEMAS = {
     "data": config.Data,
     "report": config.Report,
     "export": config.Export,
+    "foreign": config.Foreign,
 }
 COMMAND = re.compile(r"vae-(train|sweep|evaluate|report|data|export)\b")
 
@@ -53,6 +54,8 @@ ALL = sorted(set(commands()))
 def test_every_command_is_one(page: str, line: str) -> None:
     program, *words = shlex.split(line)
     name = program.removeprefix("vae-")
+    if any(word.startswith("foreign=") for word in words):
+        name = "foreign"
     if name == "data" and "=" not in words[0]:
         words[0] = f"action={words[0]}"
     given = arguments.read(name, words)

@@ -36,6 +36,9 @@ KEYS = {
     "log_every": Key(draws_lines=False, trains=False),
     "dpi": Key(draws_lines=False, trains=False, is_tabled=False),
     "plugins": OUTSIDE._replace(is_tabled=True),
+    # Of another tool's checkpoint, of which there is one for each λ.
+    "foreign.path": Key(draws_lines=False),
+    "foreign.weights": Key(draws_lines=False, is_tabled=False),
     # For reports; they may change afterwards.
     "chapter": OUTSIDE._replace(is_tabled=True),
     "reported": OUTSIDE,

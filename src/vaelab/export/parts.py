@@ -68,7 +68,8 @@ def parts(network: Network, image_shape: ImageShape) -> list[Part]:
         return {"images": torch.rand(count, *image_shape, generator=noise)} | told(count)
 
     def codes(count: int) -> dict[str, Tensor]:
-        return {"z": torch.randn(count, *network.code_shape, generator=noise)} | told(count)  # type: ignore[arg-type]
+        shape: Any = network.code_shape
+        return {"z": torch.randn(count, *shape, generator=noise)} | told(count)
 
     def drawn(count: int) -> dict[str, Tensor]:
         return {"z": network.draw(count, noise)} | told(count)  # type: ignore[operator]

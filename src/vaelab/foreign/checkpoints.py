@@ -43,7 +43,9 @@ def pythae(folder: Path) -> Checkpoint:
     """A folder as pythae saves it, of a VAE or BetaVAE with its default networks."""
     for name in ("model_config.json", "model.pt"):
         if not (folder / name).is_file():
-            raise UsageError(f"pythae:{folder} has no {name}: give the folder that pythae's model.save() wrote")
+            raise UsageError(
+                f"pythae:{folder} has no {name}: give the folder that pythae's model.save() wrote"
+            )
     values = files.read_json(folder / "model_config.json")
     name, shape, units = (values.get(key) for key in ("name", "input_dim", "latent_dim"))
     if name not in ("VAEConfig", "BetaVAEConfig"):
@@ -51,12 +53,14 @@ def pythae(folder: Path) -> Checkpoint:
     for part in ("encoder", "decoder"):
         if not values.get(f"uses_default_{part}", True) or (folder / f"{part}.pkl").exists():
             raise UsageError(
-                f"pythae:{folder} has a {part} of its own in {part}.pkl, a pickle, which could run any code when it is "
-                "read: only pythae's default networks are measured"
+                f"pythae:{folder} has a network of its own in {part}.pkl, a pickle, which could run any code when "
+                "it is read: only pythae's default networks are measured"
             )
     sides = [side for side in shape if type(side) is int] if isinstance(shape, list) else []
     if len(sides) != 3 or type(units) is not int:
-        raise UsageError(f"pythae:{folder / 'model_config.json'} names no input_dim of (C, H, W), or no latent_dim")
+        raise UsageError(
+            f"pythae:{folder / 'model_config.json'} names no input_dim of (C, H, W), or no latent_dim"
+        )
     beta = values.get("beta") if name == "BetaVAEConfig" else 1.0
     if not isinstance(beta, int | float):
         raise UsageError(f"pythae:{folder / 'model_config.json'} names no beta")
@@ -106,7 +110,9 @@ def diffusers(folder: Path) -> Checkpoint:
             raise UsageError(f"diffusers:{folder} has no {needed.name}: give the folder of an AutoencoderKL")
     settings = files.read_json(folder / "config.json")
     if settings.get("_class_name") != "AutoencoderKL":
-        raise UsageError(f"diffusers:{folder} is a {settings.get('_class_name')}: only AutoencoderKL is measured")
+        raise UsageError(
+            f"diffusers:{folder} is a {settings.get('_class_name')}: only AutoencoderKL is measured"
+        )
     settings = {key: value for key, value in settings.items() if not key.startswith("_")}
     return Checkpoint(
         "diffusers",
@@ -171,7 +177,9 @@ def unpickled(file: Path, device: str) -> Mapping[str, Any]:
             "save its state_dict alone"
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise UsageError(f"{file} cannot be read as a file of torch.save: {str(error).splitlines()[0]}") from None
+        raise UsageError(
+            f"{file} cannot be read as a file of torch.save: {str(error).splitlines()[0]}"
+        ) from None
     if not isinstance(held, Mapping):
         raise UsageError(f"{file} holds no weights by name, but one {type(held).__name__}")
     return held
@@ -193,5 +201,3 @@ def refuse_others(file: Path, found: Shapes, expected: Shapes) -> None:
             raise UsageError(
                 f"{file} is of another network: {name} is {own or 'not there'}, and would be {ours or 'left out'}"
             )
-
-

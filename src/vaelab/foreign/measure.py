@@ -101,8 +101,8 @@ def refuse_other_images(found: Checkpoint, images: ImageSet) -> None:
     channels, height, width = found.image_shape
     ours = "×".join(map(str, (*images.image_shape[1:], images.image_shape[0])))
     raise UsageError(
-        f"{found.tool}:{found.file} is of images of {height}×{width}×{channels}, and those of {images.name} are {ours}: "
-        f"give dataset.size=[{height},{width}], or other images"
+        f"{found.tool}:{found.file} is of images of {height}×{width}×{channels}, and those of {images.name} are "
+        f"{ours}: give dataset.size=[{height},{width}], or other images"
     )
 
 

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -50,9 +51,7 @@ class PythaeDecoder(nn.Module):
 
 def pythae_vae(image_shape: ImageShape, latent_dim: Width) -> VAE:
     """The default networks of pythae (Chadebec et al. 2022), for its VAE and BetaVAE; latents (B, latent_dim)."""
-    return VAE(
-        PythaeEncoder(image_shape, latent_dim), PythaeDecoder(image_shape, latent_dim), (latent_dim,)
-    )
+    return VAE(PythaeEncoder(image_shape, latent_dim), PythaeDecoder(image_shape, latent_dim), (latent_dim,))
 
 
 class VanillaVAE(VAE):
@@ -70,9 +69,9 @@ class VanillaVAE(VAE):
         widths = [channels, *hidden]
         down = [
             nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b), nn.LeakyReLU())
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in pairwise(widths)
         ]
-        up = [_doubling(b, a) for a, b in reversed([*zip(hidden, hidden[1:], strict=False)])]
+        up = [_doubling(b, a) for a, b in reversed([*pairwise(hidden)])]
         super().__init__(nn.Sequential(*down), nn.Sequential(*up), (latent_dim,))
         self.fc_mu, self.fc_var = nn.Linear(4 * hidden[-1], latent_dim), nn.Linear(4 * hidden[-1], latent_dim)
         self.decoder_input = nn.Linear(latent_dim, 4 * hidden[-1])
