@@ -81,7 +81,7 @@ def pytorch_vae(file: Path) -> Checkpoint:
     held = unpickled(file, "meta")
     prefix = "model."
     shapes = tensors_of(file, held, "state_dict", prefix)
-    widths = []
+    widths: list[int] = []
     while (weights := shapes.get(f"encoder.{len(widths)}.0.weight")) is not None:
         widths.append(len(weights))
     last, first = shapes.get("fc_mu.weight"), shapes.get("encoder.0.0.weight")
