@@ -161,7 +161,14 @@ def changed(exported: Path, **values: Any) -> None:
         ({"image_shape": [1, 0, 8]}, "is damaged: image_shape, classes or model is missing"),
         ({"image_shape": [3, 60_000, 60_000]}, "holds the weights of another model"),
         (
-            {"model": {"_target_": "vaelab.models.fc_vae", "latent_dim": 60_000, "hidden": [60_000]}},
+            {
+                "model": {
+                    "_target_": "vaelab.models.fc_vae",
+                    "latent_dim": 60_000,
+                    "hidden": [60_000],
+                    "activation": "relu",
+                }
+            },
             "of another model",
         ),
     ],

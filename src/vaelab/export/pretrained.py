@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from vaelab import UsageError, build, files, interpolations
 from vaelab.export.hub import CONFIG, LIBRARY, PACKAGE, WEIGHTS, failures_in_words
-from vaelab.runs import checkpoint
+from vaelab.runs import checkpoint, older
 
 MOST_CONFIG = 1 << 20  # bytes
 
@@ -52,7 +52,7 @@ def read(file: Path) -> tuple[Any, tuple[int, int, int], int]:
         )
     if path := interpolations.first(model):
         raise UsageError(f"{file} is refused: model.{path} holds ${{...}}, which is never resolved there")
-    config = OmegaConf.create({"model": model, "seed": 0})
+    config = OmegaConf.create(older.config({"model": model, "seed": 0}))
     build.refuse_foreign(config, ())
     build.check(config)
     channels, height, width = sides

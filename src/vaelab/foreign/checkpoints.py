@@ -41,10 +41,10 @@ def read(given: str) -> Checkpoint:
 
 def pythae(folder: Path) -> Checkpoint:
     """A folder as pythae saves it, of a VAE or BetaVAE with its default networks."""
-    for name in ("model_config.json", "model.pt"):
-        if not (folder / name).is_file():
+    for needed in ("model_config.json", "model.pt"):
+        if not (folder / needed).is_file():
             raise UsageError(
-                f"pythae:{folder} has no {name}: give the folder that pythae's model.save() wrote"
+                f"pythae:{folder} has no {needed}: give the folder that pythae's model.save() wrote"
             )
     values = files.read_json(folder / "model_config.json")
     name, shape, units = (values.get(key) for key in ("name", "input_dim", "latent_dim"))
