@@ -72,6 +72,15 @@ def test_it_encodes_and_decodes_as_the_run_does(folder: Path, exported: Path) ->
     assert torch.equal(ours.decode(z), theirs.decode(z))
 
 
+def test_the_docstring_of_from_pretrained_is_true(folder: Path, exported: Path) -> None:
+    import doctest
+
+    images = torch.rand(3, *vaelab.open_run(folder).info["dataset"]["shape"])
+    given = {"from_pretrained": vaelab.from_pretrained, "exported": exported, "images": images}
+    parsed = doctest.DocTestParser().get_doctest(vaelab.from_pretrained.__doc__ or "", given, "door", None, 0)
+    assert doctest.DocTestRunner().run(parsed) == (0, 2)
+
+
 def test_the_card_says_what_it_is(folder: Path, exported: Path) -> None:
     card = (exported / "README.md").read_text(encoding="utf-8")
     header = yaml.safe_load(card.split("---\n")[1])
