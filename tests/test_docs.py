@@ -26,8 +26,10 @@ SCHEMAS = {
     "data": config.Data,
     "report": config.Report,
     "explore": config.Explore,
+    "export": config.Export,
+    "foreign": config.Foreign,
 }
-COMMAND = re.compile(r"vae-(train|sweep|evaluate|report|explore|data)\b")
+COMMAND = re.compile(r"vae-(train|sweep|evaluate|report|explore|data|export)\b")
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -54,6 +56,8 @@ ALL = sorted(set(commands()))
 def test_every_command_is_one(page: str, line: str) -> None:
     program, *words = shlex.split(line)
     name = program.removeprefix("vae-")
+    if any(word.startswith("foreign=") for word in words):
+        name = "foreign"
     if name == "data" and "=" not in words[0]:
         words[0] = f"action={words[0]}"
     given = arguments.read(name, words)

@@ -41,7 +41,7 @@ FLOORS = (
     {"data", "evaluations", "commands", "conditioning"},
     {"build"},
     {"training", "runs"},
-    {"report", "sweep", "schema", "explore"},
+    {"report", "sweep", "schema", "explore", "export", "foreign"},
     {"cli"},
 )
 HYDRA = {"cli", "commands"}

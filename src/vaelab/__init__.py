@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vaelab.models import GAN, EncoderDecoder
     from vaelab.runs.open_run import OpenedRun
 
 __version__ = "0.1.0"
@@ -42,3 +43,18 @@ def open_run(
     from vaelab.runs.open_run import OpenedRun
 
     return OpenedRun(folder, data_dir, path, plugins)
+
+
+def from_pretrained(source: "str | os.PathLike[str]") -> "EncoderDecoder | GAN":
+    """The network of a folder that vae-export to=hub has written, or of a name at Hugging Face, in evaluation mode.
+
+    It has the methods of open_run(...).model(). Raises UsageError where there is none, or one of other classes than
+    vaelab's; loads no pickle.
+
+    >>> model = from_pretrained(exported)
+    >>> model.decode(model.encode(images).mean).shape == images.shape
+    True
+    """
+    from vaelab.export import pretrained
+
+    return pretrained.load(source)

@@ -48,7 +48,9 @@ def sweep() -> NoReturn:
 
 
 def evaluate() -> NoReturn:
-    """vae-evaluate: measures and draws a finished run again."""
+    """vae-evaluate: measures and draws a finished run again, or with foreign=... a checkpoint of another tool."""
+    if any(word.startswith("foreign=") for word in sys.argv):
+        command("evaluate", _foreign, "foreign")
     command("evaluate", _evaluate)
 
 
@@ -67,6 +69,11 @@ def data() -> NoReturn:
     if len(sys.argv) > 1 and sys.argv[1] in arguments.ACTIONS:
         sys.argv[1] = f"action={sys.argv[1]}"
     command("data", _data)
+
+
+def export() -> NoReturn:
+    """vae-export: a finished run for other programs."""
+    command("export", _export)
 
 
 def _train(cfg: DictConfig) -> None:
@@ -126,6 +133,13 @@ def _evaluate(cfg: DictConfig) -> None:
     print_summary(run)
 
 
+def _foreign(cfg: DictConfig) -> None:
+    from vaelab.foreign import measure
+
+    chosen = HydraConfig.get()
+    print_summary(measure.evaluate(cfg, chosen.runtime.choices, chosen.overrides.task, sys.argv))
+
+
 def _report(cfg: DictConfig) -> None:
     config.check(cfg, config.Report)
     refuse_unwritable(Path(cfg.output_dir))
@@ -145,6 +159,13 @@ def _explore(cfg: DictConfig) -> None:
     from vaelab.explore import start
 
     start(cfg.runs, Path(cfg.output_dir), cfg.data_dir, list(cfg.plugins), cfg.device, cfg.host, cfg.port)
+
+
+def _export(cfg: DictConfig) -> None:
+    from vaelab import export as exports
+
+    for line in exports.write(cfg):
+        print(printable(line))
 
 
 def _data(cfg: DictConfig) -> None:
@@ -208,8 +229,9 @@ def _schema(name: str, folder: str | None) -> str:
     return json.dumps(schema.of(name, None if folder is None else Path(folder)), indent=1, ensure_ascii=False)
 
 
-def command(name: str, verb: Callable[[DictConfig], Any]) -> NoReturn:
-    """Runs a verb on the configuration that conf/<name>.yaml and the command line make, then exits."""
+def command(name: str, verb: Callable[[DictConfig], Any], file: str | None = None) -> NoReturn:
+    """Runs a verb on the configuration that conf/<file or name>.yaml and the command line make, then exits."""
+    file = file or name
     machine.share_cores()
     # Hydra prints tracebacks of its own unless it is told to raise.
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -219,7 +241,7 @@ def command(name: str, verb: Callable[[DictConfig], Any]) -> NoReturn:
     streams.make_forgiving()
     sys.argv[0] = f"vae-{name}"
     with one_line_errors(name, wants_traceback):
-        compose.perform(name, sys.argv[1:], verb, partial(_schema, name))
+        compose.perform(file, sys.argv[1:], verb, partial(_schema, name))
     sys.exit()
 
 

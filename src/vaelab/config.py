@@ -107,6 +107,27 @@ class Evaluate:
 
 
 @dataclass
+class Foreign:
+    """conf/foreign.yaml."""
+
+    dataset: Group
+    regulariser: Group
+    loss: Group
+    evaluation: dict[str, Group]
+    foreign: Path
+    kl_weight: Weight | None
+    batch_size: Count
+    seed: Seed
+    chapter: str | None
+    reported: list[Reported]
+    data_dir: Path
+    output_dir: Path
+    device: Literal["auto", "cpu", "cuda"]
+    dpi: Dpi
+    plugins: list[Path]
+
+
+@dataclass
 class Data:
     """conf/data.yaml."""
 
@@ -119,6 +140,17 @@ class Data:
     kl_weight: Weight | list[Weight] | None
     latent_dim: Width
     dpi: Dpi
+    plugins: list[Path]
+
+
+@dataclass
+class Export:
+    """conf/export.yaml."""
+
+    run: Path
+    to: Literal["onnx", "hub"]
+    output: Path | None
+    push: Path | None
     plugins: list[Path]
 
 

@@ -37,6 +37,9 @@ KEYS = {
     "dpi": Key(draws_lines=False, trains=False, is_tabled=False),
     "plugins": OUTSIDE._replace(is_tabled=True),
     "trackers": OUTSIDE,
+    # Of another tool's checkpoint, of which there is one for each λ.
+    "foreign.path": Key(draws_lines=False),
+    "foreign.weights": Key(draws_lines=False, is_tabled=False),
     # For reports; they may change afterwards.
     "chapter": OUTSIDE._replace(is_tabled=True),
     "reported": OUTSIDE,

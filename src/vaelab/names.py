@@ -41,12 +41,7 @@ def groups() -> list[str]:
 
 def keys_of(group: str, choice: str) -> list[str]:
     """The keys that a choice of a group has."""
-    return [key for key in _values(group, choice) if key not in ("_target_", "defaults")]
-
-
-def settings_of(group: str, choice: str) -> dict[str, Any]:
-    """The keys and values of a choice that sets no other group."""
-    return _values(group, choice)
+    return [key for key in values_of(group, choice) if key not in ("_target_", "defaults")]
 
 
 def choice_of(group: str, target: str) -> str:
@@ -56,7 +51,7 @@ def choice_of(group: str, target: str) -> str:
 
 @cache
 def _choices_by_target(group: str) -> dict[str, str]:
-    found = {choice: _values(group, choice).get("_target_") for choice in choices(group)}
+    found = {choice: values_of(group, choice).get("_target_") for choice in choices(group)}
     return {str(target): choice for choice, target in found.items() if target is not None}  # a list has none
 
 
@@ -110,7 +105,7 @@ def swept_weights() -> list[float]:
     return [float(weight) for weight in params["kl_weight"].split(",")]
 
 
-def _values(group: str, choice: str) -> dict[str, Any]:
+def values_of(group: str, choice: str) -> dict[str, Any]:
     """The keys and values of a choice, which may stand in a file that sets other groups too."""
     values = _load(CONF / group / f"{choice}.yaml")
     return values.get(group) or values

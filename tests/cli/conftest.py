@@ -38,7 +38,7 @@ def vae(data_dir: Path) -> Command:
 
 
 def command(name: str, *args: str, data_dir: Path) -> list[str]:
-    complete = name == "report" or any(a.startswith("data_dir=") for a in args)
+    complete = name in ("report", "export") or any(a.startswith("data_dir=") for a in args)
     return [str(BIN / f"vae-{name}"), *args, *([] if complete else [f"data_dir={data_dir}"])]
 
 

@@ -13,12 +13,12 @@ from tests.cli.conftest import Command
 from tests.conftest import ROOT
 
 
-@pytest.mark.parametrize("name", ["train", "sweep", "evaluate", "report", "explore", "data"])
+@pytest.mark.parametrize("name", ["train", "sweep", "evaluate", "report", "explore", "data", "export"])
 def test_help_shows_groups_keys_and_three_examples(name: str, vae: Command, tmp_path: Path) -> None:
     done = vae(name, "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"vae-{name}" in done.stdout
-    assert ("== Groups" in done.stdout) == (name not in ("report", "explore"))
+    assert ("== Groups" in done.stdout) == (name not in ("report", "explore", "export"))
     assert "== Keys" in done.stdout
     assert "== Keys" in done.stdout
     examples = done.stdout.split("Examples:")[1].split("\n\n")[0]

@@ -17,7 +17,7 @@ from vaelab.names import choices, groups, known_keys, nearest, renamed, shown
 
 # Keys whose value is a path, which stays the text that it is.
 PATHS = (
-    *("run", "runs", "source", "output_dir", *PLACES),
+    *("run", "runs", "source", "output", "output_dir", "foreign", *PLACES),
     *("evaluation.fid.weights", "hydra.launcher.submitit_folder", "hydra.sweeper.storage"),
 )
 TEXTS = ("chapter",)

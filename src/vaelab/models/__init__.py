@@ -5,6 +5,7 @@ from vaelab.models.autoencoder import Autoencoder, conv_ae, fc_ae, spatial_ae
 from vaelab.models.blocks import EncoderDecoder, ImageShape
 from vaelab.models.conditional import ConditionalVAE, conditional_vae
 from vaelab.models.conditioned import ConditionedVAE
+from vaelab.models.foreign import autoencoder_kl, pythae_vae, pytorch_vae
 from vaelab.models.gan import ACGAN, GAN, acgan, dcgan
 from vaelab.models.ladder import LadderVAE, ladder_vae
 from vaelab.models.linear import LinearVAE, linear_vae
@@ -15,6 +16,7 @@ from vaelab.models.vq import VQVAE, vq_vae
 # What a configuration may name as _target_.
 BUILDABLE = (
     acgan,
+    autoencoder_kl,
     burgess_vae,
     conditional_vae,
     conv_ae,
@@ -24,6 +26,8 @@ BUILDABLE = (
     fc_vae,
     ladder_vae,
     linear_vae,
+    pythae_vae,
+    pytorch_vae,
     resnet_vae,
     spatial_ae,
     spatial_vae,
@@ -49,6 +53,7 @@ __all__ = [
     "Point",
     "Quantised",
     "acgan",
+    "autoencoder_kl",
     "burgess_vae",
     "conditional_vae",
     "conv_ae",
@@ -58,6 +63,8 @@ __all__ = [
     "fc_vae",
     "ladder_vae",
     "linear_vae",
+    "pythae_vae",
+    "pytorch_vae",
     "resnet_vae",
     "spatial_ae",
     "spatial_vae",

@@ -69,7 +69,7 @@ class OneHot(nn.Module):
     def forward(self, code: tuple[Tensor, Tensor]) -> Tensor:
         z, label = code
         # Not F.one_hot, which reads the labels back on a CPU.
-        told = z.new_zeros(len(label), self.classes).scatter_(1, label.unsqueeze(1), 1.0)
+        told = z.new_zeros(label.shape[0], self.classes).scatter_(1, label.unsqueeze(1), 1.0)
         return torch.cat([z, told], dim=1)
 
 

@@ -56,7 +56,7 @@ class LadderVAE(NormalPrior):
         read = [
             moments(reading(layer)) for reading, layer in zip(self.readings, reversed(features), strict=True)
         ]
-        none_above = read[0][0].new_zeros(len(images), 0)
+        none_above = read[0][0].new_zeros(images.shape[0], 0)
         return Layered(partial(self.posterior, read), self.layers, none_above)
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

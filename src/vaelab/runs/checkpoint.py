@@ -167,7 +167,7 @@ def _refuse_others(path: Path, header: bytes, expected: Mapping[str, Tensor]) ->
     for name in dict.fromkeys([*expected, *entries]):
         if name not in expected or shapes.get(name) != list(expected[name].shape):
             raise UsageError(
-                f"{path} holds the weights of another model than config.yaml says: {name} differs"
+                f"{path} holds the weights of another model than its configuration says: {name} differs"
             )
 
 

@@ -14,17 +14,13 @@ class Held(UsageError):
     """Another process holds the folder."""
 
 
-def refuse_unwritable(folder: Path) -> None:
-    """Raises UsageError when the folder cannot be made or written to; creates nothing."""
+def refuse_unwritable(folder: Path, key: str = "output_dir") -> None:
+    """Raises UsageError when the folder that a key gives cannot be made or written to; creates nothing."""
     existing = next(p for p in (folder, *folder.absolute().parents) if os.path.exists(p))
     if not existing.is_dir():
-        raise UsageError(
-            f"output_dir={folder}: {existing} is a file, not a folder: choose another output_dir"
-        )
+        raise UsageError(f"{key}={folder}: {existing} is a file, not a folder: choose another {key}")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise UsageError(
-            f"output_dir={folder}: no permission to write in {existing}: choose another output_dir"
-        )
+        raise UsageError(f"{key}={folder}: no permission to write in {existing}: choose another {key}")
 
 
 @contextmanager

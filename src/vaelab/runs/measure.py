@@ -187,8 +187,9 @@ def keep(
 
 
 def epoch_of_weights(run: Run) -> int:
-    """The epoch that the weights of a trained run come from: its last, or the best where that was kept."""
-    return int(run.info.get("training", {}).get("weights_of_epoch", run.history[-1]["epoch"]))
+    """The epoch that the weights of a run come from: its last, the best where that was kept, or 0 of a foreign one."""
+    rows = run.history
+    return int(run.info.get("training", {}).get("weights_of_epoch", rows[-1]["epoch"] if rows else 0))
 
 
 def context(
@@ -200,7 +201,10 @@ def context(
     device: torch.device,
     epoch: int,
 ) -> Context:
-    """What evaluations read: the network in evaluation mode and float32, the splits, the history, a title."""
+    """What evaluations read: the network in evaluation mode and float32, the splits, the history, a title.
+
+    Epoch 0 is of weights that were not trained here.
+    """
     hardware.allow_tf32(device, False)  # whatever the runs of this process train in
     criterion.epoch.fill_(epoch)  # what a schedule of the KL weight reads
     weighted = [] if criterion.kl_weight is None else [f"λ = {criterion.kl_weight:g}"]
@@ -211,5 +215,5 @@ def context(
         batches=cache(partial(build.evaluation_loader, images, batch_size=cfg.batch_size, device=device)),
         classes=images.classes,
         history=history,
-        title=" · ".join([images.name, architecture, *weighted, f"epoch {epoch}"]),
+        title=" · ".join([images.name, architecture, *weighted, *([f"epoch {epoch}"] if epoch else [])]),
     )

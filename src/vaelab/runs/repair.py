@@ -48,7 +48,8 @@ def mend(run: Run) -> None:
     """
     weights, rows = _trained(run)
     _written_again(run, "model.safetensors", run.load_weights, weights and partial(run.save_weights, weights))
-    _written_again(run, "metrics.csv", partial(_history, run), rows and partial(run.write_history, rows))
+    if "foreign" not in run.info:  # which was not trained here
+        _written_again(run, "metrics.csv", partial(_history, run), rows and partial(run.write_history, rows))
     try:
         _ = run.metrics
     except UsageError as error:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vaelab import UsageError, config, plugins, trackers
 from vaelab.keys import PLACES, SWEEP_ONLY
-from vaelab.names import settings_of
+from vaelab.names import values_of
 from vaelab.runs.folder import Run
 from vaelab.runs.identity import find, run_name
 from vaelab.runs.lock import refuse_unwritable
@@ -83,7 +83,7 @@ def ask(
 def _measure_the_curve(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Adds the curve of a network that is told λ to what is measured, where no other evaluations are asked for."""
     if cfg.kl_weight == "conditioned" and not any(o.startswith("evaluation=") for o in overrides):
-        cfg.evaluation.rate_distortion = settings_of("evaluation", "rate_distortion")
+        cfg.evaluation.rate_distortion = values_of("evaluation", "rate_distortion")
 
 
 def _refuse_odd_names(choices: Mapping[str, Any]) -> None:
