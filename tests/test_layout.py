@@ -32,6 +32,7 @@ FLOORS = (
     {"training", "runs"},
     {"report", "sweep"},
     {"cli"},
+    {"functions"},
 )
 HYDRA = {"cli", "commands"}
 MATPLOTLIB = {"figures"}

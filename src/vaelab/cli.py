@@ -24,12 +24,13 @@ from vaelab.commands import arguments, compose, streams
 from vaelab.names import CONF, choice_of, swept_weights
 from vaelab.runs.folder import Run
 from vaelab.runs.lock import refuse_unwritable
-from vaelab.runs.request import ask
+from vaelab.runs.request import Request, ask
 from vaelab.sweep.processes import portable
 from vaelab.words import printable
 
 if TYPE_CHECKING:
     from vaelab.data import ImageSet
+    from vaelab.report import Written
 
 CONTACT_SHEET = 64  # images, spread evenly over the data set
 FAILURE, MISTAKE = 1, 2  # exit statuses; 0 is success, 128 + the signal's number an interruption
@@ -37,12 +38,12 @@ FAILURE, MISTAKE = 1, 2  # exit statuses; 0 is success, 128 + the signal's numbe
 
 def train() -> NoReturn:
     """vae-train: one run, one run folder."""
-    command("train", _train)
+    command("train", partial(_train, ["vae-train", *sys.argv[1:]]))
 
 
 def sweep() -> NoReturn:
     """vae-sweep: one run for each combination of listed values."""
-    command("sweep", partial(_sweep, ["vae-sweep", *sys.argv[1:]]))
+    command("sweep", partial(sweep_one, ["vae-sweep", *sys.argv[1:]]))
 
 
 def evaluate() -> NoReturn:
@@ -52,7 +53,7 @@ def evaluate() -> NoReturn:
 
 def report() -> NoReturn:
     """vae-report: run folders become one page."""
-    command("report", _report)
+    command("report", partial(_report, ["vae-report", *sys.argv[1:]]))
 
 
 def data() -> NoReturn:
@@ -62,22 +63,33 @@ def data() -> NoReturn:
     command("data", _data)
 
 
-def _train(cfg: DictConfig) -> None:
-    chosen = HydraConfig.get()
-    asked = ask(cfg, chosen.runtime.choices, chosen.overrides.task, sys.argv)
-    config.refuse_unused_kl_weight([asked.cfg], chosen.overrides.task)
+def _train(argv: Sequence[str], cfg: DictConfig) -> None:
+    asked = asked_for(argv, cfg)
     if asked.run.is_done():
-        asked.run.tell_reports(asked.cfg)
         print("this run is already done; rerun=true trains it again")
-        return print_summary(asked.run)
-    from vaelab.runs import perform as jobs
-
-    jobs.perform(asked)
+    perform(asked)
     if asked.run.is_done():
         print_summary(asked.run)
 
 
-def _sweep(argv: Sequence[str], cfg: DictConfig) -> Exception | None:
+def asked_for(argv: Sequence[str], cfg: DictConfig) -> Request:
+    """The run of vae-train's configuration; raises UsageError for a configuration that is none."""
+    chosen = HydraConfig.get()
+    asked = ask(cfg, chosen.runtime.choices, chosen.overrides.task, argv)
+    config.refuse_unused_kl_weight([asked.cfg], chosen.overrides.task)
+    return asked
+
+
+def perform(asked: Request) -> None:
+    """Does what is left of a run, which may be nothing."""
+    if asked.run.is_done():
+        return asked.run.tell_reports(asked.cfg)
+    from vaelab.runs import perform as jobs
+
+    jobs.perform(asked)
+
+
+def sweep_one(argv: Sequence[str], cfg: DictConfig) -> Exception | None:
     """One run of a sweep, wherever a launcher of Hydra's does it: returns its error, which the sweep reports."""
     try:
         chosen = HydraConfig.get()
@@ -118,18 +130,25 @@ def _evaluate(cfg: DictConfig) -> None:
     print_summary(run)
 
 
-def _report(cfg: DictConfig) -> None:
-    config.check(cfg, config.Report)
-    refuse_unwritable(Path(cfg.output_dir))
-    from vaelab import report as reports
-
-    written = reports.write(cfg.runs, Path(cfg.output_dir, "report"), sys.argv, cfg.dpi, cfg.tables)
-    for name, reason in written.problems:
-        sys.stderr.write(f"vae-report: {name}: {reason}\n")
+def _report(argv: Sequence[str], cfg: DictConfig) -> None:
+    written = report_of(argv, cfg)
     print(written.summary)
     print(f"report: {written.page}")
     for file in written.tables:
         print(f"table: {file}")
+
+
+def report_of(argv: Sequence[str], cfg: DictConfig) -> "Written":
+    """Writes the report of vae-report's configuration, and says what of the runs cannot be read."""
+    values = config.check(cfg, config.Report)
+    refuse_unwritable(Path(cfg.output_dir))
+    from vaelab.report import write
+
+    folder = Path(cfg.output_dir, "report")
+    written = write(values["runs"], folder, argv, cfg.dpi, cfg.tables)
+    for name, reason in written.problems:
+        sys.stderr.write(f"vae-report: {name}: {reason}\n")
+    return written
 
 
 def _data(cfg: DictConfig) -> None:
@@ -212,7 +231,8 @@ def one_line_errors(name: str, wants_traceback: bool) -> Iterator[None]:
     except Exception as error:
         if wants_traceback:
             raise
-        sys.stderr.write(f"vae-{name}: {printable(in_words(error, name))}\n")
+        for line in (f"vae-{name}: {in_words(error, name)}", *getattr(error, "__notes__", ())):
+            sys.stderr.write(f"{printable(line)}\n")
         mistake = isinstance(error, UsageError | HydraException | OmegaConfBaseException)
         sys.exit(MISTAKE if mistake else FAILURE)
 

@@ -122,7 +122,7 @@ class Data:
 class Report:
     """conf/report.yaml."""
 
-    runs: Path
+    runs: Path | list[Path]
     output_dir: Path
     dpi: Dpi
     tables: list[Path]
