@@ -99,8 +99,7 @@ class OptunaSweeper(Sweeper):
         asked = list({one.name: one for _, one in jobs}.values())
         print(table(asked))
         self._print_best(found, fixed)
-        failures = self._failures(found, fixed)
-        if failures:
+        if failures := self._failures(found, fixed):
             raise failed(failures, len(jobs), "a search does not try a point again")
         return asked
 
