@@ -16,7 +16,7 @@ EXECUTE = """
 import sys, nbformat
 from nbclient import NotebookClient
 notebook = nbformat.read(sys.argv[1], 4)
-NotebookClient(notebook, timeout=280, resources={"metadata": {"path": "."}}).execute()
+NotebookClient(notebook, timeout=580, resources={"metadata": {"path": "."}}).execute()
 nbformat.write(notebook, "done.ipynb")
 """
 
@@ -40,6 +40,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.timeout(600)  # of a busy machine
 def test_it_runs_from_top_to_bottom(done: Path) -> None:
     code = [cell for cell in nbformat.read(done / "done.ipynb", 4).cells if cell.cell_type == "code"]
     kinds = [set(output.get("data", ())) for cell in code for output in cell.outputs]
