@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.vaelab_sweep._composer import Composer
 from hydra_plugins.vaelab_sweep.sweeper import jobs_of
-from vaelab.commands.compose import without_hydra
+from vaelab.commands.compose import Context, without_hydra
 from vaelab.names import CONF
 from vaelab.runs.folder import Run
 from vaelab.runs.identity import find
@@ -28,11 +28,10 @@ ONE = ["kl_weight=1"]  # where the default list of KL weights would only take ti
 
 @pytest.fixture
 def context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HydraContext]:
-    monkeypatch.setattr("sys.argv", ["vae-sweep"])
     monkeypatch.chdir(tmp_path)
     version.setbase("1.3")
     hydra = Hydra.create_main_hydra2("vaelab", create_config_search_path(str(CONF)))
-    yield HydraContext(hydra.config_loader, Callbacks())
+    yield Context(hydra.config_loader, Callbacks(), ["vae-sweep"])
     GlobalHydra.instance().clear()
 
 

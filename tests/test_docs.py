@@ -18,7 +18,7 @@ from vaelab.names import CONF, known_keys
 from vaelab.runs.identity import AUTO
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMAS = {
     "train": config.Train,
     "sweep": config.Train,
@@ -112,6 +112,32 @@ def test_the_keys_of_the_readme_are_keys() -> None:
     assert set(keys) <= set(known_keys("train"))
     top = {key for key in known_keys("train") if "." not in key} - {"hydra"}
     assert top - set(keys) == set(), "every key of the first level stands in the table"
+
+
+def parts(page: str) -> dict[str, list[str]]:
+    """What a README has in any language: commands, keys and their defaults, code in the text, links and pictures."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = [line.partition(" #")[0].strip() for line in text.splitlines() if line.startswith("    ")]
+    rows = [re.split(r"(?<!\\)\|", line)[1:] for line in text.splitlines() if line.startswith("| `")]
+    return {
+        "commands": [line for line in blocks if re.match(r"(scripts/run )?vae-|for player", line)],
+        "keys": [row[0] for row in rows],
+        "defaults": [code for row in rows for code in re.findall(r"`[^`]+`|\d[\de.-]*", row[1])],
+        "choices": [code for row in rows for code in sorted(re.findall(r"`[^`]+`", row[2]))],
+        "links": re.findall(r"\]\(([^)]+)\)", text.partition("## ")[2]),
+        "python": [
+            line.partition("  #")[0]
+            for line in text.partition("```python")[2].partition("```")[0].splitlines()
+        ],
+    }
+
+
+def test_the_readmes_say_the_same_in_both_languages() -> None:
+    english, chinese = parts("README.md"), parts("README.zh.md")
+    for name, found in english.items():
+        assert len(found) > 5
+        assert chinese[name] == found or name == "links", name
+    assert [link for link in chinese["links"] if link != "README.md"] == english["links"]
 
 
 def test_links_lead_somewhere() -> None:

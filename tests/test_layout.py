@@ -41,8 +41,9 @@ FLOORS = (
     {"data", "evaluations", "commands", "conditioning"},
     {"build"},
     {"training", "runs"},
-    {"report", "sweep", "schema", "explore", "export", "foreign"},
+    {"report", "sweep", "schema", "explore", "export", "foreign", "datasets"},
     {"cli"},
+    {"functions"},
 )
 HYDRA = {"cli", "commands"}
 MATPLOTLIB = {"figures"}

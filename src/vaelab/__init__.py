@@ -1,10 +1,14 @@
 """Train, compare and picture variational autoencoders."""
 
 import os
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Any
 
     from vaelab.models import GAN, EncoderDecoder
     from vaelab.runs.open_run import OpenedRun
@@ -58,3 +62,60 @@ def from_pretrained(source: "str | os.PathLike[str]") -> "EncoderDecoder | GAN":
     from vaelab.export import pretrained
 
     return pretrained.load(source)
+
+
+def train(*words: str, **keys: "Any") -> "OpenedRun":
+    """Does what vae-train does with the same keys, and returns the run; one that is done is not trained again.
+
+    Values are Python's; a key with a dot is a word, as on the command line, or `**{"likelihood.sigma": 0.1}`. The
+    process stays as it was. Raises UsageError and Failure, in one line.
+
+    >>> run = vaelab.train("likelihood.sigma=0.1", model="fc_vae", likelihood="gaussian", kl_weight=5, epochs=1)
+    >>> run.config.kl_weight, run.config.likelihood.sigma
+    (5, 0.1)
+    >>> run.show("reconstructions").format
+    'PNG'
+    """
+    from vaelab import functions
+
+    return functions.train(words, keys)
+
+
+class SweepPackage(ModuleType):
+    """The package vaelab.sweep, which is also called: import gives a package the name that the function has."""
+
+    def __call__(self, *words: str, **keys: "Any") -> "list[OpenedRun]":
+        """Does what vae-sweep does with the same keys, prints its table and returns the runs: a list is several values.
+
+        Of a key whose value is a list, a list of lists is. Raises UsageError, or Failure where runs failed, with a note
+        on each of them.
+
+        >>> runs = vaelab.sweep(model="fc_vae", kl_weight=[0, 5], epochs=1, evaluation=["test_metrics"])
+        ... # doctest: +ELLIPSIS
+        λ ...
+        >>> [run.config.kl_weight for run in runs]
+        [0, 5]
+        """
+        from vaelab import functions
+
+        return functions.sweep(words, keys)
+
+
+class ReportPackage(ModuleType):
+    """The package vaelab.report, which is also called."""
+
+    def __call__(self, *words: str, **keys: "Any") -> "Path":
+        """Does what vae-report does with the same keys and returns the page; `runs` is a pattern or a list of runs.
+
+        >>> vaelab.report(runs=[vaelab.train(model="fc_vae", epochs=1, evaluation=["test_metrics"])]).name
+        'index.html'
+        """
+        from vaelab import functions
+
+        return functions.report(words, keys)
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in ("sweep", "report"):
+        return import_module(f"vaelab.{name}")
+    raise AttributeError(f"module 'vaelab' has no attribute {name!r}")

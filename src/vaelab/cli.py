@@ -6,7 +6,6 @@ from vaelab.commands import signals  # first, for it answers signals while the o
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,37 +13,34 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab import Failure, UsageError, config, files, machine, mistakes
+from vaelab import Failure, UsageError, config, machine, mistakes
 from vaelab.commands import arguments, compose, streams
-from vaelab.names import CONF, choice_of, swept_weights
 from vaelab.runs import tracking
 from vaelab.runs.folder import Run
 from vaelab.runs.lock import refuse_unwritable
-from vaelab.runs.request import ask
+from vaelab.runs.request import Request, ask
 from vaelab.sweep.processes import portable
 from vaelab.words import printable
 
 if TYPE_CHECKING:
-    from vaelab.data import ImageSet
+    from vaelab.report import Written
 
-CONTACT_SHEET = 64  # images, spread evenly over the data set
 FAILURE, MISTAKE = 1, 2  # exit statuses; 0 is success, 128 + the signal's number an interruption
 
 
 def train() -> NoReturn:
     """vae-train: one run, one run folder."""
-    command("train", _train)
+    command("train", partial(_train, ["vae-train", *sys.argv[1:]]))
 
 
 def sweep() -> NoReturn:
     """vae-sweep: one run for each combination of listed values."""
-    command("sweep", partial(_sweep, ["vae-sweep", *sys.argv[1:]]))
+    command("sweep", partial(sweep_one, ["vae-sweep", *sys.argv[1:]]))
 
 
 def evaluate() -> NoReturn:
@@ -56,7 +52,7 @@ def evaluate() -> NoReturn:
 
 def report() -> NoReturn:
     """vae-report: run folders become one page."""
-    command("report", _report)
+    command("report", partial(_report, ["vae-report", *sys.argv[1:]]))
 
 
 def explore() -> NoReturn:
@@ -76,23 +72,34 @@ def export() -> NoReturn:
     command("export", _export)
 
 
-def _train(cfg: DictConfig) -> None:
-    chosen = HydraConfig.get()
-    asked = ask(cfg, chosen.runtime.choices, chosen.overrides.task, sys.argv)
-    config.refuse_unused_kl_weight([asked.cfg], chosen.overrides.task)
+def _train(argv: Sequence[str], cfg: DictConfig) -> None:
+    asked = asked_for(argv, cfg)
     if asked.run.is_done():
-        asked.run.tell_reports(asked.cfg)
-        tracking.hand_over(asked.run, asked.cfg)
         print("this run is already done; rerun=true trains it again")
-        return print_summary(asked.run)
-    from vaelab.runs import perform as jobs
-
-    jobs.perform(asked)
+    perform(asked)
     if asked.run.is_done():
         print_summary(asked.run)
 
 
-def _sweep(argv: Sequence[str], cfg: DictConfig) -> Exception | None:
+def asked_for(argv: Sequence[str], cfg: DictConfig) -> Request:
+    """The run of vae-train's configuration; raises UsageError for a configuration that is none."""
+    chosen = HydraConfig.get()
+    asked = ask(cfg, chosen.runtime.choices, chosen.overrides.task, argv)
+    config.refuse_unused_kl_weight([asked.cfg], chosen.overrides.task)
+    return asked
+
+
+def perform(asked: Request) -> None:
+    """Does what is left of a run, which may be nothing."""
+    if asked.run.is_done():
+        asked.run.tell_reports(asked.cfg)
+        return tracking.hand_over(asked.run, asked.cfg)
+    from vaelab.runs import perform as jobs
+
+    jobs.perform(asked)
+
+
+def sweep_one(argv: Sequence[str], cfg: DictConfig) -> Exception | None:
     """One run of a sweep, wherever a launcher of Hydra's does it: returns its error, which the sweep reports."""
     try:
         chosen = HydraConfig.get()
@@ -140,18 +147,25 @@ def _foreign(cfg: DictConfig) -> None:
     print_summary(measure.evaluate(cfg, chosen.runtime.choices, chosen.overrides.task, sys.argv))
 
 
-def _report(cfg: DictConfig) -> None:
-    config.check(cfg, config.Report)
-    refuse_unwritable(Path(cfg.output_dir))
-    from vaelab import report as reports
-
-    written = reports.write(cfg.runs, Path(cfg.output_dir, "report"), sys.argv, cfg.dpi, cfg.tables)
-    for name, reason in written.problems:
-        sys.stderr.write(f"vae-report: {name}: {reason}\n")
+def _report(argv: Sequence[str], cfg: DictConfig) -> None:
+    written = report_of(argv, cfg)
     print(written.summary)
     print(f"report: {written.page}")
     for file in written.tables:
         print(f"table: {file}")
+
+
+def report_of(argv: Sequence[str], cfg: DictConfig) -> "Written":
+    """Writes the report of vae-report's configuration, and says what of the runs cannot be read."""
+    values = config.check(cfg, config.Report)
+    refuse_unwritable(Path(cfg.output_dir))
+    from vaelab.report import write
+
+    folder = Path(cfg.output_dir, "report")
+    written = write(values["runs"], folder, argv, cfg.dpi, cfg.tables)
+    for name, reason in written.problems:
+        sys.stderr.write(f"vae-report: {name}: {reason}\n")
+    return written
 
 
 def _explore(cfg: DictConfig) -> None:
@@ -169,58 +183,9 @@ def _export(cfg: DictConfig) -> None:
 
 
 def _data(cfg: DictConfig) -> None:
-    if cfg.source is not None:
-        cfg.dataset.path = cfg.source
-    config.check(cfg, config.Data)
-    if cfg.action == "list":
-        from vaelab.data import catalogue
+    from vaelab import datasets
 
-        return print(catalogue.table(CONF / "dataset", Path(cfg.data_dir).expanduser()))
-    from vaelab import build, plugins
-
-    plugins.allow(cfg.plugins)
-    build.check(cfg)
-    if cfg.action == "spectrum":
-        return _spectrum(cfg)
-    images = build.dataset(cfg)
-    print(*map(printable, describe(images)), sep="\n")
-    if cfg.action == "prepare":
-        return
-    from vaelab import figures
-
-    folder = Path(cfg.output_dir, images.name)
-    refuse_unwritable(folder)
-    shown = np.linspace(0, len(images.images) - 1, min(CONTACT_SHEET, len(images.images))).astype(int)
-    classes, told = figures.class_names(images.classes)
-    names = [classes[i] for i in images.labels[shown]] if images.labels is not None else None
-    title = f"{images.name}: {len(shown)} of {len(images.images)}{told}"
-    sheet = figures.contact_sheet(images.images[shown], title, names)
-    figures.save(sheet, folder / "contact_sheet.png", cfg.dpi)
-    print(f"contact sheet: {folder / 'contact_sheet.png'}")
-
-
-def _spectrum(cfg: DictConfig) -> None:
-    if (chosen := choice_of("likelihood", cfg.likelihood._target_)) != "gaussian":
-        raise UsageError(f"likelihood={chosen} has no closed form: use likelihood=gaussian")
-    from vaelab import build, figures, spectrum
-
-    images = build.dataset(cfg)
-    folder = Path(cfg.output_dir, "spectrum", images.name)
-    refuse_unwritable(folder)
-    sigma, units = cfg.likelihood.sigma, cfg.latent_dim
-    given = swept_weights() if cfg.kl_weight is None else cfg.kl_weight
-    weights = sorted([given] if isinstance(given, int | float) else given)
-    eigenvalues = spectrum.eigenvalues(images.images, images.indices("train"))
-    told = f"a linear VAE of {units} units with Gaussian noise of σ = {sigma:g}"
-    print(printable(f"{images.name}: {told}, predicted from {images.sizes()['train']} training images"))
-    print(spectrum.table([spectrum.predict(eigenvalues, weight, sigma, units) for weight in weights]))
-    print(f"from λ = {spectrum.collapse(eigenvalues, sigma):.4g} on all units collapse")
-    of = np.frombuffer(images.fingerprint.encode(), np.uint8)  # which a report looks at
-    arrays = spectrum.arrays(eigenvalues, weights, sigma, units) | {"fingerprint": of}
-    with files.whole(folder / "spectrum.npz") as part, part.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    figures.save(figures.spectrum(arrays, f"{images.name} · {told}"), folder / "spectrum.png", cfg.dpi)
-    print(f"figure and numbers: {folder / 'spectrum.png'}, {folder / 'spectrum.npz'}")
+    datasets.perform(cfg)
 
 
 def _schema(name: str, folder: str | None) -> str:
@@ -255,7 +220,8 @@ def one_line_errors(name: str, wants_traceback: bool) -> Iterator[None]:
     except Exception as error:
         if wants_traceback:
             raise
-        sys.stderr.write(f"vae-{name}: {printable(in_words(error, name))}\n")
+        for line in (f"vae-{name}: {in_words(error, name)}", *getattr(error, "__notes__", ())):
+            sys.stderr.write(f"{printable(line)}\n")
         mistake = isinstance(error, UsageError | HydraException | OmegaConfBaseException)
         sys.exit(MISTAKE if mistake else FAILURE)
 
@@ -268,20 +234,6 @@ def in_words(error: Exception, name: str) -> str:
         return mistakes.describe(error, name)
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)"
-
-
-def describe(images: "ImageSet") -> list[str]:
-    """A data set in a few lines: counts, shape, splits, classes."""
-    channels, height, width = images.image_shape
-    lines = [
-        f"{images.name}: {len(images.images)} images of {height}×{width}×{channels}, from {images.source}",
-        "splits: " + ", ".join(f"{split} {size}" for split, size in images.sizes().items()),
-        f"fingerprint: {images.fingerprint}",
-    ]
-    if images.labels is not None:
-        counts = Counter(images.labels.tolist())
-        lines.append("classes: " + ", ".join(f"{c} {counts[i]}" for i, c in enumerate(images.classes)))
-    return lines
 
 
 def print_summary(run: Run) -> None:

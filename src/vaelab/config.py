@@ -158,7 +158,7 @@ class Export:
 class Report:
     """conf/report.yaml."""
 
-    runs: Path
+    runs: Path | list[Path]
     output_dir: Path
     dpi: Dpi
     tables: list[Path]

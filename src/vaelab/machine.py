@@ -2,7 +2,8 @@
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -18,6 +19,18 @@ def share_cores() -> None:
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS
+
+
+@contextmanager
+def cores_shared() -> Iterator[None]:
+    """The same for libraries that load, and processes that start, within."""
+    before = os.environ.get("GOMP_SPINCOUNT")
+    share_cores()
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("GOMP_SPINCOUNT", None)
 
 
 def free_memory() -> int:

@@ -89,6 +89,20 @@ def known_keys(config_name: str) -> list[str]:
     return sorted(keys - {"defaults"})
 
 
+def holds_list(key: str) -> bool:
+    """Whether the value of a key of a run is a list: evaluation=[vae], snapshot_epochs=[1,10], model.hidden=[400]."""
+    group, _, rest = key.partition(".")
+    if not rest:
+        return group in ("evaluation", "experiment") or isinstance(
+            _load(CONF / "train.yaml").get(group), list
+        )
+    among = choices(group)
+    if group == "evaluation":
+        choice, _, rest = rest.partition(".")
+        among = [choice] if choice in among else []
+    return any(isinstance(values_of(group, choice).get(rest), list) for choice in among)
+
+
 def experiments() -> str:
     """The named experiments, one line each: the name and what its file says of itself."""
     said = {

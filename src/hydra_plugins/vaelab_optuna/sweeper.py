@@ -18,14 +18,14 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.vaelab_sweep._composer import Composer
-from hydra_plugins.vaelab_sweep.sweeper import Job, exit_with, jobs_of, launch
+from hydra_plugins.vaelab_sweep.sweeper import Job, failed, jobs_of, launch
 from vaelab import UsageError
 from vaelab.bounds import AtLeast
 from vaelab.checks import check_arguments
 from vaelab.config import has_kl_weight
 from vaelab.keys import SWEEP_ONLY
 from vaelab.runs.folder import Run
-from vaelab.runs.request import Failures
+from vaelab.runs.request import Failures, Request
 from vaelab.sweep.progress import listing, table
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class OptunaSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def sweep(self, arguments: list[str]) -> None:
-        """Does the trials that are left, or with list=true only prints them; exits with 1 where some failed."""
+    def sweep(self, arguments: list[str]) -> list[Request]:
+        """Does the trials that are left and returns all, or with list=true prints them; raises as failed() says."""
         optuna = required()
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         given = {o.get_key_element(): o for o in parser.parse_overrides(arguments)}
@@ -86,7 +86,8 @@ class OptunaSweeper(Sweeper):
         self._refuse_useless(space, fixed)
         name = self.study or self._name(space, fixed)
         if self._config.list:
-            return self._list(name, fixed)
+            self._list(name, fixed)
+            return []
         self.storage.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
             found = optuna.create_study(
@@ -98,9 +99,9 @@ class OptunaSweeper(Sweeper):
         asked = list({one.name: one for _, one in jobs}.values())
         print(table(asked))
         self._print_best(found, fixed)
-        failures = self._failures(found, fixed)
-        if failures:
-            exit_with(failures, len(jobs), "a search does not try a point again")
+        if failures := self._failures(found, fixed):
+            raise failed(failures, len(jobs), "a search does not try a point again")
+        return asked
 
     def _refuse_useless(self, space: Mapping[str, "BaseDistribution"], fixed: Sequence[str]) -> None:
         """Raises UsageError where an end of a range is no value of its key, or the model has not what is searched."""

@@ -1,7 +1,6 @@
 """The configurations of a sweep's jobs: Hydra composes each choice of groups once, values are set in copies."""
 
 import pickle
-import sys
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -13,7 +12,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from vaelab.commands import user_files
-from vaelab.commands.compose import without_hydra
+from vaelab.commands.compose import Context, without_hydra
 from vaelab.runs.request import Request, ask
 
 
@@ -21,8 +20,9 @@ class Composer:
     """Gives what ConfigLoader.load_sweep_config gives, which takes 0.1 s for each job."""
 
     def __init__(self, context: HydraContext, config: DictConfig) -> None:
+        assert isinstance(context, Context)
         assert isinstance(context.config_loader, ConfigLoaderImpl)
-        self._loader, self._config = context.config_loader, config
+        self._loader, self._config, self._command = context.config_loader, config, context.command
         self._parser = OverridesParser.create(config_loader=self._loader)
         # Of many jobs, few overrides and choices of groups differ.
         self._parsed = cache(self._parse)
@@ -31,7 +31,7 @@ class Composer:
     def asked(self, overrides: Sequence[str]) -> Request:
         """The run of one job's overrides; raises UsageError for a configuration that is none."""
         cfg, choices = self.compose(overrides)
-        return ask(cfg, choices, overrides, sys.argv)
+        return ask(cfg, choices, overrides, self._command)
 
     def compose(self, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
         """A job's configuration without Hydra's own part, and its choices by group."""

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -14,7 +13,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
 from hydra_plugins.vaelab_sweep._composer import Composer
-from vaelab import UsageError
+from vaelab import Failure, UsageError
 from vaelab.commands.signals import at_end
 from vaelab.config import has_kl_weight, refuse_unused_kl_weight
 from vaelab.runs import tracking
@@ -32,8 +31,8 @@ class GridSweeper(BasicSweeper):
     def __init__(self, params: dict[str, str] | None) -> None:
         super().__init__(max_batch_size=None, params=params)
 
-    def sweep(self, arguments: list[str]) -> None:
-        """Does the runs, or with list=true only prints them; exits with 1 where some failed."""
+    def sweep(self, arguments: list[str]) -> list[Request]:
+        """Does the runs and returns them, or with list=true only prints them; raises as failed() says."""
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.launcher is not None
@@ -45,14 +44,16 @@ class GridSweeper(BasicSweeper):
         asked = [one for _, one in jobs]
         refuse_unused_kl_weight((one.cfg for one in asked), arguments)
         if self.config.list:
-            return print(listing(asked))
+            print(listing(asked))
+            return []
         failures = launch(self.launcher, jobs)
         print(table(asked))
         common = os.path.commonpath([one.run.folder.parent.absolute() for one in asked])
         common = os.path.relpath(common) if not asked[0].run.folder.is_absolute() else common
         print(f"their figures side by side: vae-report runs='{common}/**'")
         if failures:
-            exit_with(failures, len(asked), "the same command tries them again")
+            raise failed(failures, len(asked), "the same command tries them again")
+        return asked
 
 
 def jobs_of(composer: Composer, grid: Sequence[Sequence[str]]) -> list[Job]:
@@ -160,12 +161,10 @@ def _failures(returns: Sequence[JobReturn], jobs: Sequence[Job]) -> Failures:
     return failures
 
 
-def exit_with(failures: Mapping[str, Exception], runs: int, remedy: str) -> NoReturn:
-    """Lists the failures and exits: with 2 where all are the user's mistakes, else with 1."""
-    print(
-        f"vae-sweep: {len(failures)} of {runs} runs failed; {remedy}",
-        file=sys.stderr,
-    )
+def failed(failures: Mapping[str, Exception], runs: int, remedy: str) -> UsageError | Failure:
+    """That runs of a sweep failed, with a note on each: UsageError where all are the user's mistakes, else Failure."""
+    mistakes = all(isinstance(error, UsageError) for error in failures.values())
+    found = (UsageError if mistakes else Failure)(f"{len(failures)} of {runs} runs failed; {remedy}")
     for name, error in failures.items():
-        print(f"  {name}: {str(error) or type(error).__name__}", file=sys.stderr)
-    sys.exit(2 if all(isinstance(error, UsageError) for error in failures.values()) else 1)
+        found.add_note(f"  {name}: {str(error) or type(error).__name__}")
+    return found

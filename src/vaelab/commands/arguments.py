@@ -158,14 +158,20 @@ def quote(word: str, sweep: bool) -> str:
     whole = name in TEXTS or not sweep or os.path.exists(os.path.expanduser(value))
     if sweep and not whole and re.fullmatch(r"(choice|sort|shuffle)\(.*\)", value):
         return word
+    if name == "runs" and re.fullmatch(rf"\[(?:{QUOTED})(?:,(?:{QUOTED}))*\]", value, re.DOTALL):
+        return word  # several of them
     parts = [value] if whole else re.findall(f"{QUOTED}|[^,]+", value)
     expand = name in PATHS
     return f"{key}={','.join(_quoted(os.path.expanduser(part) if expand else part) for part in parts)}"
 
 
 def _quoted(text: str) -> str:
-    if re.fullmatch(QUOTED, text, re.DOTALL) and not os.path.exists(text):
-        return text
+    is_quoted = re.fullmatch(QUOTED, text, re.DOTALL) and not os.path.exists(text)
+    return text if is_quoted else escaped(text)
+
+
+def escaped(text: str) -> str:
+    """Text in quotes that Hydra reads as it is."""
     # Hydra reads a backslash as it stands, but before a quote.
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)

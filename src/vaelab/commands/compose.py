@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import hydra
@@ -28,16 +29,26 @@ from vaelab.names import CONF, experiments
 Verb = Callable[[DictConfig], Any]
 
 
-def perform(command: str, words: Sequence[str], verb: Verb, schema: Callable[[str | None], str]) -> None:
+@dataclass
+class Context(HydraContext):
+    """What Hydra hands to sweepers and launchers, and the command as it was given."""
+
+    command: Sequence[str]
+
+
+def perform(
+    command: str, words: Sequence[str], verb: Verb, schema: Callable[[str | None], str] | None = None
+) -> Any:
     """Composes conf/<command>.yaml with the words of a command line and calls the verb; a sweep's for each run.
 
+    Returns what the verb does, or the sweeper.
     Raises UsageError for what is no configuration, or one that would have Hydra do more than compose.
     """
     hydra.version.setbase("1.3")
     OmegaConf.register_new_resolver("vaelab.experiments", experiments, replace=True)  # for --help
     given = arguments.read(command, words)
     user_files.check(given)
-    if "schema" in given.options:
+    if schema and "schema" in given.options:
         return print(schema(given.options.get("config-dir")))
     if given.only_show:
         return _show(command, given, verb)
@@ -54,11 +65,11 @@ def perform(command: str, words: Sequence[str], verb: Verb, schema: Callable[[st
         params = OmegaConf.select(cfg, "hydra.sweeper.params")
         check_value(params, dict[str, Any] | None, "hydra.sweeper.params")
         arguments.read(command, [f"{key}={value}" for key, value in (params or {}).items()])
-        context = HydraContext(opened.config_loader, Callbacks())
+        context = Context(opened.config_loader, Callbacks(), [f"vae-{command}", *words])
         sweeper = Plugins.instance().instantiate_sweeper(
             hydra_context=context, task_function=verb, config=cfg
         )
-        sweeper.sweep(list(cfg.hydra.overrides.task))
+        return sweeper.sweep(list(cfg.hydra.overrides.task))
 
 
 def without_hydra(cfg: DictConfig) -> DictConfig:

@@ -4,14 +4,16 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from threading import Thread
+from types import ModuleType
 from typing import Any
 
-from vaelab import Failure
+from vaelab import Failure, machine
 from vaelab.commands import signals
 
 
@@ -24,7 +26,7 @@ def start(serve: Callable[..., Any], threads: int, *arguments: Any) -> tuple[Spa
     process = multiprocessing.get_context("spawn").Process(
         target=serve, args=(there, *arguments), daemon=True
     )
-    with _environment(threads):
+    with machine.cores_shared(), _environment(threads), _no_script():
         process.start()
     there.close()  # so that the end of the worker is the end of the pipe
     return process, here
@@ -46,6 +48,17 @@ def _environment(threads: int) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _no_script() -> Iterator[None]:
+    """Keeps a process that starts from running the script, or the notebook's, that has called vaelab."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def follow_parent() -> None:

@@ -1,12 +1,13 @@
 """Run folders become one page that answers what λ does: index.html, report.md with its figures, table.csv."""
 
+import sys
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vaelab import files
+from vaelab import ReportPackage, files
 from vaelab.report import oracle, tables
 from vaelab.report.documents import markdown
 from vaelab.report.page import render
@@ -14,6 +15,8 @@ from vaelab.report.reading import collect
 from vaelab.report.records import Collection
 from vaelab.report.table import as_csv, frame
 from vaelab.words import printable
+
+sys.modules[__name__].__class__ = ReportPackage
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,15 @@ def with_oracles(collection: Collection, folder: Path) -> Collection:
 
 
 def write(
-    pattern: str, folder: Path, command: Sequence[str], dpi: int, paper_tables: Sequence[str] = ()
+    runs: str | Sequence[str],
+    folder: Path,
+    command: Sequence[str],
+    dpi: int,
+    paper_tables: Sequence[str] = (),
 ) -> Written:
-    """Reads the runs of a glob pattern and writes their report; raises UsageError where there are none."""
+    """Reads the runs of a glob pattern, or of several, and writes their report; raises UsageError where are none."""
     began = time.perf_counter()
-    collection = with_oracles(collect(pattern, folder), folder.parent / "spectrum")
+    collection = with_oracles(collect(runs, folder), folder.parent / "spectrum")
     extra = tables.write(collection, paper_tables, folder)
     table = frame(collection)
     with warnings.catch_warnings():  # of what is no number, which is shown as nothing, and of full figures

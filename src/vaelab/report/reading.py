@@ -1,7 +1,7 @@
 """Run folders are found and read, so that whatever is wrong with one of them is named and ends nothing."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,20 @@ MOST_KEYS = 2000  # of a configuration, and of metrics: each is a column of the 
 MOST_BITS = 1000  # of a whole number
 
 
-def collect(pattern: str, report: Path) -> Collection:
-    """Reads the run folders that a glob pattern matches, or that lie below a folder that it matches.
+def collect(runs: str | Sequence[str], report: Path) -> Collection:
+    """Reads the run folders that a glob pattern, or one of several, matches, or that lie below a folder it matches.
 
-    `report` is passed over. Raises UsageError where there is no run that can be read.
+    `report` is passed over. Raises UsageError where there is no run that can be read, or none of a pattern.
     """
-    folders = find(pattern, report)
-    if not folders:
-        raise UsageError(f"there are no run folders in {pattern}: vae-train makes one, vae-sweep several")
-    common = os.path.commonpath([folder.parent for folder in folders])
+    patterns = [runs] if isinstance(runs, str) else runs
+    found: dict[str, Path] = {}
+    for pattern in patterns:
+        folders = find(pattern, report)
+        if not folders:
+            raise UsageError(f"there are no run folders in {pattern}: vae-train makes one, vae-sweep several")
+        found |= {os.path.realpath(folder): folder for folder in folders}
+    folders, pattern = sorted(found.values()), ", ".join(patterns)
+    common = os.path.commonpath([folder.absolute().parent for folder in folders])
     records: list[Record] = []
     refused: list[tuple[str, str]] = []
     for folder in folders:

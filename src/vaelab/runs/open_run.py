@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig
+from PIL import Image
 from torch import Tensor
 
 from vaelab import UsageError, build, plugins
 from vaelab.data import ImageSet, find_prepared
 from vaelab.losses import Loss
+from vaelab.names import nearest, shown
 from vaelab.runs.checkpoint import below, refuse_not_finite, weights
 from vaelab.runs.folder import Row, Run
 
@@ -54,6 +56,25 @@ class OpenedRun:
     def history(self) -> list[Row]:
         """The rows of metrics.csv."""
         return self.run.history
+
+    def __repr__(self) -> str:
+        return f"<run {self.run.folder}>"
+
+    def show(self, name: str) -> Image.Image:
+        """A figure of the run as an image, which a notebook shows: "reconstructions", "reconstructions/epoch_0001".
+
+        Raises UsageError where there is none of this name.
+        """
+        folder = self.run.folder / "figures"
+        known = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.png")}
+        if name not in known:
+            told = f"there are {', '.join(sorted(known))}" if known else "it has none"
+            raise UsageError(
+                f"{self.run.folder} has no figure {shown(name)}{nearest(str(name), known)}; {told}"
+            )
+        image = Image.open(known[name])
+        image.load()
+        return image
 
     def model(self, device: str = "cpu") -> build.Network:
         """The trained network, in evaluation mode, all its methods batched.

@@ -1,12 +1,13 @@
 """How the runs of a sweep are spread over one machine: in turn on one device, in processes, or one after the other."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from vaelab import hardware
+from vaelab import UsageError, hardware
 from vaelab.commands.workers import portable
 from vaelab.runs import job
 from vaelab.runs import perform as jobs
@@ -30,6 +31,8 @@ def perform(asked: Sequence[Request], strategy: str, at_once: int | None) -> Fai
     strategy = OLDER.get(strategy, strategy)
     if strategy == "auto":
         strategy, because = choose(kind, cores, len(asked))
+    if strategy == "parallel" and not starts_processes():
+        raise UsageError("strategy=parallel starts processes, which only the main thread does: leave it out")
     left = [one for one in asked if one.state != "done"]
     for first, *_ in alike(left):  # mistakes are found, and images made ready, before any run begins
         job.prepare(first.cfg)
@@ -55,10 +58,17 @@ def choose(kind: str, cores: int, runs: int) -> tuple[str, str]:
         )
     if cores == 1:
         return "serial", "there is one core"
+    if not starts_processes():
+        return "serial", "only the main thread starts processes"
     return (
         "parallel",
         "on a CPU, processes of few threads each were measured 1.1 to 1.5 times as fast as one run after the other",
     )
+
+
+def starts_processes() -> bool:
+    """Whether this thread is one that may start processes."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def alike(asked: Sequence[Request]) -> list[list[Request]]:
