@@ -73,41 +73,41 @@ def export() -> NoReturn:
 
 
 def _train(argv: Sequence[str], cfg: DictConfig) -> None:
-    asked = asked_for(argv, cfg)
-    if asked.run.is_done():
+    request = request_of(argv, cfg)
+    if request.run.is_done():
         print("this run is already done; rerun=true trains it again")
-    perform(asked)
-    if asked.run.is_done():
-        print_summary(asked.run)
+    perform(request)
+    if request.run.is_done():
+        print_summary(request.run)
 
 
-def asked_for(argv: Sequence[str], cfg: DictConfig) -> Request:
+def request_of(argv: Sequence[str], cfg: DictConfig) -> Request:
     """The run of vae-train's configuration; raises UsageError for a configuration that is none."""
     chosen = HydraConfig.get()
-    asked = ask(cfg, chosen.runtime.choices, chosen.overrides.task, argv)
-    config.refuse_unused_kl_weight([asked.cfg], chosen.overrides.task)
-    return asked
+    request = ask(cfg, chosen.runtime.choices, chosen.overrides.task, argv)
+    config.refuse_unused_kl_weight([request.cfg], chosen.overrides.task)
+    return request
 
 
-def perform(asked: Request) -> None:
+def perform(request: Request) -> None:
     """Does what is left of a run, which may be nothing."""
-    if asked.run.is_done():
-        asked.run.tell_reports(asked.cfg)
-        return tracking.hand_over(asked.run, asked.cfg)
+    if request.run.is_done():
+        request.run.tell_reports(request.cfg)
+        return tracking.hand_over(request.run, request.cfg)
     from vaelab.runs import perform as jobs
 
-    jobs.perform(asked)
+    jobs.perform(request)
 
 
 def sweep_one(argv: Sequence[str], cfg: DictConfig) -> Exception | None:
     """One run of a sweep, wherever a launcher of Hydra's does it: returns its error, which the sweep reports."""
     try:
         chosen = HydraConfig.get()
-        asked = ask(cfg, chosen.runtime.choices, chosen.overrides.task, argv)
+        request = ask(cfg, chosen.runtime.choices, chosen.overrides.task, argv)
         from vaelab.runs import perform as jobs
 
         facts = {"sweep": {"strategy": chosen.runtime.choices["hydra/launcher"], "because": "asked for"}}
-        jobs.perform(replace(asked, facts=facts), processes=0)  # a launcher's own may start no others
+        jobs.perform(replace(request, facts=facts), processes=0)  # a launcher's own may start no others
     except Exception as error:
         return portable(error)
     return None

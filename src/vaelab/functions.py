@@ -14,17 +14,17 @@ def train(given: Sequence[str], keys: Mapping[str, Any]) -> OpenedRun:
     """One run."""
     words = from_python.words("train", given, keys)
     with from_python.call("train"):
-        asked = compose.perform("train", words, partial(cli.asked_for, ["vae-train", *words]))
-        cli.perform(asked)
-    return OpenedRun(asked.run.folder.absolute(), own_modules=asked.cfg.plugins)
+        request = compose.perform("train", words, partial(cli.request_of, ["vae-train", *words]))
+        cli.perform(request)
+    return OpenedRun(request.run.folder.absolute(), own_modules=request.cfg.plugins)
 
 
 def sweep(given: Sequence[str], keys: Mapping[str, Any]) -> list[OpenedRun]:
     """One run for each combination of listed values."""
     words = from_python.words("sweep", given, keys)
     with from_python.call("sweep"):
-        asked = compose.perform("sweep", words, partial(cli.sweep_one, ["vae-sweep", *words]))
-    return [OpenedRun(one.run.folder.absolute(), own_modules=one.cfg.plugins) for one in asked]
+        requests = compose.perform("sweep", words, partial(cli.sweep_one, ["vae-sweep", *words]))
+    return [OpenedRun(one.run.folder.absolute(), own_modules=one.cfg.plugins) for one in requests]
 
 
 def report(given: Sequence[str], keys: Mapping[str, Any]) -> Path:

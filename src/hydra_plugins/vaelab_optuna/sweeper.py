@@ -96,12 +96,12 @@ class OptunaSweeper(Sweeper):
             self._refuse_another(found, space)
             self._search(found, space, fixed)
         jobs = [self._job(trial.params, fixed) for trial in found.get_trials(deepcopy=False)]
-        asked = list({one.name: one for _, one in jobs}.values())
-        print(table(asked))
+        requests = list({one.name: one for _, one in jobs}.values())
+        print(table(requests))
         self._print_best(found, fixed)
         if failures := self._failures(found, fixed):
             raise failed(failures, len(jobs), "a search does not try a point again")
-        return asked
+        return requests
 
     def _refuse_useless(self, space: Mapping[str, "BaseDistribution"], fixed: Sequence[str]) -> None:
         """Raises UsageError where an end of a range is no value of its key, or the model has not what is searched."""

@@ -28,7 +28,7 @@ class Composer:
         self._parsed = cache(self._parse)
         self._composed = cache(self._compose)
 
-    def asked(self, overrides: Sequence[str]) -> Request:
+    def request(self, overrides: Sequence[str]) -> Request:
         """The run of one job's overrides; raises UsageError for a configuration that is none."""
         cfg, choices = self.compose(overrides)
         return ask(cfg, choices, overrides, self._command)

@@ -28,14 +28,14 @@ class SweepLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
         """Does what is left of the jobs; each returns the reason why it failed, or None."""
-        asked = [self._composer.asked(overrides) for overrides in job_overrides]
-        failures = self.perform(asked)
+        requests = [self._composer.request(overrides) for overrides in job_overrides]
+        failures = self.perform(requests)
         return [
             JobReturn(overrides, one.cfg, status=JobStatus.COMPLETED, _return_value=failures.get(one.name))
-            for overrides, one in zip(job_overrides, asked, strict=True)
+            for overrides, one in zip(job_overrides, requests, strict=True)
         ]
 
-    def perform(self, asked: Sequence[Request]) -> Failures:
+    def perform(self, requests: Sequence[Request]) -> Failures:
         """Does what is left of runs; what it chooses depends on all of them, also on those that are done."""
         from vaelab.sweep import strategies
 
@@ -45,4 +45,4 @@ class SweepLauncher(Launcher):
             raise UsageError(f"hydra.launcher.strategy={self.strategy} does not exist; {told}")
         check_value(self.at_once, Literal["auto"] | Count, "hydra.launcher.at_once")
         at_once = None if isinstance(self.at_once, str) else self.at_once
-        return strategies.perform(asked, self.strategy, at_once)
+        return strategies.perform(requests, self.strategy, at_once)

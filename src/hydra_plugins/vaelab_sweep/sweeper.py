@@ -41,19 +41,19 @@ class GridSweeper(BasicSweeper):
         (grid,) = self.split_arguments(overrides, self.max_batch_size)
         composer = Composer(self.hydra_context, self.config)
         jobs = jobs_of(composer, with_weights(composer, grid, self.config.n, arguments))
-        asked = [one for _, one in jobs]
-        refuse_unused_kl_weight((one.cfg for one in asked), arguments)
+        requests = [one for _, one in jobs]
+        refuse_unused_kl_weight((one.cfg for one in requests), arguments)
         if self.config.list:
-            print(listing(asked))
+            print(listing(requests))
             return []
         failures = launch(self.launcher, jobs)
-        print(table(asked))
-        common = os.path.commonpath([one.run.folder.parent.absolute() for one in asked])
-        common = os.path.relpath(common) if not asked[0].run.folder.is_absolute() else common
+        print(table(requests))
+        common = os.path.commonpath([one.run.folder.parent.absolute() for one in requests])
+        common = os.path.relpath(common) if not requests[0].run.folder.is_absolute() else common
         print(f"their figures side by side: vae-report runs='{common}/**'")
         if failures:
-            raise failed(failures, len(asked), "the same command tries them again")
-        return asked
+            raise failed(failures, len(requests), "the same command tries them again")
+        return requests
 
 
 def jobs_of(composer: Composer, grid: Sequence[Sequence[str]]) -> list[Job]:
@@ -63,10 +63,10 @@ def jobs_of(composer: Composer, grid: Sequence[Sequence[str]]) -> list[Job]:
     """
     jobs: dict[tuple[Path, str], Job] = {}
     for overrides in grid:
-        one = composer.asked(overrides)
+        one = composer.request(overrides)
         if not has_kl_weight(one.cfg):
             overrides = [o for o in overrides if not o.startswith("kl_weight=")]
-            one = composer.asked(overrides)
+            one = composer.request(overrides)
         key = one.run.folder.parent, with_plain_numbers(run_name(overrides))
         _, other = jobs.setdefault(key, (overrides, one))
         if other is not one and identity(resolved(other.cfg)) != identity(resolved(one.cfg)):
@@ -83,7 +83,7 @@ def with_weights(
     if any(AUTO in overrides for overrides in grid):
         from vaelab.sweep.weights import Weights
 
-        return Weights(composer.asked, count).expand(grid)
+        return Weights(composer.request, count).expand(grid)
     if given := [override for override in arguments if override.startswith("n=")]:
         raise UsageError(f"{given[0]} is how many λ kl_weight=auto has: give kl_weight=auto too")
     return grid
@@ -114,15 +114,15 @@ def launch(launcher: Launcher, jobs: Sequence[Job]) -> Failures:
     return failures
 
 
-def refuse_mistakes(asked: Sequence[Request]) -> None:
+def refuse_mistakes(requests: Sequence[Request]) -> None:
     """Raises UsageError for a mistake in any of the runs, before all of them."""
     from vaelab import build, plugins
     from vaelab.sweep.strategies import alike
 
-    for one in asked:
+    for one in requests:
         plugins.allow(one.cfg.plugins)
         build.check(one.cfg)
-    for first, *_ in alike(asked):  # what is built of the others has other numbers, and these are checked
+    for first, *_ in alike(requests):  # what is built of the others has other numbers, and these are checked
         build.rehearse(first.cfg)
 
 

@@ -82,15 +82,18 @@ def _along_weight(
         line.label + (": mean over runs ± standard deviation" if several else ""), width=1.5,
         dash=DASHES[number % len(DASHES)], error_x=spreads[0], error_y=spreads[1], showlegend=named or several,
     )  # fmt: skip
+    named_weights: set[str] = set()  # for seeds of one λ lie beside each other
     for record in (r for r in line.records if math.isfinite(r.metric("kl"))):
+        label = (section.has_several_weights and _weight(section, record)) or text(line.label)
         said = f"<br>rate %{{x:.2f}}<br>distortion %{{y:.2f}}<br>−ELBO {-record.metric('elbo'):.2f}"
         marker = {"color": shade[record.name], "size": 11, "symbol": SYMBOLS[number % len(SYMBOLS)]}
         figure.line(
             [record.metric("kl")], [record.metric("reconstruction")], shade[record.name], section.labels[record.name],
             said, mode="markers+text", meta=record.name, showlegend=False, textposition="top right",
-            text=[(section.has_several_weights and _weight(section, record)) or text(line.label)],
+            text=["" if label in named_weights else label],
             marker=marker | {"line": {"color": "#ffffff", "width": 1}},
         )  # fmt: skip
+        named_weights.add(label)
 
 
 def _autoencoder(figure: Chart, section: Section, line: Line, right: float) -> None:

@@ -33,35 +33,35 @@ from vaelab.training.training import Training
 from vaelab.training.validation import Validation
 
 
-def perform(asked: Request, processes: int | None = None) -> None:
+def perform(request: Request, processes: int | None = None) -> None:
     """Does what is left of a run; raises UsageError for a mistake and NotFinite for a loss that is lost.
 
     So many processes draw beside it; None is as many as pay.
     """
     with Workers(processes) as workers:
-        alone(asked, workers)
+        alone(request, workers)
 
 
-def alone(asked: Request, workers: Workers) -> None:
+def alone(request: Request, workers: Workers) -> None:
     """Does what is left of a run beside which there is no other."""
-    for images in steps(asked, workers):
+    for images in steps(request, workers):
         if not images:
             workers.help()
 
 
-def steps(asked: Request, workers: Workers) -> Generator[int, None, None]:
+def steps(request: Request, workers: Workers) -> Generator[int, None, None]:
     """Does what is left of a run; yields the number of images of each step of its training, then 0 while workers draw.
 
     Several runs share a device when their steps are taken in turn. The workers draw. Raises as perform() does.
     """
-    job, run, drawer = jobs.prepare(asked.cfg), asked.run, Drawer(workers)
+    job, run, drawer = jobs.prepare(request.cfg), request.run, Drawer(workers)
     with run.locked():
         if run.is_done():  # by another process, since the command began
             return
         refuse_change(run, job.cfg, job.images.fingerprint)
         restore_checkpoint(run)
         with run.recorded(), _told_of_the_device(job):
-            run.start(job.cfg, asked.command, facts(job) | {"sweep": None, **asked.facts})
+            run.start(job.cfg, request.command, facts(job) | {"sweep": None, **request.facts})
             with Tracking(run, job.cfg.get("trackers") or ()) as tracking:
                 try:
                     yield from train(job, run, drawer)

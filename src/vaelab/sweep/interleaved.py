@@ -22,13 +22,13 @@ MOST_DRAWN = 8  # runs that are trained and wait for their figures, which hold m
 SHARE_OF_MEMORY = 0.8  # of what is free, that runs are added for
 
 
-def perform(asked: Sequence[Request], device: torch.device, at_once: int | None) -> Failures:
+def perform(requests: Sequence[Request], device: torch.device, at_once: int | None) -> Failures:
     """Does what is left of the runs, at most `at_once` at a time, or as many as pay; returns those that failed.
 
     A run for which there was no memory beside the others is done alone in the end.
     """
     with Workers() as workers:
-        failures, crowded = _perform(asked, Admission(Meter(device), at_once), workers)
+        failures, crowded = _perform(requests, Admission(Meter(device), at_once), workers)
         for one in crowded:
             if device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -37,9 +37,9 @@ def perform(asked: Sequence[Request], device: torch.device, at_once: int | None)
 
 
 def _perform(
-    asked: Sequence[Request], admission: "Admission", workers: Workers
+    requests: Sequence[Request], admission: "Admission", workers: Workers
 ) -> tuple[Failures, list[Request]]:
-    waiting, present = deque(asked), list[Member]()
+    waiting, present = deque(requests), list[Member]()
     failures: Failures = {}
     crowded: list[Request] = []
     try:

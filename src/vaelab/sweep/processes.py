@@ -11,7 +11,7 @@ from vaelab.commands.workers import follow_parent, portable, start
 from vaelab.runs.request import Request
 
 
-def perform(asked: Sequence[Request], processes: int, threads: int) -> dict[str, Exception]:
+def perform(requests: Sequence[Request], processes: int, threads: int) -> dict[str, Exception]:
     """Does what is left of the runs in this many processes of so many threads; returns those that failed, by name.
 
     When this process ends, however it does, so do the workers; what they were at continues with the same command.
@@ -19,7 +19,7 @@ def perform(asked: Sequence[Request], processes: int, threads: int) -> dict[str,
     workers: dict[Connection, SpawnProcess] = {}
     with signals.at_end(lambda reason: stop(workers.values())):
         try:
-            return _perform(deque(asked), workers, processes, threads)
+            return _perform(deque(requests), workers, processes, threads)
         except BaseException:
             stop(workers.values())
             raise

@@ -18,9 +18,9 @@ POLL = 0.5  # seconds between two looks at the run folders
 ENDED = ("done", "failed")
 
 
-def listing(asked: Sequence[Request]) -> str:
+def listing(requests: Sequence[Request]) -> str:
     """Each run that a sweep would do, with its state."""
-    return "\n".join([f"{len(asked)} runs", *map(_listed, asked)])
+    return "\n".join([f"{len(requests)} runs", *map(_listed, requests)])
 
 
 def _listed(one: Request) -> str:
@@ -34,19 +34,19 @@ def _listed(one: Request) -> str:
     return f"  {state:<11}  {printable(f'{one.run.folder}{note}')}"
 
 
-def table(asked: Sequence[Request]) -> str:
+def table(requests: Sequence[Request]) -> str:
     """The numbers of each run, in nats, dB and seconds, that some run has; a run that is not done shows its status.
 
     Below stands what of a run cannot be read.
     """
     numbers: dict[str, dict[str, Any]] = {}
     problems = []
-    for one in asked:
+    for one in requests:
         try:
             numbers[one.name] = _numbers(one)
         except UsageError as error:
             problems.append(f"{printable(one.name)} is left out: {printable(error)}")
-    columns = [WEIGHT, *_shown(asked, numbers), SECONDS]
+    columns = [WEIGHT, *_shown(requests, numbers), SECONDS]
     rows = [[one.title for one in columns] + ["folder"]]
     for name, found in numbers.items():
         shown = [one.written(_signed(one, found.get(one.name))) for one in columns]
@@ -62,10 +62,10 @@ def table(asked: Sequence[Request]) -> str:
     return "\n".join([*lines, *problems])
 
 
-def _shown(asked: Sequence[Request], numbers: Mapping[str, Mapping[str, Any]]) -> list[Quantity]:
+def _shown(requests: Sequence[Request], numbers: Mapping[str, Mapping[str, Any]]) -> list[Quantity]:
     """What the runs declare as always shown and some of them have."""
     declared: dict[str, Quantity] = {}
-    for one in asked:
+    for one in requests:
         if one.name in numbers:
             declared = {**of_run(one.run.info), **declared}
     return [
@@ -96,14 +96,14 @@ def _signed(quantity: Quantity, value: Any) -> Any:
 class Watch(Thread):
     """Says on the terminal when a run ends, whoever does it, and with `bar` how many epochs of all are done."""
 
-    def __init__(self, asked: Sequence[Request], bar: bool) -> None:
+    def __init__(self, requests: Sequence[Request], bar: bool) -> None:
         super().__init__(daemon=True)
-        self._asked = list(asked)
-        self._before = {one.name: self._changed(one) for one in asked}
+        self._requests = list(requests)
+        self._before = {one.name: self._changed(one) for one in requests}
         self._stop_asked = Event()
-        epochs = sum(one.cfg.epochs for one in asked)
+        epochs = sum(one.cfg.epochs for one in requests)
         self._bar = tqdm(
-            total=epochs, unit="epoch", dynamic_ncols=True, disable=not bar, desc=f"{len(asked)} runs"
+            total=epochs, unit="epoch", dynamic_ncols=True, disable=not bar, desc=f"{len(requests)} runs"
         )
 
     def __enter__(self) -> "Watch":
@@ -122,21 +122,21 @@ class Watch(Thread):
             self._look()
 
     def _look(self) -> None:
-        for one in list(self._asked):
+        for one in list(self._requests):
             status = None
             with suppress(UsageError):  # the table says what is damaged
                 status = one.run.info.get("status")
             if status not in ENDED or self._changed(one) == self._before[one.name]:
                 continue
-            self._asked.remove(one)
+            self._requests.remove(one)
             tqdm.write(printable(f"{one.name}: {_end(one)}"), file=sys.stderr)
         self._count()
 
     def _count(self) -> None:
         if self._bar.disable:
             return
-        ended = self._bar.total - sum(one.cfg.epochs for one in self._asked)
-        self._bar.n = ended + sum(map(_epoch, self._asked))
+        ended = self._bar.total - sum(one.cfg.epochs for one in self._requests)
+        self._bar.n = ended + sum(map(_epoch, self._requests))
         self._bar.refresh()
 
     @staticmethod

@@ -20,20 +20,20 @@ STRATEGIES = ("auto", "interleaved", "parallel", "serial")
 OLDER = {"ensemble": "interleaved"}  # spellings
 
 
-def perform(asked: Sequence[Request], strategy: str, at_once: int | None) -> Failures:
+def perform(requests: Sequence[Request], strategy: str, at_once: int | None) -> Failures:
     """Does what is left of the runs, at most `at_once` at a time; raises UsageError for a mistake that all share.
 
     What is chosen follows from all that was asked for, finished or not, so that an interrupted sweep goes on as begun.
     """
-    kind = hardware.device(asked[0].cfg.trainer.device)
+    kind = hardware.device(requests[0].cfg.trainer.device)
     cores = torch.get_num_threads()
     because = "asked for"
     strategy = OLDER.get(strategy, strategy)
     if strategy == "auto":
-        strategy, because = choose(kind, cores, len(asked))
+        strategy, because = choose(kind, cores, len(requests))
     if strategy == "parallel" and not starts_processes():
         raise UsageError("strategy=parallel starts processes, which only the main thread does: leave it out")
-    left = [one for one in asked if one.state != "done"]
+    left = [one for one in requests if one.state != "done"]
     for first, *_ in alike(left):  # mistakes are found, and images made ready, before any run begins
         job.prepare(first.cfg)
     chosen: dict[str, Any] = {"strategy": strategy, "because": because}
@@ -41,7 +41,7 @@ def perform(asked: Sequence[Request], strategy: str, at_once: int | None) -> Fai
         if strategy == "interleaved":
             return interleaved.perform(_with(left, chosen), torch.device(kind), at_once)
         if strategy == "parallel":
-            count = min(at_once or cores, cores, len(asked))
+            count = min(at_once or cores, cores, len(requests))
             chosen |= {"processes": count, "threads": cores // count}
             return processes.perform(_with(left, chosen), count, cores // count)
         return _serially(_with(left, chosen))
@@ -71,10 +71,10 @@ def starts_processes() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def alike(asked: Sequence[Request]) -> list[list[Request]]:
+def alike(requests: Sequence[Request]) -> list[list[Request]]:
     """The runs in groups that differ only in numbers that fit all networks and data or none."""
     groups: list[tuple[dict[str, Any], list[Request]]] = []
-    for one in asked:
+    for one in requests:
         shared = one.shared()
         found = next((group for known, group in groups if known == shared), None)
         if found is None:
@@ -84,10 +84,10 @@ def alike(asked: Sequence[Request]) -> list[list[Request]]:
     return [group for _, group in groups]
 
 
-def _serially(asked: Sequence[Request]) -> Failures:
+def _serially(requests: Sequence[Request]) -> Failures:
     failures: Failures = {}
     with Workers() as workers:
-        for one in asked:
+        for one in requests:
             try:
                 jobs.alone(one, workers)
             except Exception as error:
@@ -95,5 +95,5 @@ def _serially(asked: Sequence[Request]) -> Failures:
     return failures
 
 
-def _with(asked: Sequence[Request], chosen: dict[str, Any]) -> list[Request]:
-    return [replace(one, facts={"sweep": chosen}) for one in asked]
+def _with(requests: Sequence[Request], chosen: dict[str, Any]) -> list[Request]:
+    return [replace(one, facts={"sweep": chosen}) for one in requests]
