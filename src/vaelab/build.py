@@ -251,9 +251,8 @@ def evaluations(cfg: DictConfig, network: Network, images: ImageSet | None = Non
 def _refuse_misfit(what: str, built: Any, network: Network) -> None:
     needs = getattr(built, "needs", None)
     if needs is not None and needs not in network.offers:
-        raise UsageError(
-            f"{what} needs {NEEDED.get(needs, needs)}, which this model has not: {_fitting(network)}"
-        )
+        remedy = "leave it out" if needs == "kl_weights" else _fitting(network)
+        raise UsageError(f"{what} needs {NEEDED.get(needs, needs)}, which this model has not: {remedy}")
 
 
 def _fitting(network: Network) -> str:

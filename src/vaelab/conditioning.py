@@ -56,6 +56,8 @@ def _refuse(cfg: DictConfig) -> None:
         raise UsageError(f"{GIVEN} gives each image a λ of its own: take loss=elbo")
     if cfg.kl_weight_unit != "nats":
         raise UsageError(f"{GIVEN} counts in nats: leave kl_weight_unit={cfg.kl_weight_unit} out")
+    if (own := regulariser.get("kl_weight")) != CONDITIONED:
+        raise UsageError(f"regulariser.kl_weight={own} is one λ: leave it out with {GIVEN}")
     for key, value in OF_ONE.items():
         if regulariser.get(key) != value:
             raise UsageError(f"regulariser.{key}={regulariser[key]} is for one λ: leave it out with {GIVEN}")

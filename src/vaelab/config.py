@@ -208,9 +208,15 @@ def has_kl_weight(cfg: DictConfig) -> bool:
 
 def refuse_unused_kl_weight(configs: Iterable[DictConfig], overrides: Iterable[str]) -> None:
     """Raises UsageError where overrides give a kl_weight to losses of which none has a λ."""
+    configs, overrides = list(configs), list(overrides)
     given = [override for override in overrides if override.lstrip("+").startswith("kl_weight=")]
     if given and not any(map(has_kl_weight, configs)):
         raise UsageError(f"{given[0]} weights nothing, for the chosen loss has no λ: leave it out")
+    of_all = [one for one in overrides if one.lstrip("+").startswith(("kl_weight_at=", "kl_weight_range="))]
+    if of_all and not any(cfg.kl_weight == "conditioned" for cfg in configs):
+        raise UsageError(
+            f"{of_all[0]} is of a network for all λ: give kl_weight=conditioned, or leave it out"
+        )
 
 
 def drop_settings_of_unchosen_evaluations(cfg: DictConfig) -> None:

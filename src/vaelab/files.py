@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from vaelab import Failure, UsageError
@@ -186,3 +187,11 @@ def digest(path: Path) -> str:
         while chunk := file.read(1 << 20):
             made.update(chunk)
     return made.hexdigest()
+
+
+def small_arrays(file: Path, most: int) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file; raises ValueError where they take more than so many bytes, and as numpy does."""
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        if sum(entry.file_size for entry in arrays.zip.infolist()) > most:
+            raise ValueError(f"{file} holds more than {most:,} bytes")
+        return dict(arrays)

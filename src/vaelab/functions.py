@@ -29,6 +29,8 @@ def sweep(given: Sequence[str], keys: Mapping[str, Any]) -> list[OpenedRun]:
 
 def report(given: Sequence[str], keys: Mapping[str, Any]) -> Path:
     """One page of run folders, or of opened runs."""
+    if isinstance(keys.get("runs"), OpenedRun):
+        keys = {**keys, "runs": [keys["runs"]]}
     if isinstance(runs := keys.get("runs"), list | tuple):
         keys = {**keys, "runs": [one.run.folder if isinstance(one, OpenedRun) else one for one in runs]}
     words = from_python.words("report", given, keys)

@@ -32,6 +32,8 @@ def words(command: str, given: Sequence[str], keys: Mapping[str, Any]) -> list[s
     In a sweep a list is several values, but of a key that itself holds a list: there a list of lists is.
     Raises UsageError for a value that no configuration holds, and for options that only show something.
     """
+    if odd := [word for word in given if not isinstance(word, str)]:
+        raise UsageError(f"{odd[0]!r} is no word of a command line: give 'key=value', or key=value")
     line = [*given, *(_word(command, key, value) for key, value in keys.items())]
     options = arguments.read(command, line).options
     if told := [f"--{name}" for name in arguments.SHOW if name in options]:

@@ -178,7 +178,7 @@ class Answers:
                 1,
             )
         if what == "picture":
-            return explorer.moved(weight, wanted, _axes(asked)[0], FRAMES), {}, 1
+            return explorer.moved(weight, wanted, int(asked["axes"][0]), FRAMES), {}, 1
         if what == "plane":
             axes = _axes(asked)
             rows = [explorer.plane_row(weight, wanted, axes, SIDE, row) for row in range(SIDE)]

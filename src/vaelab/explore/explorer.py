@@ -24,7 +24,6 @@ from vaelab.explore.units import Units
 
 MEASURED = 256  # test images that order the units, at most
 STOPS = 7  # λ of a network that takes any, which are shown side by side
-SMALLEST = 1e-4  # of the largest λ: the least above 0 among these
 KEPT = 512  # codes that were encoded
 
 
@@ -72,8 +71,6 @@ class Explorer:
         if self.bounds is None:
             return self.line.weights
         low, high = self.bounds
-        if low == 0:
-            return 0.0, *map(float, np.geomspace(SMALLEST * high, high, STOPS - 1))
         return tuple(map(float, np.geomspace(low, high, STOPS)))
 
     @property
@@ -132,8 +129,7 @@ class Explorer:
     def units(self, kl_weight: float | None) -> Units:
         """The units at a λ; of a network that takes any λ those at the nearest of its stops."""
         if self.bounds is not None and kl_weight is not None:
-            low = SMALLEST * self.bounds[1]
-            near = [abs(math.log(max(stop or 0, low) / max(kl_weight, low))) for stop in self.stops]
+            near = [abs(math.log(stop / kl_weight)) for stop in self.stops if stop]
             kl_weight = self.stops[int(np.argmin(near))]
         return self._units(kl_weight)
 
@@ -169,6 +165,7 @@ class Explorer:
         """
         (across, upward), known = units, self.units(kl_weight)
         flat = self._moving(kl_weight, recipe, across, side)
+        _refuse_missing(upward, flat)
         flat[:, upward] = float(np.linspace(known.high[upward], known.low[upward], side)[row])
         return self._decoded_flat(kl_weight, flat, recipe)
 
@@ -223,8 +220,7 @@ class Explorer:
         """Flat codes (steps, d) while one unit goes through its range."""
         known = self.units(kl_weight)
         flat = self.code(kl_weight, recipe).flatten(1).repeat(steps, 1)
-        if not 0 <= unit < flat.shape[1]:
-            raise UsageError(f"unit {unit} is none of a code of {flat.shape[1]}")
+        _refuse_missing(unit, flat)
         flat[:, unit] = torch.linspace(known.low[unit], known.high[unit], steps).to(flat)
         return flat
 
@@ -285,3 +281,8 @@ def _planes(image: np.ndarray) -> Tensor:
 
 def _no_upload(key: str, _: tuple[int, int, int]) -> np.ndarray:
     raise UsageError(f"there is no picture {key}")
+
+
+def _refuse_missing(unit: int, flat: Tensor) -> None:
+    if not 0 <= unit < flat.shape[1]:
+        raise UsageError(f"unit {unit} is none of a code of {flat.shape[1]}")

@@ -4,7 +4,6 @@ import { axes, loadUnits, now, paintRow, showValues, SIDE } from "./units.js";
 
 const CALM = 150; // milliseconds after the last change before the plane is decoded again
 const STEPS = 1000; // of a slider over λ that is continuous
-const SMALLEST = 1e-4; // of the largest λ: the least above 0 on it
 
 // ---- what is asked for
 
@@ -136,11 +135,9 @@ const mark = () => all("#every-strip li").forEach((item) => item.classList.toggl
 
 // ---- λ, runs, class
 
-const bounds = () => [now.about.bounds[0] || SMALLEST * now.about.bounds[1], now.about.bounds[1]];
 function weightAt(place) {
   if (!now.about.bounds) return now.about.weights[place];
-  const [low, high] = bounds();
-  if (place === 0) return now.about.bounds[0];
+  const [low, high] = now.about.bounds;
   return place === STEPS ? high : low * (high / low) ** (place / STEPS);
 }
 

@@ -65,11 +65,13 @@ def application(answers: Answers, token: str | None) -> Starlette:
             given = request.headers.get("x-token") or request.query_params.get("token", "")
             if token is not None and not secrets.compare_digest(given.encode(), token.encode()):
                 return _refusal("this page is shared by its whole address, which ends in ?token=...", 403)
+            if _is_from_elsewhere(request):
+                return _refusal("another page has asked, which this one does not answer", 403)
             try:
                 return _with_headers(await answer(request))
             except UsageError as error:
                 return _refusal(str(error), 400)
-            except (KeyError, TypeError, ValueError):
+            except (LookupError, OverflowError, RecursionError, TypeError, ValueError):
                 return _refusal("the page has asked for nothing that there is: load it again", 400)
 
         return checked
@@ -105,6 +107,12 @@ def application(answers: Answers, token: str | None) -> Starlette:
     ]
     own = [Middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))] if token is None else []
     return Starlette(routes=routes, middleware=own)
+
+
+def _is_from_elsewhere(request: Request) -> bool:
+    """Whether a browser says that a page of another origin sends this: it may not read the answer, but could ask."""
+    origin = request.headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != request.headers.get("host")
 
 
 def _in_turn(turn: Lock, call: Callable[..., Any], *given: Any) -> Any:

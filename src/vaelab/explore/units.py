@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vaelab import UsageError
+from vaelab import UsageError, files
 from vaelab.evaluations.base import Batch, Context
 from vaelab.evaluations.codes import moments
 from vaelab.runs.folder import Run
@@ -68,12 +68,12 @@ def stored(run: Run, dimensions: int) -> Units:
     file = run.folder / STORED
     limit = np.full(dimensions, REACH)
     everything = Units(None, np.zeros(dimensions), np.ones(dimensions, bool), -limit, limit)
-    if not file.is_file() or file.stat().st_size > MOST_STORED:
+    if not file.is_file():
         return everything
     run.refuse_changed(STORED)
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            kl, active = arrays["kl"].astype(np.float64), arrays["active"].astype(bool)
+        arrays = files.small_arrays(file, MOST_STORED)
+        kl, active = arrays["kl"].astype(np.float64), arrays["active"].astype(bool)
     except (OSError, ValueError, KeyError):
         raise UsageError(f"{file} is damaged: vae-evaluate run='{run.folder}' writes it again") from None
     if kl.shape != (dimensions,) or active.shape != (dimensions,):

@@ -58,7 +58,8 @@ def _same_epochs(section: Section) -> bool:
 
 
 def _sizes(record: Record) -> str:
-    return ", ".join(f"{split} {size}" for split, size in record.sizes.items())
+    """Of what is measured on; runs may learn from different numbers of the same training images."""
+    return ", ".join(f"{split} {size}" for split, size in record.sizes.items() if split != "train")
 
 
 def _version(record: Record) -> Any:

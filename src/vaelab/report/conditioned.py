@@ -13,6 +13,7 @@ from vaelab.report.chart import BESIDE, Chart
 from vaelab.report.pictures import sheet
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section
+from vaelab.report.slopes import is_plain
 
 FILE = "rate_distortion"
 IMAGES = {"original": "nhwc", "reconstruction": "lnhwc", "sample": "lnhwc"}
@@ -31,13 +32,17 @@ def draw(figure: Chart, section: Section, convention: tuple[Any, ...]) -> bool:
     """Each network's curve in the plane, as a line; whether there is one."""
     found = [(r, c) for r in section.records if r.convention == convention and (c := curve(r))]
     for number, (record, own) in enumerate(found):
-        label = section.labels[record.name].partition(" · λ")[0]
+        label = _line_of(section, record)
         figure.line(
             own["rate"], own["distortion"], BESIDE[number % len(BESIDE)], f"{label}: one network for all λ",
             ", %{text}<br>rate %{x:.2f}<br>distortion %{y:.2f}",
             text=[f"λ = {weight:.3g}" for weight in own["kl_weight"].tolist()], meta=record.name,
         )  # fmt: skip
     return bool(found)
+
+
+def _line_of(section: Section, record: Record) -> str:
+    return next(line.label for line in section.lines if record in line.records)
 
 
 def prices(section: Section, line: Line) -> Iterator[str]:
@@ -50,12 +55,8 @@ def prices(section: Section, line: Line) -> Iterator[str]:
 
 def _price(record: Record, own: dict[str, Array], other: Line) -> Iterator[str]:
     first = other.records[0]
-    alike = (first.model, first.convention, first.reduction) == (
-        record.model,
-        record.convention,
-        record.reduction,
-    )
-    if first.is_conditioned or not other.has_kl or not alike:
+    alike = (first.model, first.convention) == (record.model, record.convention)
+    if first.is_conditioned or not other.has_kl or not alike or not all(map(is_plain, (record, first))):
         return
     apart = {
         weight: _objective(own, place, weight) - ensemble
@@ -101,7 +102,7 @@ def _along(section: Section, scale: float, record: Record) -> dict[str, Any] | N
     if not stored or len(stored["kl_weight"]) > MOST:
         return None
     return {
-        "label": section.labels[record.name].partition(" · λ")[0],
+        "label": _line_of(section, record),
         "weights": [f"{weight:.3g}" for weight in stored["kl_weight"].tolist()],
         "numbers": [
             {title: amount(round(float(stored[name][place]), 2)) for name, title in SHOWN.items()}

@@ -69,9 +69,9 @@ def _figures_before(folder: Path) -> set[str]:
 
 def _images(section: Section) -> str:
     """The data that the runs of a section share."""
-    sizes = ", ".join(f"{size:,} {_escaped(split)}" for split, size in section.records[0].sizes.items())
     runs = f"{len(section.records)} run{'s' if len(section.records) > 1 else ''}"
-    return f"{runs} on {_escaped(section.dataset)}, the images {_escaped(section.fingerprint)}: {sizes}"
+    images = f"{_escaped(section.dataset)}, the images {_escaped(section.fingerprint)}"
+    return f"{runs} on {images}: {_escaped(section.sizes)}"
 
 
 def _words(topic: Topic) -> Iterator[str]:
@@ -88,6 +88,7 @@ def _words(topic: Topic) -> Iterator[str]:
 
 
 def _numbers(table: Table) -> Iterator[str]:
+    yield from ("", _escaped(table.caption)) if table.caption else ()
     yield from ("", "| " + " | ".join(map(_escaped, table.heads)) + " |")
     yield "|" + "---|" * table.names + "---:|" * (len(table.heads) - table.names)
     for row in table.rows:

@@ -338,9 +338,9 @@ function along(root) {
   show();
 }
 const approached = new IntersectionObserver((entries) => {
-  for (const entry of entries) if (entry.isIntersecting) { approached.unobserve(entry.target); explorer(entry.target); all(".along", entry.target).forEach(along); }
+  for (const entry of entries) if (entry.isIntersecting) { approached.unobserve(entry.target); (entry.target.matches(".along") ? along : explorer)(entry.target); }
 }, { rootMargin: "600px" });
-all(".explorer").forEach((root) => approached.observe(root));
+all(".explorer, .along").forEach((root) => approached.observe(root));
 
 // ---- the table: columns, filter, order, copies
 

@@ -189,7 +189,8 @@ def _explorer(section: Section, album: Album) -> Topic:
         " the most information, the others stay at the code of one test image. "
     )
     note = (note if there else "") + (without if absent else "")
-    return Topic("explorer", "Latent explorer", note=note, has_more=bool(there or absent))
+    has_more = bool(there or absent or album.explorer["conditioned"])
+    return Topic("explorer", "Latent explorer", note=note, has_more=has_more)
 
 
 def _elbo(record: Record) -> float:

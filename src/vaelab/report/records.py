@@ -61,6 +61,18 @@ class Section:
     oracle: Oracle | None = None  # of the same images
 
     @cached_property
+    def sizes(self) -> str:
+        """The images of each split in words: from the fewest to the most that runs have learned from."""
+        found = {
+            split: {r.sizes[split] for r in self.records if split in r.sizes}
+            for split in self.records[0].sizes
+        }
+        return ", ".join(
+            f"{'–'.join(f'{size:,}' for size in sorted({min(own), max(own)}))} {printable(split)}"
+            for split, own in found.items()
+        )
+
+    @cached_property
     def pictured(self) -> "Section":
         """The section with the runs alone whose pictures and curves are shown.
 

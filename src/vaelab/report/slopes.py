@@ -56,26 +56,23 @@ def sentences(line: Line) -> list[str]:
     if not pairs:
         return []
     # An optimum's own objective, D + λR, is nowhere less: so the secant of two optima lies between their λ.
-    short = [(a, b, s) for a, b, s in pairs if not a.kl_weight <= s <= b.kl_weight]
-    whole = "as it is where both trainings found their optimum"
+    short = [(own, other) for a, b, _ in pairs for own, other in ((a, b), (b, a)) if lost(own, other) > 0]
+    sound = sum(lost(a, b) <= 0 and lost(b, a) <= 0 for a, b, _ in pairs)
     found = [
-        f"Between neighbouring λ the slope of distortion against rate lies between the two −λ in"
-        f" {len(pairs) - len(short)} of {len(pairs)} pairs, {whole}."
+        f"Between neighbouring λ the slope of distortion against rate lies between the two −λ in {sound} of"
+        f" {len(pairs)} pairs, as it is where both trainings found their optimum."
     ]
-    for a, b, slope in short:
-        worse, better = (b, a) if slope > b.kl_weight else (a, b)
-        own, other = worse.kl_weight, better.kl_weight
-        lost = objective(worse, own) - objective(better, own)
-        found.append(
-            f"From λ = {a.kl_weight:g} to {b.kl_weight:g} it is {signed(-slope)}: by the loss of λ = {own:g} the"
-            f" runs of λ = {other:g} are {lost:.2f} nats better on the test images than those that were trained for it."
-        )
+    found += [
+        f"By the loss of λ = {own.kl_weight:g} the runs of λ = {other.kl_weight:g} are {lost(own, other):.2g} nats"
+        " better on the test images than those that were trained for it."
+        for own, other in short
+    ]
     return found
 
 
 def points(line: Line) -> list[Point]:
     """Rates and distortions in nats by ascending λ; none where λ is not the slope of what is drawn, or of too few λ."""
-    weights = sorted({r.kl_weight for r in line.records if _is_plain(r) and r.kl_weight and _is_measured(r)})
+    weights = sorted({r.kl_weight for r in line.records if is_plain(r) and r.kl_weight and _is_measured(r)})
     if len(weights) < LEAST:
         return []
     own = {weight: _of_seeds(line, weight) for weight in weights}
@@ -90,20 +87,15 @@ def points(line: Line) -> list[Point]:
     return found
 
 
-def signed(value: float) -> str:
-    """A number with a minus sign that is one."""
-    return f"{value:.3g}".replace("-", "−")
-
-
 def steep(first: Point, second: Point) -> float:
     """−ΔD/ΔR from one λ to the next; NaN where the rate does not change."""
     fall = first.rate - second.rate
     return (second.distortion - first.distortion) / fall if fall else math.nan
 
 
-def objective(point: Point, kl_weight: float) -> float:
-    """What a training with this λ minimises."""
-    return point.distortion + kl_weight * point.rate
+def lost(own: Point, other: Point) -> float:
+    """How much less D + λR the other has at the λ of a point's own training, which minimised it; in nats."""
+    return own.distortion - other.distortion + own.kl_weight * (own.rate - other.rate)
 
 
 def _inside(curve: Sequence[tuple[float, float]], weights: Sequence[float]) -> list[float]:
@@ -124,7 +116,7 @@ def _is_measured(record: Record) -> bool:
     )
 
 
-def _is_plain(record: Record) -> bool:
+def is_plain(record: Record) -> bool:
     """Whether its loss is −log p(x|z) + λ · KL in nats, with nothing that holds either."""
     regulariser = record.config.get("regulariser")
     if not isinstance(regulariser, dict):

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from torch import nn
 from tqdm import tqdm
 
-from vaelab import build, figures, hardware, views
+from vaelab import build, figures, files, hardware, views
 from vaelab.data import ImageSet
 from vaelab.evaluations import Begun, Context, Result, without_lost
 from vaelab.losses import Loss
@@ -54,7 +54,7 @@ def draw_missing(run: Run, evaluations: Mapping[str, Any], read: Context, dpi: i
             with suppress(Exception):  # a file may be damaged in many ways, and is no picture then
                 epoch = int(file.stem.removeprefix("epoch_"))
                 of_epoch = replace(read, title=read.title.rpartition("epoch ")[0] + f"epoch {epoch}")
-                draw = evaluation.drawing(small_arrays(file), of_epoch)
+                draw = evaluation.drawing(files.small_arrays(file, MOST_BYTES), of_epoch)
             if draw:
                 drawer.draw(draw, path, dpi)
 
@@ -67,18 +67,10 @@ def animate_snapshots(run: Run, evaluations: Mapping[str, Any], drawer: Drawer) 
         frames: list[np.ndarray] = []
         for file in sorted((run.folder / "arrays" / name).glob("epoch_*.npz")):
             with suppress(Exception):  # a file may be damaged in many ways, and is no picture then
-                frames.append(evaluation.frame(small_arrays(file)))
+                frames.append(evaluation.frame(files.small_arrays(file, MOST_BYTES)))
         alike = [frame for frame in frames if frame.shape == frames[-1].shape]
         if len(alike) > 1:
             drawer.animate(figures.along_epochs(alike), run.folder / "figures" / "snapshots" / f"{name}.gif")
-
-
-def small_arrays(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file; raises ValueError for one that is larger than a snapshot is, and as numpy does."""
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        if sum(entry.file_size for entry in arrays.zip.infolist()) > MOST_BYTES:
-            raise ValueError(f"{file} is larger than a snapshot")
-        return dict(arrays)
 
 
 def evaluate(

@@ -50,7 +50,8 @@ class Request:
             node = values
             for step in path:
                 node = node.get(step) or {}
-            node.pop(key, None)
+            if isinstance(node.get(key), int | float):  # kl_weight=conditioned is of another network
+                del node[key]
         return {str(key): value for key, value in values.items()}
 
 
