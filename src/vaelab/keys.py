@@ -38,7 +38,7 @@ KEYS = {
     "plugins": OUTSIDE._replace(is_tabled=True),
     "trackers": OUTSIDE,
     # Of another tool's checkpoint, of which there is one for each λ.
-    "foreign.path": Key(draws_lines=False),
+    "foreign.path": Key(identifies=False, draws_lines=False),
     "foreign.weights": Key(draws_lines=False, is_tabled=False),
     # For reports; they may change afterwards.
     "chapter": OUTSIDE._replace(is_tabled=True),

@@ -184,14 +184,6 @@ def test_a_network_of_any_weight_is_asked_at_that_weight(explorer: Make) -> None
             found.picture(weight, of(Datum(4)))
 
 
-def test_stops_of_a_network_that_takes_zero_begin_there(explorer: Make) -> None:
-    network = any_weight()
-    network.kl_weights = (0.0, 10.0)  # type: ignore[misc]
-    stops = explorer(network, weights=(None,)).stops
-    assert stops[:2] == (0.0, pytest.approx(1e-3))
-    assert list(stops) == sorted(stops)
-
-
 def test_a_weight_that_no_run_has_is_refused(explorer: Make) -> None:
     with pytest.raises(UsageError, match="no run of this page has λ = 7"):
         explorer(fc_vae()).picture(7.0, of(Prior(0)))

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
 from vaelab import __version__, config
 from vaelab.data.published.layouts import LAYOUTS
@@ -38,7 +39,20 @@ MOST_METRICS = 12
 def figures(folder: Path) -> list[str]:
     """The figures of a run folder that a card shows."""
     names = [f"figures/{name}.png" for name in SHOWN]
-    return [name for name in names if (folder / name).is_file()]
+    return [name for name in names if _is_own_picture(folder, name)]
+
+
+def _is_own_picture(folder: Path, name: str) -> bool:
+    """Whether a file is a PNG inside of the folder: what a stranger's folder links to is nobody's to publish."""
+    file = folder / name
+    if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
+        return False
+    try:
+        with Image.open(file, formats=["PNG"]) as picture:
+            picture.verify()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+    return True
 
 
 def text(opened: OpenedRun, shown: list[str]) -> str:
@@ -132,5 +146,9 @@ def command(info: dict[str, Any]) -> str:
     given = info.get("command")
     words = [str(word) for word in given] if isinstance(given, list) else []
     private = (*PLACES, "output_dir")
-    kept = [word for word in words if word.partition("=")[0].lstrip("+") not in private]
+    kept = [
+        word
+        for word in words
+        if word.partition("=")[0].lstrip("+") not in private and not set(word.partition("=")[2]) & {"/", "\\"}
+    ]
     return printable(" ".join(kept))

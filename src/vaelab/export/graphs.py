@@ -101,15 +101,17 @@ def largest_difference(path: Path, part: Part) -> float:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    found = 0.0
+    found = [0.0]
     for count in CHECKED:
         inputs = part.inputs(count)
         wanted = part.function(**inputs)
         given = session.run(None, {name: value.numpy() for name, value in inputs.items()})
         for ours, theirs in zip((wanted,) if isinstance(wanted, Tensor) else wanted, given, strict=True):
+            if ours.shape != theirs.shape:
+                raise refusal(part, "", f"its output is {theirs.shape} there, and {tuple(ours.shape)} here")
             off = (ours.double() - torch.from_numpy(theirs).double()).abs().max()
-            found = max(found, float(off / ours.abs().max().clamp(min=1)))
-    return found
+            found.append(float(off / ours.abs().max().clamp(min=1)))
+    return float(torch.tensor(found).max())  # which is NaN where one of them is
 
 
 def refusal(part: Part, layer: str, told: str) -> UsageError:

@@ -33,6 +33,12 @@ def write(opened: OpenedRun, folder: Path) -> None:
     refuse_other(folder)
     tensors = opened.model().state_dict()
     figures = card.figures(opened.run.folder)
+    # First, for it says whose the folder is to the next export if this one is interrupted.
+    with files.whole(folder / CONFIG) as path:
+        told = json.dumps(facts(opened), indent=2, ensure_ascii=False)
+        path.write_text(f"{told}\n", encoding="utf-8")
+    for old in (folder / "figures").glob("*.png"):
+        old.unlink()
     for name in figures:
         with files.whole(folder / name) as path:
             shutil.copyfile(opened.run.folder / name, path)
@@ -40,9 +46,6 @@ def write(opened: OpenedRun, folder: Path) -> None:
         path.write_text(card.text(opened, figures), encoding="utf-8")
     with files.whole(folder / WEIGHTS) as path:
         checkpoint.write(path, tensors, {})
-    with files.whole(folder / CONFIG) as path:
-        told = json.dumps(facts(opened), indent=2, ensure_ascii=False)
-        path.write_text(f"{told}\n", encoding="utf-8")
 
 
 def refuse_other(folder: Path) -> None:
@@ -80,6 +83,10 @@ def refuse_no_upload(name: str) -> None:
         import huggingface_hub
     except ImportError:
         raise UsageError(f"push={name} {PACKAGE}") from None
+    try:
+        huggingface_hub.utils.validate_repo_id(name)
+    except ValueError as error:
+        raise UsageError(f"push={name} is no name at Hugging Face: {error}") from None
     if huggingface_hub.get_token() is None:
         raise UsageError(f"push={name} needs a login: give `hf auth login`, or set HF_TOKEN")
 

@@ -1,6 +1,7 @@
 """Checkpoints of other tools: what network they are of, its weights, and the λ that they say; no pickle is loaded."""
 
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +84,9 @@ def pytorch_vae(file: Path) -> Checkpoint:
     shapes = tensors_of(file, held, "state_dict", prefix)
     widths: list[int] = []
     while (weights := shapes.get(f"encoder.{len(widths)}.0.weight")) is not None:
-        widths.append(len(weights))
+        widths.append(weights.shape[0] if weights.dim() else 0)
     last, first = shapes.get("fc_mu.weight"), shapes.get("encoder.0.0.weight")
-    if not widths or last is None or first is None or first.dim() != 4:
+    if not widths or last is None or first is None or (first.dim(), last.dim()) != (4, 2):
         raise UsageError(f"pytorch_vae:{file} is no VanillaVAE: it has no encoder.0.0.weight or fc_mu.weight")
     side = 2 ** (len(widths) + 1)
     told = held.get("hyper_parameters")
@@ -167,19 +168,22 @@ def theirs(name: str) -> str:
 
 def unpickled(file: Path, device: str) -> Mapping[str, Any]:
     """What a file of torch.save holds, where that is tensors and plain values; on "meta" it takes no memory."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if any(
+                entry.compress_type for entry in archive.infolist()
+            ):  # torch writes none, and reads any size
+                raise UsageError(f"{file} is refused: it is compressed, which a file of torch.save is not")
     try:
         held = torch.load(file, map_location=device, weights_only=True)
-    except UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        holds = f"holds {found[1]}" if found else "holds more than tensors"
-        raise UsageError(
-            f"{file} is refused: it {holds}, and a pickle of more than tensors could run any code when it is read: "
-            "save its state_dict alone"
-        ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise UsageError(
-            f"{file} cannot be read as a file of torch.save: {str(error).splitlines()[0]}"
-        ) from None
+    except Exception as error:  # what others wrote may be wrong in any way
+        if isinstance(error, UnpicklingError) and (found := re.search(r"GLOBAL ([\w.]+)", str(error))):
+            raise UsageError(
+                f"{file} is refused: it holds {found[1]}, and a pickle of more than tensors could run any code when it "
+                "is read: save its state_dict alone"
+            ) from None
+        reason = str(error).strip().partition("\n")[0] or "it is empty or cut short"
+        raise UsageError(f"{file} cannot be read as a file of torch.save: {reason}") from None
     if not isinstance(held, Mapping):
         raise UsageError(f"{file} holds no weights by name, but one {type(held).__name__}")
     return held

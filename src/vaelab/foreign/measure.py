@@ -50,7 +50,9 @@ def evaluate(
     checkpoint.refuse_not_finite(found.file, network)
     in_nats(own, found, weight, network, images)
     job = prepared(own, chosen, images, network.to(chosen.device))
-    name = identity.run_name(overrides)
+    # By its content, for one file has many spellings.
+    called = f"foreign={found.tool}:{Path(cfg.foreign.partition(':')[2]).name}-{own.foreign.weights[:8]}"
+    name = identity.run_name([called if one.startswith("foreign=") else one for one in overrides])
     run = identity.find(parent, name, identity.resolved(own), rerun=False)
     with run.locked():
         identity.refuse_change(run, own, images.fingerprint)

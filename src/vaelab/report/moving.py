@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from vaelab.report.record import Record
 
 LARGEST = 1_100_000  # bytes of one, as runs write them
 MOST_PIXELS = 1 << 24  # of one
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 class MovingPicture(NamedTuple):
@@ -30,7 +32,7 @@ def of_runs(records: Sequence[Record], most: int) -> dict[str, list[MovingPictur
     found: dict[str, list[MovingPicture]] = {record.name: [] for record in records}
     for record in records:
         for file in gifs(record.folder):
-            with suppress(OSError, ValueError, SyntaxError):  # what others wrote may be no picture
+            with suppress(OSError, ValueError, SyntaxError, *BOMBS):  # what others wrote may be no picture
                 picture = _read(file)
                 most -= len(picture.uri) + len(picture.still)
                 if most < 0:
@@ -61,7 +63,10 @@ def title(file: Path) -> str:
 
 def _read(file: Path) -> MovingPicture:
     data = file.read_bytes()
-    with Image.open(io.BytesIO(data), formats=["GIF"]) as picture:
+    with (
+        warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+        Image.open(io.BytesIO(data), formats=["GIF"]) as picture,
+    ):
         if picture.width * picture.height > MOST_PIXELS:
             raise ValueError(f"{file} is larger than a run's")
         still = io.BytesIO()

@@ -1,6 +1,7 @@
 """The process that tells one tracker of a run: what the run's folder holds, as it comes to hold it."""
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -91,6 +92,11 @@ def keep(run: Run, name: str, now: State) -> None:
     run.write_json(f"trackers/{name}.json", now._asdict())
 
 
+def without_login(text: str) -> str:
+    """A text without what addresses in it have before their host: http://user:password@host."""
+    return re.sub(r"//[^/@\s]+@", "//", text)
+
+
 def main(folder: str, name: str) -> None:
     """Follows a run; what fails is said in one line to the process that trains, and in full in the log."""
     words = os.fdopen(os.dup(1), "w")
@@ -102,8 +108,8 @@ def main(folder: str, name: str) -> None:
     try:
         follow(Run(folder), name, parent)
     except BaseException as error:
-        traceback.print_exc()
-        words.write(str(error).strip().partition("\n")[0] or type(error).__name__)
+        sys.stderr.write(without_login(traceback.format_exc()))
+        words.write(without_login(str(error)).strip().partition("\n")[0] or type(error).__name__)
         words.flush()
         sys.stderr.flush()
         os._exit(1)  # libraries' own threads may never end

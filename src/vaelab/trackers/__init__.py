@@ -63,9 +63,9 @@ def numbers(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def figures(folder: Path) -> dict[str, Path]:
-    """The figures of a run by name."""
+    """The figures of a run by name: a moving picture's ends in .gif, for most have a figure of the same name."""
     found = [path for path in sorted((folder / "figures").rglob("*")) if path.suffix in SUFFIXES]
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
+    return {path.relative_to(folder).as_posix().removesuffix(".png"): path for path in found}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
