@@ -65,6 +65,8 @@ def _run(command: str, top: Any, folder: Path | None) -> Schema:
         for key, said in _described(file).items():
             properties[key] = {**properties.get(key, {}), **said}
     own = {"defaults": _defaults(folder), "hydra": {"type": "object"}}
+    if command == "sweep":
+        properties["kl_weight"] = {"anyOf": [properties["kl_weight"], {"const": "auto"}]}
     allowed = {key: properties[key] for key in (*hints, *SWEEP_ONLY) if key in properties}
     return {"type": "object", "properties": {**allowed, **own}, "additionalProperties": False}
 
