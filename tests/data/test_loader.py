@@ -182,3 +182,16 @@ def test_free_memory_is_that_of_this_machine() -> None:
     from vaelab.data.loader import _free_bytes
 
     assert 2**20 < _free_bytes(CPU) < 2**50
+
+
+def test_runs_that_learn_from_different_numbers_of_images_share_none_of_them(images: ImageSet) -> None:
+    """Beside each other in one process, as in a sweep over train_images."""
+    few, more, again = (
+        loader(images.with_training_images(count), resident=True, drop_last=False) for count in (40, 90, 40)
+    )
+    for one, count in ((few, 40), (more, 90), (again, 40)):
+        batches = epoch(one)
+        assert sorted(indices(batches)) == images.with_training_images(count).indices("train").tolist()
+        for batch in batches:
+            assert (batch.images[:, 0, 0, 0] * 255).round().tolist() == batch.index.tolist()
+    assert few.split is again.split

@@ -32,8 +32,8 @@ class Split:
         self.rows = rows.to(device)
 
 
-# Runs that share a device share the pixels of one split, by its fingerprint, name and device.
-_resident: "WeakValueDictionary[tuple[str, str, str], Split]" = WeakValueDictionary()
+# Runs that share a device share the pixels of one split, by its fingerprint, name, size and device.
+_resident: "WeakValueDictionary[tuple[str, str, int, str], Split]" = WeakValueDictionary()
 
 
 class Loader:
@@ -71,7 +71,7 @@ class Loader:
         self._white = torch.tensor(255.0, device=device)
 
     def _shared(self, name: str, resident: bool | None) -> Split | None:
-        key = (self._images.fingerprint, name, str(self.device))
+        key = (self._images.fingerprint, name, self.size, str(self.device))
         known = _resident.get(key)
         if resident is None:
             nbytes = self.size * self._images.images[0].nbytes
