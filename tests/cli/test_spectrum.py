@@ -35,8 +35,11 @@ def test_the_spectrum_is_printed_kept_and_drawn(vae: Command, tmp_path: Path) ->
     [
         (["data", "spectrum", "likelihood=bernoulli"], "has no closed form: use likelihood=gaussian"),
         (["data", "spectrum", "kl_weight=-1"], "kl_weight=-1 is not a number at least 0"),
-        (["data", "spectrum", "dataset=eyes"], "the images of dataset=eyes are not here"),
-        (["sweep", "kl_weight=auto", "dataset=eyes"], "the images of dataset=eyes are not here"),
+        (["data", "spectrum", "dataset=eyes", "data_dir=none"], "the images of dataset=eyes are not here"),
+        (
+            ["sweep", "kl_weight=auto", "dataset=eyes", "data_dir=none"],
+            "the images of dataset=eyes are not here",
+        ),
         (["sweep", "kl_weight=auto", "n=1"], "n=1 is not a whole number from 2 to 100"),
         (["sweep", "n=3"], "n=3 is how many λ kl_weight=auto has"),
         (["sweep", "kl_weight=auto", "likelihood=laplace"], "needs likelihood=gaussian or bernoulli"),
