@@ -119,7 +119,7 @@ def test_options_may_stand_anywhere() -> None:
         ("train dataset=" + "x" * 300, "x... names no dataset; choices: anime"),
         (
             "train model=dcgan model.channels=3",
-            "the chosen model has no key channels: model=conditional_vae, conv_ae",
+            "the chosen model has no key channels: model=burgess_vae, conditional_vae, conv_ae",
         ),
         ("train +kl_weight=5", "kl_weight is there already"),
         ("train hydra.run.dir=x", "hydra.run.dir is refused"),

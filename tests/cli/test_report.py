@@ -30,7 +30,7 @@ def test_what_a_sweep_says_to_do_next_makes_its_report(swept: Path, vae: Command
     best = max(metrics, key=lambda m: float(m["elbo"]))
     words = f"λ = {best['kl_weight']:g} has the best ELBO: −ELBO is {-best['elbo']:.2f} nats per image"
     assert words in page.replace("\xa0", " ")
-    assert (swept / "outputs" / "report" / "report.md").read_text().count("](figures/") == 5
+    assert (swept / "outputs" / "report" / "report.md").read_text().count("](figures/") == 6
 
 
 def test_the_report_of_everything_passes_over_itself(swept: Path, vae: Command) -> None:
