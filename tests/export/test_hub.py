@@ -16,11 +16,13 @@ from typing import Any, ClassVar
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import vaelab
 from tests.conftest import ROOT
 from vaelab import UsageError
+from vaelab.export import card
 from vaelab.export.card import LICENCES
 from vaelab.runs.folder import Run
 
@@ -31,7 +33,7 @@ SHA = "0" * 40
 @pytest.fixture
 def exported(folder: Path, export: Export, tmp_path: Path) -> Path:
     (folder / "figures").mkdir(exist_ok=True)
-    (folder / "figures" / "reconstructions.png").write_bytes(b"a picture")
+    Image.new("L", (8, 8)).save(folder / "figures" / "reconstructions.png")
     status, said = export(f"run={folder}", "to=hub", f"output={tmp_path / 'exported'}")
     assert status == 0, said
     return tmp_path / "exported"
@@ -331,3 +333,24 @@ def test_a_run_goes_up_and_comes_down_again(folder: Path, endpoint: str, tmp_pat
     assert f"none a/b/c is neither a folder here nor a model at {endpoint}" in lines
     assert set(StandIn.files) == {"README.md", "config.json", "model.safetensors"}
     assert StandIn.files["model.safetensors"] == (folder / "hub" / "model.safetensors").read_bytes()
+
+
+def test_what_a_run_folder_links_to_is_not_published(tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "outside.png")
+    figures = tmp_path / "run" / "figures"
+    figures.mkdir(parents=True)
+    (figures / "reconstructions.png").symlink_to(tmp_path / "outside.png")
+    (figures / "samples.png").write_bytes(b"no picture")
+    Image.new("L", (8, 8)).save(figures / "interpolations.png")
+    assert card.figures(tmp_path / "run") == ["figures/interpolations.png"]
+
+
+def test_the_command_is_shown_without_places_of_the_machine() -> None:
+    words = [
+        "vae-train",
+        "kl_weight=5",
+        "output_dir=out",
+        "dataset.path=x.zip",
+        "evaluation.fid.weights=/home/me/w.pt",
+    ]
+    assert card.command({"command": [*words, "plugins=[/home/me/p]"]}) == "vae-train kl_weight=5"

@@ -81,10 +81,11 @@ def refuse_no_upload(name: str) -> None:
     """Raises UsageError where the package or a login is missing."""
     try:
         import huggingface_hub
+        from huggingface_hub.utils import validate_repo_id
     except ImportError:
         raise UsageError(f"push={name} {PACKAGE}") from None
     try:
-        huggingface_hub.utils.validate_repo_id(name)
+        validate_repo_id(name)
     except ValueError as error:
         raise UsageError(f"push={name} is no name at Hugging Face: {error}") from None
     if huggingface_hub.get_token() is None:
