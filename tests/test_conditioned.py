@@ -200,6 +200,7 @@ def test_a_run_is_validated_at_one_weight_and_trained_on_all(images: ImageSet, t
         (["regulariser.free_bits=0.5"], "regulariser.free_bits=0.5 is for one λ"),
         (["regulariser.target=5"], "regulariser.target=5 is for one λ"),
         (["kl_weight_unit=pythae"], "leave kl_weight_unit=pythae out"),
+        (["regulariser.kl_weight=3"], "regulariser.kl_weight=3 is one λ: leave it out"),
         (["kl_weight_range=[1]"], "kl_weight_range=[1] is no range"),
         (["kl_weight_range=[5,1]"], "kl_weight_range=[5, 1] is no range"),
         (["kl_weight_range=[0,1]"], "kl_weight_range=[0, 1] is not a list, each a number above 0"),

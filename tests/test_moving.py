@@ -2,6 +2,8 @@
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from PIL import Image
 
 from vaelab import figures
 from vaelab.figures.moving import COLUMNS, EPOCH, GAP, HOLD, MOST_BYTES, STEP, Moving
+from vaelab.report import moving
+from vaelab.report.record import Record
 
 
 def decoded(data: bytes) -> tuple[list[np.ndarray], list[int]]:
@@ -96,3 +100,15 @@ def test_save_is_whole(tmp_path: Path) -> None:
     figures.save_gif(moving, tmp_path / "figures" / "a.gif")
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["a.gif"]
     assert (tmp_path / "figures" / "a.gif").read_bytes() == figures.gif(moving)
+
+
+def test_a_report_leaves_out_what_is_no_moving_picture(tmp_path: Path) -> None:
+    """A header of 65,535 × 65,535 in 40 bytes, which no reader unpacks, and text."""
+    (tmp_path / "figures").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "figures" / "small.gif")
+    data = bytearray((tmp_path / "figures" / "small.gif").read_bytes())
+    data[6:10] = b"\xff\xff\xff\xff"
+    (tmp_path / "figures" / "bomb.gif").write_bytes(data)
+    (tmp_path / "figures" / "text.gif").write_text("GIF89a")
+    record = cast("Record", SimpleNamespace(name="run", folder=tmp_path))
+    assert [one.title for one in moving.of_runs([record], 10**6)["run"]] == ["small"]

@@ -126,6 +126,9 @@ def test_it_answers_on_this_machine_alone(address: str, explored: Path) -> None:
     assert every[0]["bits"] > every[1]["bits"] > every[2]["bits"] > 0
     # A page of another host's, whose name leads here, is told nothing.
     assert request(address, "GET", "/", Host="evil.example")[0] == 400
+    body = b"\x89PNG"
+    assert "another page" in refused(address, "/take?name=a.png", body, Origin="http://evil.example")
+    assert "cannot be read" in refused(address, "/take?name=a.png", body, Origin=address.rstrip("/"))
     assert request(address, "GET", "/run.json")[0] == 404
     assert request(address, "GET", "/../cli.py")[0] == 404
 
@@ -138,6 +141,12 @@ def test_what_cannot_be_answered_is_said_in_a_line(address: str) -> None:
         ("show", {"line": 0, "weight": 1, "recipe": {}}, "the page has asked for no code"),
         ("show", {"line": "x"}, "the page has asked for nothing that there is"),
         ("datum", {"line": 0, "place": 10_000}, "there is no test image 10000"),
+        (
+            "plane",
+            {"line": 0, "weight": 1, "recipe": prior, "axes": [0, 10**6], "row": 0},
+            "unit 1000000 is none of a code",
+        ),
+        ("show", {"line": 1e400, "recipe": prior}, "the page has asked for nothing that there is"),
         ("way", {"line": 0, "weight": 1, "recipe": prior}, "keep two pictures first, A and B"),
         (
             "save",
