@@ -108,13 +108,13 @@ def test_a_number_is_one_run_however_it_is_written(context: HydraContext, tmp_pa
 
 def test_a_run_is_found_under_another_spelling_of_its_numbers(context: HydraContext, tmp_path: Path) -> None:
     composer = Composer(context, composed(context, []))
-    first = composer.asked(["kl_weight=5.0", "lr=1e-3", "likelihood=gaussian"])
+    first = composer.request(["kl_weight=5.0", "lr=1e-3", "likelihood=gaussian"])
     with first.run.locked():
         first.run.start(first.cfg, ["vae-sweep"], {})
         first.run.update(status="done")
-    again = composer.asked(["kl_weight=5", "lr=.001", "likelihood=gaussian"])
+    again = composer.request(["kl_weight=5", "lr=.001", "likelihood=gaussian"])
     assert (again.run.folder, again.state) == (first.run.folder, "done")
-    other = composer.asked(["kl_weight=5", "lr=.001", "likelihood=gaussian", "rerun=true"])
+    other = composer.request(["kl_weight=5", "lr=.001", "likelihood=gaussian", "rerun=true"])
     assert other.run.folder.name == "kl_weight=5,likelihood=gaussian,lr=.001"
     parent = first.run.folder.parent
     assert find(parent, "kl_weight=6", first.cfg, rerun=False).folder == Run(parent / "kl_weight=6").folder
