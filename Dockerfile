@@ -4,13 +4,13 @@
 FROM python:3.13-slim AS build
 
 ARG TORCH=cpu
-ENV VIRTUAL_ENV=/opt/vaelab UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
+ENV VIRTUAL_ENV=/opt/vaelab UV_CACHE_DIR=/cache UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 RUN pip install --no-cache-dir uv==0.13.9 && uv venv "$VIRTUAL_ENV"
 WORKDIR /build
 # The packages, which are large, are a layer that a change of the code leaves alone. Their versions are the lock's;
 # of a CPU's PyTorch the ones without CUDA's libraries.
 COPY pyproject.toml requirements.lock ./
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/cache \
     case "$TORCH" in \
         cpu) export UV_TORCH_BACKEND=cpu ;; \
         cuda) ;; \
@@ -20,7 +20,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 COPY README.md ./
 COPY conf conf
 COPY src src
-RUN --mount=type=cache,target=/root/.cache/uv uv pip install --no-deps --build-constraint requirements.lock .
+RUN --mount=type=cache,target=/cache uv pip install --no-deps --build-constraint requirements.lock .
 
 FROM python:3.13-slim
 

@@ -19,16 +19,6 @@ from vaelab.runs.identity import AUTO
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md"))]
-SCHEMAS = {
-    "train": config.Train,
-    "sweep": config.Train,
-    "evaluate": config.Evaluate,
-    "data": config.Data,
-    "report": config.Report,
-    "explore": config.Explore,
-    "export": config.Export,
-    "foreign": config.Foreign,
-}
 COMMAND = re.compile(r"vae-(train|sweep|evaluate|report|explore|data|export)\b")
 
 
@@ -79,7 +69,7 @@ def test_every_command_is_one(page: str, line: str) -> None:
             cfg.pop(key, None)
     if name in ("train", "sweep"):
         config.drop_settings_of_unchosen_evaluations(cfg)
-    config.check(cfg, SCHEMAS[name])
+    config.check(cfg, config.schema_of(name))
     if name in ("train", "sweep"):
         build.check(cfg)
 

@@ -161,11 +161,16 @@ DRAWN: dict[str, Callable[[], Figure]] = {
                             "mode": "markers+text",
                             "x": [x],
                             "y": [y],
-                            "text": [f"{w:g}"],
+                            "text": [name],  # as the plane has it: of the seeds of one λ the first
                             "name": f"λ = {w:g}",
                             "marker": {"color": "rgb(68, 1, 84)", "symbol": "square"},
                         }
-                        for w, x, y in ((0, 300, 90), (1, 60, 95), (1, 61, 96), (100, 0, 330))
+                        for w, name, x, y in (
+                            (0, "0", 300, 90),
+                            (1, "1", 60, 95),
+                            (1, "", 61, 96),
+                            (100, "100", 0, 330),
+                        )
                     ),
                     {
                         "type": "scatter",

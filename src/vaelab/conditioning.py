@@ -6,10 +6,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from vaelab import UsageError
+from vaelab.keys import CONDITIONED
 from vaelab.models import VAE, ConditionedVAE, ImageShape, LinearVAE
 from vaelab.names import choice_of
 
-CONDITIONED = "conditioned"
 GIVEN = f"kl_weight={CONDITIONED}"
 OF_ONE = {
     "schedule": "constant",

@@ -11,6 +11,7 @@ from vaelab import UsageError
 from vaelab.bounds import Above, AtLeast, Between, Count, Dpi, Filled, Inside, Seed, Width
 from vaelab.checks import Group, check_keys, required_keys
 from vaelab.interpolations import followed
+from vaelab.keys import CONDITIONED
 from vaelab.mistakes import describe_value
 from vaelab.names import CONF as CONF
 from vaelab.names import choices, known_keys, nearest
@@ -178,8 +179,17 @@ class Explore:
 
 
 def schema_of(command: str) -> Any:
-    """The schema of a command's file in conf/, by its name; vae-sweep has that of vae-train."""
-    return globals().get(command.capitalize(), Train)
+    """The schema of a command's file in conf/, by its name."""
+    return {
+        "train": Train,
+        "sweep": Train,
+        "evaluate": Evaluate,
+        "foreign": Foreign,
+        "report": Report,
+        "explore": Explore,
+        "data": Data,
+        "export": Export,
+    }[command]
 
 
 def check(cfg: DictConfig, schema: type) -> dict[str, Any]:
@@ -213,7 +223,7 @@ def refuse_unused_kl_weight(configs: Iterable[DictConfig], overrides: Iterable[s
     if given and not any(map(has_kl_weight, configs)):
         raise UsageError(f"{given[0]} weights nothing, for the chosen loss has no λ: leave it out")
     of_all = [one for one in overrides if one.lstrip("+").startswith(("kl_weight_at=", "kl_weight_range="))]
-    if of_all and not any(cfg.kl_weight == "conditioned" for cfg in configs):
+    if of_all and not any(cfg.kl_weight == CONDITIONED for cfg in configs):
         raise UsageError(
             f"{of_all[0]} is of a network for all λ: give kl_weight=conditioned, or leave it out"
         )

@@ -59,3 +59,5 @@ def without(what: str) -> tuple[str, ...]:
 FOR_REPORTS = ("chapter", "reported")
 SWEEP_ONLY = ("list", "n")  # keys of a sweep that no run has
 PLACES = tuple(name for name, key in KEYS.items() if key.is_path)
+
+CONDITIONED = "conditioned"  # kl_weight of a network that is told λ

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 import vaelab
 from vaelab import UsageError, explore
 
-from .conftest import QUICK, Command, Process, command
-from .test_report_page import ARGUMENTS, AXE, CHROMIUM, text, wait
+from .conftest import AXE, CHROMIUM, QUICK, Command, Process, command
+from .test_report_page import text, wait
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -226,14 +226,6 @@ def test_what_is_no_run_ends_the_command_with_a_line(vae: Command, tmp_path: Pat
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("vae-explore: there are no run folders in nothing")
     assert done.stderr.count("\n") == 1
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -16,18 +16,11 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request
 
-from .conftest import QUICK, Command
+from .conftest import AXE, CHROMIUM, QUICK, Command
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-ARGUMENTS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
-RULES = ["wcag2a", "wcag2aa", "best-practice"]
-AXE = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]}
 SMALL = (*QUICK[1:], "dpi=40", "evaluation.atlas.images=60", "evaluation.latent_space_tsne.points=60")
 HOSTILE = "<script>window.bad=1</script><img src=x onerror=window.bad=1>"
 CURVES = ".chart[data-chart^=curve]"
@@ -45,14 +38,6 @@ def reported(vae: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
             done = vae(name, *settings, cwd=cwd)
             assert done.returncode == 0, done.stderr
     return cwd
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vaelab import UsageError
+from vaelab import UsageError, figures
 from vaelab.data.decode import decode, header, quiet_pillow
 from vaelab.data.raw import resized
 
 MOST_UPLOAD = 1 << 25  # bytes of a picture that is dropped in; a camera's JPEG has a third
 SHOWN_SIDE = 256  # pixels at least of what is saved to be looked at
-MILLISECONDS = 80  # of a frame
 SPACE = 2  # pixels between the images of a saved row
 
 
@@ -74,11 +73,7 @@ def grid(images: np.ndarray, columns: int, space: int = 0) -> np.ndarray:
 
 def gif(images: np.ndarray) -> bytes:
     """Images (N, H, W, C) float in [0, 1] one after the other and back again, without end."""
-    there = [_picture(enlarged(image)) for image in images]
-    first, *rest = [*there, *there[-2:0:-1]]
-    stream = io.BytesIO()
-    first.save(stream, "GIF", save_all=True, append_images=rest, duration=MILLISECONDS, loop=0)
-    return stream.getvalue()
+    return figures.gif(figures.there_and_back(np.stack([enlarged(image) for image in images])[None]))
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:

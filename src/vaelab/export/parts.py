@@ -25,27 +25,15 @@ class Encoder(nn.Module):
         return mean if moments is None else (mean, moments[1].view_as(mean))
 
 
-class Decoder(nn.Module):
-    """Codes (B, ...) to images (B, C, H, W)."""
+class Maker(nn.Module):
+    """Codes or noise (B, ...) to images (B, C, H, W), by a method of the network."""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, method: str) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.method = network, method
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        images: Tensor = self.network.decode(z, labels)
-        return images
-
-
-class Generator(nn.Module):
-    """Noise (B, latent_dim) to images (B, C, H, W)."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        images: Tensor = self.network.generate(z, labels)
+        images: Tensor = getattr(self.network, self.method)(z, labels)
         return images
 
 
@@ -80,10 +68,10 @@ def parts(network: Network, image_shape: ImageShape) -> list[Part]:
         return {"labels": torch.arange(count) % int(network.classes)}  # type: ignore[arg-type]
 
     if "generator" in network.offers:
-        return [Part("generator", Generator(network), drawn, ("images",))]
+        return [Part("generator", Maker(network, "generate"), drawn, ("images",))]
     encoder = Encoder(network)
     said = ("code",) if isinstance(encoder(**images(1)), Tensor) else ("mean", "log_variance")
     return [
         Part("encoder", encoder, images, said),
-        Part("decoder", Decoder(network), codes, ("images",)),
+        Part("decoder", Maker(network, "decode"), codes, ("images",)),
     ]

@@ -128,12 +128,9 @@ def _scatter(ax: Axes, trace: Trace) -> None:
         ax.errorbar(x, y, fmt="none", ecolor=_colour(trace["line"]["color"]), elinewidth=0.8, **spread)
     if "text" in trace["mode"]:
         for place, words in zip(zip(x, y, strict=True), trace["text"], strict=True):
-            key = f"{trace['marker'].get('symbol')} {words}"  # seeds of one λ are named once
-            if any(text.get_gid() == key for text in ax.texts):
-                continue
             ax.annotate(
                 shorten(_text(words), LEGEND_TEXT // 2), place, (4, 4), textcoords="offset points",
-                fontsize=SMALL, annotation_clip=True, gid=key,
+                fontsize=SMALL, annotation_clip=True,
             )  # fmt: skip
 
 

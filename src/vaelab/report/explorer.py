@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from vaelab import figures
 from vaelab.report import conditioned
 from vaelab.report.arrays import Array
-from vaelab.report.pictures import in_rows, sheet
+from vaelab.report.pictures import sheet
 from vaelab.report.record import Record
 from vaelab.report.records import Section
 
@@ -42,7 +43,7 @@ def of_run(section: Section, scale: float, record: Record) -> dict[str, Any] | N
         "stripValues": _rounded(stored["strip_value"]),
         "stripKl": _rounded(kl["strip_kl"]) if kl else None,
         "index": stored["index"].tolist(),
-        "reconstructions": sheet(in_rows(stored["reconstruction"], MAP_COLUMNS), scale).as_json(),
+        "reconstructions": sheet(figures.in_rows(stored["reconstruction"], MAP_COLUMNS), scale).as_json(),
         "maps": _maps(record, stored["index"]),
     }
 
@@ -58,7 +59,7 @@ def of_runs(section: Section, found: list[dict[str, Any]], scale: float) -> dict
             stored = by_name[run["run"]].arrays("atlas", original="nhwc", index="n")
             if not stored:
                 continue
-            kept[index] = sheet(in_rows(stored["original"], MAP_COLUMNS), scale).as_json()
+            kept[index] = sheet(figures.in_rows(stored["original"], MAP_COLUMNS), scale).as_json()
         runs.append(run | {"originals": list(kept).index(index)})
     return {
         "runs": runs,

@@ -78,60 +78,11 @@ def learning_curves(section: Section) -> list[Drawing]:
 
 
 def _topics(collection: Collection, section: Section, album: Album) -> Iterator[Topic]:
-    few, weight, over_weight = section.pictured, section.symbol, section.has_several_weights
-    yield Topic(
-        "answer",
-        "What λ does here" if over_weight else "What the numbers say",
-        [
-            ("What was reported", comparisons.findings(section)),
-            *answers.paragraphs(section),
-            ("Against the best linear VAE", answers.against_linear(section)),
-            ("Models without λ", answers.across_lines(section)),
-            ("Not done", [_unfinished(section, r) for r in section.records if not r.is_evaluated]),
-        ],
-        caveats.warnings(collection, section),
-    )
-    along = [("", comparisons.along_epochs(section))]
-    yield Topic("epochs", "Epochs", along, tables=[comparisons.epochs(section)])
-    yield Topic(
-        "code-size",
-        "Size of the code",
-        [("", comparisons.along_code_sizes(section))],
-        drawings=list(_sizes(section)),
-        tables=[comparisons.code_sizes(section)],
-    )
-    yield Topic(
-        "noise",
-        "Images from codes and noise",
-        [("", noise.sentences(section))],
-        tables=[noise.table(section)],
-    )
-    yield Topic(
-        "rate-distortion",
-        "Rate and distortion",
-        note="Each marker is one run on the test split"
-        + (f", named by its {weight}" if over_weight else "")
-        + ". Rate and distortion add up to −ELBO, which is the same along each dotted line; to the lower left is"
-        " better.",
-        drawings=list(_planes(section)),
-        tables=[slopes.table(section)],
-    )
-    yield Topic(
-        "matrix",
-        f"Pictures by {weight}" if over_weight else "Pictures",
-        note="Every column shows the same test image, the same z, or the same place between the same two images, so"
-        f" compare down a column. {ENLARGES}",
-        matrices=album.matrices,
-    )
-    yield Topic(
-        "side-by-side",
-        "Models side by side",
-        [("", side_by_side.sentences(section))],
-        note="Samples of each model below real images; each model has noise of its own, so compare rows, not columns."
-        f" {ENLARGES}",
-        tables=[side_by_side.table(section)],
-        matrices=[album.side_by_side] if album.side_by_side else [],
-    )
+    few = section.pictured
+    yield _answer(collection, section)
+    yield from _tables(section)
+    yield _plane(section)
+    yield from _pictures(section, album)
     yield Topic(
         "learning-curves",
         "Learning curves",
@@ -151,6 +102,74 @@ def _topics(collection: Collection, section: Section, album: Album) -> Iterator[
         " code was changed, above its difference from the reconstruction, or a sample above the training images"
         f" nearest to it, with their mean distance in brackets. {ENLARGES}",
         has_more=bool(album.galleries),
+    )
+
+
+def _answer(collection: Collection, section: Section) -> Topic:
+    """What the numbers say."""
+    return Topic(
+        "answer",
+        "What λ does here" if section.has_several_weights else "What the numbers say",
+        [
+            ("What was reported", comparisons.findings(section)),
+            *answers.paragraphs(section),
+            ("Against the best linear VAE", answers.against_linear(section)),
+            ("Models without λ", answers.across_lines(section)),
+            ("Not done", [_unfinished(section, r) for r in section.records if not r.is_evaluated]),
+        ],
+        caveats.warnings(collection, section),
+    )
+
+
+def _tables(section: Section) -> Iterator[Topic]:
+    """What experiments compare beside λ."""
+    along = [("", comparisons.along_epochs(section))]
+    yield Topic("epochs", "Epochs", along, tables=[comparisons.epochs(section)])
+    yield Topic(
+        "code-size",
+        "Size of the code",
+        [("", comparisons.along_code_sizes(section))],
+        drawings=list(_sizes(section)),
+        tables=[comparisons.code_sizes(section)],
+    )
+    yield Topic(
+        "noise",
+        "Images from codes and noise",
+        [("", noise.sentences(section))],
+        tables=[noise.table(section)],
+    )
+
+
+def _plane(section: Section) -> Topic:
+    return Topic(
+        "rate-distortion",
+        "Rate and distortion",
+        note="Each marker is one run on the test split"
+        + (f", named by its {section.symbol}" if section.has_several_weights else "")
+        + ". Rate and distortion add up to −ELBO, which is the same along each dotted line; to the lower left is"
+        " better.",
+        drawings=list(_planes(section)),
+        tables=[slopes.table(section)],
+    )
+
+
+def _pictures(section: Section, album: Album) -> Iterator[Topic]:
+    """The same images by λ, and samples of models side by side."""
+    yield Topic(
+        "matrix",
+        f"Pictures by {section.symbol}" if section.has_several_weights else "Pictures",
+        note="Every column shows the same test image, the same z, or the same place between the same two images, so"
+        f" compare down a column. {ENLARGES}",
+        matrices=album.matrices,
+    )
+    yield Topic(
+        "side-by-side",
+        "Models side by side",
+        [("", side_by_side.sentences(section))],
+        note="Samples of each model below real images; each model has noise of its own, so compare rows, not columns."
+        f" {ENLARGES}",
+        tables=[side_by_side.table(section)],
+        matrices=[album.side_by_side] if album.side_by_side else [],
     )
 
 

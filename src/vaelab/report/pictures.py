@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -94,14 +93,6 @@ def in_bytes(images: Array) -> Array:
     np.minimum(scaled, 255, out=scaled)
     scaled += np.float32(0.5)
     return scaled.astype(np.uint8)
-
-
-def in_rows(images: Array, columns: int) -> Array:
-    """Images (N, H, W, C) as (rows, columns, H, W, C), filled up with white."""
-    rows = math.ceil(len(images) / columns)
-    filled = np.ones((rows * columns, *images.shape[1:]), np.float32)
-    filled[: len(images)] = images
-    return filled.reshape(rows, columns, *images.shape[1:])
 
 
 def _fitted(side: float, count: int) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vaelab import UsageError, files
-from vaelab.report.record import CONDITIONED, Record
+from vaelab.keys import CONDITIONED
+from vaelab.report.record import Record
 from vaelab.report.records import Collection, sections
 from vaelab.report.values import flatten, number
 from vaelab.runs import checksums, history, older

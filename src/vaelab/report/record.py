@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from vaelab.keys import without
+from vaelab.keys import CONDITIONED, without
 from vaelab.names import choice_of
 from vaelab.quantities import Quantity, of_run
 from vaelab.report.stored import Stored
 from vaelab.report.values import flatten, number, or_nan
 
-CONDITIONED = "conditioned"  # kl_weight of a network that is told λ
 PARTS = ("likelihood", "regulariser", "loss")  # groups whose choice stands for the class that it builds
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vaelab import UsageError, config, plugins, trackers
-from vaelab.keys import PLACES, SWEEP_ONLY
+from vaelab.keys import CONDITIONED, PLACES, SWEEP_ONLY
 from vaelab.names import values_of
 from vaelab.runs.folder import Run
 from vaelab.runs.identity import find, run_name
@@ -83,7 +83,7 @@ def ask(
 
 def _measure_the_curve(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Adds the curve of a network that is told λ to what is measured, where no other evaluations are asked for."""
-    if cfg.kl_weight == "conditioned" and not any(o.startswith("evaluation=") for o in overrides):
+    if cfg.kl_weight == CONDITIONED and not any(o.startswith("evaluation=") for o in overrides):
         cfg.evaluation.rate_distortion = values_of("evaluation", "rate_distortion")
 
 
