@@ -160,7 +160,7 @@ class Record(Stored):
             if target := flat.pop(f"{part}._target_", None):
                 flat[part] = choice_of(part, str(target))
         without_part = [part for part in PARTS if flat.get(part) is None]
-        told = {"kl_weight": CONDITIONED} if self.is_conditioned else {}
+        told = {"regulariser.kl_weight": CONDITIONED} if self.is_conditioned else {}
         return {key: value for key, value in flat.items() if key not in (*hidden, *without_part)} | told
 
     @property

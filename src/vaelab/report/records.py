@@ -12,6 +12,7 @@ from vaelab.report.record import PARTS, Record
 from vaelab.report.values import number
 from vaelab.words import printable
 
+TYPED = {"regulariser.kl_weight": "kl_weight"}  # as a command has it
 MOST_PICTURED = 40  # runs of a section that are shown with pictures and curves
 
 
@@ -190,7 +191,7 @@ def told_apart(groups: Sequence[Sequence[Record]], settings: Sequence[Mapping[st
     labels = []
     for group, name, values in zip(groups, names, settings, strict=True):
         told = [key for key in keys if key not in by_name and _tells(key, values, settings)]
-        words = [f"{key.removeprefix('model.')}={values.get(key)}" for key in told]
+        words = [f"{TYPED.get(key, key.removeprefix('model.'))}={values.get(key)}" for key in told]
         labels.append(" ".join([group[0].model, *([name] if by_name else []), *words]))
     return labels
 
