@@ -326,6 +326,29 @@ def test_what_makes_no_sense_is_refused_before_training(overrides: list[str], wo
     assert "\n" not in str(refused.value)
 
 
+# ---- the precision, where that is left to the program
+
+
+@pytest.mark.parametrize(
+    ("has", "precision"),
+    [
+        ({}, "fp32"),
+        ({"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, "bf16"),
+        ({"avx512_bf16": True, "amx_bf16": False, "cpu_name": "Intel Xeon"}, "fp32"),
+        ({"avx512_bf16": True, "cpu_name": "AMD EPYC"}, "bf16"),
+        ({"avx512_bf16": True}, "fp32"),
+    ],
+)
+def test_a_cpu_computes_in_bf16_where_that_was_measured_to_be_faster(
+    has: dict[str, Any], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        chosen = hardware.choose(compose("train", ["trainer.device=cpu"]).trainer)
+    assert chosen.precision == precision
+    assert "measured" in chosen.reasons["precision"] or "no bf16" in chosen.reasons["precision"]
+
+
 # ---- compiling, where that is left to the program
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.cli.forks import forks, own_environment
 from vaelab.runs.folder import Run
 
 BIN = Path(sys.executable).parent
@@ -45,15 +46,17 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def vae(data_dir: Path) -> Command:
+def vae(data_dir: Path) -> Iterator[Command]:
     """vae("train", "kl_weight=5", cwd=folder): the finished process."""
+    with forks() as loaded:
 
-    def run(name: str, *args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(name, *args, data_dir=data_dir), cwd=cwd, capture_output=True, text=True
-        )
+        def run(name: str, *args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+            words = command(name, *args, data_dir=data_dir)
+            if loaded is not None and loaded.environment == own_environment():
+                return loaded.run(words, cwd)
+            return subprocess.run(words, cwd=cwd, capture_output=True, text=True)
 
-    return run
+        yield run
 
 
 def command(name: str, *args: str, data_dir: Path) -> list[str]:
