@@ -157,7 +157,7 @@ def test_the_weights_that_are_kept_can_be_written_again_from_the_checkpoint(
     run = trained(tmp_path, images, 6, batch_size=16, **SETTINGS[name])
     last = run.load_checkpoint()
     assert last is not None
-    found, expected = checkpoint.kept(last.tensors), run.load_weights()
+    found, expected = checkpoint.final_weights(last.tensors), run.load_weights()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 

@@ -178,7 +178,7 @@ def model(cfg: DictConfig, image_shape: tuple[int, int, int], classes: int = 0) 
     facts = {"image_shape": image_shape, "classes": classes}
     wanted = checks.arguments_of(_target(cfg.model, "model"))
     network = _build(cfg.model, "model", **{name: fact for name, fact in facts.items() if name in wanted})
-    network = conditioning.told(cfg, _of_kind(Network, network, "model"), image_shape)
+    network = conditioning.conditioned(cfg, _of_kind(Network, network, "model"), image_shape)
     for name in ("encode", "decode") if "encoder" in network.offers else ():
         if len(inspect.signature(getattr(network, name)).parameters) < 2:
             raise UsageError(

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vaelab import UsageError
-from vaelab.names import nearest, shown
+from vaelab.names import as_written, nearest
 
 # What a file can hold, in words.
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
@@ -62,7 +62,7 @@ def check_keys(values: Mapping[str, Any], hints: Mapping[str, Any], prefix: str,
             where = f" in {prefix[:-1]}" if prefix else ""
             hint = nearest(f"{prefix}{key}", [f"{prefix}{known}" for known in hints])
             raise UsageError(
-                f"there is no key {shown(f'{prefix}{key}')}{hint}; known{where}: {', '.join(hints)}"
+                f"there is no key {as_written(f'{prefix}{key}')}{hint}; known{where}: {', '.join(hints)}"
             )
         check_value(value, hints[key], f"{prefix}{key}")
     for key in hints:
@@ -84,7 +84,9 @@ def check_value(value: Any, hint: Any, path: str) -> None:
         return
     if hint in (Group, Group | None):
         if not isinstance(value, Mapping) or "_target_" not in value:
-            raise UsageError(f"{path}={shown(value)} names nothing to build: choose {path}=... from --help")
+            raise UsageError(
+                f"{path}={as_written(value)} names nothing to build: choose {path}=... from --help"
+            )
         return
     if is_dataclass(hint) and isinstance(value, Mapping):
         check_keys(value, get_type_hints(hint, include_extras=True), f"{path}.", required_keys(hint))
@@ -101,7 +103,9 @@ def check_value(value: Any, hint: Any, path: str) -> None:
         if isinstance(value, str) and not value.strip():
             raise UsageError(f"{path} is empty: give {path}=...")
         listed = map(str, literals(hint))
-        raise UsageError(f"{path}={shown(value)} is not {_describe(hint)}{nearest(shown(value), listed)}")
+        raise UsageError(
+            f"{path}={as_written(value)} is not {_describe(hint)}{nearest(as_written(value), listed)}"
+        )
 
 
 def _is_list_of_things(hint: Any) -> bool:

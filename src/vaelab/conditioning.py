@@ -33,7 +33,7 @@ def at_one_weight(cfg: DictConfig) -> DictConfig:
     return converted
 
 
-def told(cfg: DictConfig, network: Any, image_shape: ImageShape) -> Any:
+def conditioned(cfg: DictConfig, network: Any, image_shape: ImageShape) -> Any:
     """The network, told λ where that is asked for; raises UsageError for one that cannot be."""
     if cfg.get("kl_weight") != CONDITIONED:
         return network

@@ -12,7 +12,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from vaelab.names import RENAMED, choices, keys_of, known_keys, nearest, shown
+from vaelab.names import RENAMED, as_written, choices, keys_of, known_keys, nearest
 
 # Keys that have other names by now, in files too.
 MOVED = {"trainer.max_members": "hydra.launcher.at_once", **RENAMED}
@@ -77,7 +77,7 @@ def _no_choice(missing: str, options: Sequence[str] | None) -> str:
         return "hydra/launcher=joblib is not installed: pip install 'vaelab[joblib]'"
     known = sorted(options or choices(group))
     listed = f"; choices: {', '.join(known)}" if known else ""
-    return f"{group or 'config'}={shown(choice)} does not exist{nearest(choice, known)}{listed}"
+    return f"{group or 'config'}={as_written(choice)} does not exist{nearest(choice, known)}{listed}"
 
 
 def _no_key(key: str, config_name: str) -> str:
@@ -90,7 +90,7 @@ def _no_key(key: str, config_name: str) -> str:
     if key in known and group:
         holders = ", ".join(choice for choice in choices(group) if name in keys_of(group, choice))
         return f"the chosen {group} has no key {name}: {group}={holders} have it"
-    return f"there is no key {shown(key)}{nearest(key, known)}; --help lists the keys"
+    return f"there is no key {as_written(key)}{nearest(key, known)}; --help lists the keys"
 
 
 def _broken_yaml(error: yaml.MarkedYAMLError) -> str:

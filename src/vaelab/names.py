@@ -21,7 +21,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {found[0]}?)" if found and found[0] != word else ""
 
 
-def shown(value: Any) -> str:
+def as_written(value: Any) -> str:
     """A value as a user writes it, cut where it is long."""
     text = str(value)
     if value is None or isinstance(value, bool):

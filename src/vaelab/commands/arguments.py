@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 
 from vaelab import UsageError
 from vaelab.keys import PLACES, SWEEP_ONLY
-from vaelab.names import choices, groups, known_keys, nearest, renamed, shown
+from vaelab.names import as_written, choices, groups, known_keys, nearest, renamed
 
 # Keys whose value is a path, which stays the text that it is.
 PATHS = (
@@ -81,7 +81,7 @@ def read(command: str, words: Sequence[str]) -> Arguments:
         word = left.pop(0)
         if word.endswith(("\r", "\n")):
             raise UsageError(
-                f"{shown(word.strip())} ends in a line break: a script with Windows line ends is converted by "
+                f"{as_written(word.strip())} ends in a line break: a script with Windows line ends is converted by "
                 "sed -i 's/\\r$//' SCRIPT"
             )
         if word.startswith("-"):
@@ -111,7 +111,7 @@ def _take_option(word: str, left: list[str], options: dict[str, str], command: s
         if equals or (left and "=" not in left[0] and given in known_keys(command)):
             raise UsageError(f"keys are written without dashes: {given}={value or (left or ['...'])[0]}")
         known = nearest(f"--{name}", [f"--{option}" for option in (*PLAIN, *VALUED)])
-        raise UsageError(f"there is no option {shown(word)}{known}; --help shows what there is")
+        raise UsageError(f"there is no option {as_written(word)}{known}; --help shows what there is")
     allowed = VALUED[name]
     if not equals and left and (left[0] in allowed or name != "info"):
         value = left.pop(0)
@@ -119,7 +119,7 @@ def _take_option(word: str, left: list[str], options: dict[str, str], command: s
         value = "all"
     if not value or (allowed and value not in allowed):
         wanted = f"one of {', '.join(allowed)}" if allowed else "a value"
-        raise UsageError(f"--{name}{equals}{shown(value)} needs {wanted}")
+        raise UsageError(f"--{name}{equals}{as_written(value)} needs {wanted}")
     options[name] = os.path.expanduser(value) if name == "config-dir" else value
 
 
@@ -133,7 +133,7 @@ def _readable(words: Sequence[str], command: str, only_show: bool) -> list[str]:
             raise _unreadable(word)
         _refuse_value(override, word, command)
         if override.is_sweep_override() and only_show:
-            raise UsageError(f"{shown(word)} has several values, and what is shown is one configuration")
+            raise UsageError(f"{as_written(word)} has several values, and what is shown is one configuration")
         parsed.append(override)
     if command == "sweep" and (runs := math.prod(map(_count, parsed))) > MOST_RUNS:
         raise UsageError(
@@ -194,18 +194,18 @@ def _refuse_pieces(words: Sequence[str], place: int, command: str) -> None:
         return
     if word.endswith(",") or following.startswith(","):
         pieces = [word, *takewhile(lambda other: "=" not in other, words[place + 1 :])]
-        raise UsageError(f"a list is written without spaces: {shown(''.join(pieces))}")
+        raise UsageError(f"a list is written without spaces: {as_written(''.join(pieces))}")
     if following.startswith("=") or (word.endswith("=") and following and "=" not in following):
         pieces = list(words[place : place + (3 if following == "=" else 2)])
-        raise UsageError(f"there is no space around =: {shown(''.join(pieces))}")
+        raise UsageError(f"there is no space around =: {as_written(''.join(pieces))}")
     plain = _typed(word)
     if plain != word and key.lstrip("+") not in TEXTS and _parsed(OverridesParser.create(), word) is None:
-        raise UsageError(f"{shown(word)} has typographic signs: type {shown(plain)}")
+        raise UsageError(f"{as_written(word)} has typographic signs: type {as_written(plain)}")
     if not equals and not word.startswith("~"):
         raise UsageError(_no_override(word, command))
     if len(key) > LONGEST_NAME or not re.fullmatch(KEY, key, re.ASCII | re.IGNORECASE):
         raise UsageError(
-            f"there is no key {shown(key)}{nearest(key, known_keys(command))}; --help lists the keys"
+            f"there is no key {as_written(key)}{nearest(key, known_keys(command))}; --help lists the keys"
         )
 
 
@@ -221,28 +221,28 @@ def _no_override(word: str, command: str) -> str:
     if word in known_keys(command):
         return f"{word} has no value: give {word}=..."
     if command == "data":
-        return f"{shown(word)} is not {', '.join(ACTIONS[:-1])} or {ACTIONS[-1]}{nearest(word, ACTIONS)}"
+        return f"{as_written(word)} is not {', '.join(ACTIONS[:-1])} or {ACTIONS[-1]}{nearest(word, ACTIONS)}"
     if command == "evaluate" and os.path.isdir(word):
-        return f"{shown(word)} is not key=value: give run={shown(word)}"
+        return f"{as_written(word)} is not key=value: give run={as_written(word)}"
     group = next((group for group in groups() if word in choices(group)), None)
     meant = f" (did you mean {group}={word}?)" if group else nearest(word, known_keys(command))
-    return f"{shown(word)} is not key=value{meant}"
+    return f"{as_written(word)} is not key=value{meant}"
 
 
 def _unreadable(word: str) -> UsageError:
     key, _, value = word.partition("=")
     called = re.match(r"(\w+)\s*\(", value)
     if any(value.count(a) != value.count(b) for a, b in ("[]", "()", "{}")):
-        return UsageError(f"a bracket of {shown(word)} is not closed, or not opened")
+        return UsageError(f"a bracket of {as_written(word)} is not closed, or not opened")
     if value.count("'") % 2 or value.count('"') % 2:
-        return UsageError(f"a quote of {shown(word)} is not closed")
+        return UsageError(f"a quote of {as_written(word)} is not closed")
     if re.search(r"(^|,)\s*(,|$)", value):
-        return UsageError(f"a place in the list {shown(word)} is empty")
+        return UsageError(f"a place in the list {as_written(word)} is empty")
     if called and called[1] in FORMS:
-        return UsageError(f"{shown(word)} cannot be read: it is written {key}={FORMS[called[1]]}")
+        return UsageError(f"{as_written(word)} cannot be read: it is written {key}={FORMS[called[1]]}")
     if called:
         return UsageError(f"{key}: there is no {called[1]}(...){nearest(called[1], FORMS)}")
-    return UsageError(f"the value of {shown(word)} cannot be read: put it in quotes, \"{key}='...'\"")
+    return UsageError(f"the value of {as_written(word)} cannot be read: put it in quotes, \"{key}='...'\"")
 
 
 def _refuse_value(override: Override, word: str, command: str) -> None:
@@ -256,15 +256,15 @@ def _refuse_value(override: Override, word: str, command: str) -> None:
         return _refuse_no_choice(key, value, word)
     if command != "sweep":
         raise UsageError(
-            f"{shown(word)} has several values: vae-sweep does a run for each; a list is written [a,b]"
+            f"{as_written(word)} has several values: vae-sweep does a run for each; a list is written [a,b]"
         )
     if key in ONE_FOR_ALL or override.is_hydra_override():
-        raise UsageError(f"{shown(word)}: {key} has one value for all runs of a sweep")
+        raise UsageError(f"{as_written(word)}: {key} has one value for all runs of a sweep")
     if isinstance(value, Glob):
         _refuse_no_match(key, value, word)
     elif isinstance(value, RangeSweep) and not _count(override):
         raise UsageError(
-            f"{shown(word)} holds no value: a range goes from START up to STOP in steps that are not 0"
+            f"{as_written(word)} holds no value: a range goes from START up to STOP in steps that are not 0"
         )
 
 
@@ -274,14 +274,14 @@ def _refuse_no_choice(key: str, value: object, word: str) -> None:
     if isinstance(value, list) and key not in ("evaluation", "experiment"):
         raise UsageError(f"{key} has not one choice: give {key}=NAME")
     if not isinstance(value, str | list) or len(value) > LONGEST_NAME:
-        raise UsageError(f"{shown(word)} names no {key}; choices: {', '.join(choices(key))}")
+        raise UsageError(f"{as_written(word)} names no {key}; choices: {', '.join(choices(key))}")
 
 
 def _refuse_no_match(key: str, pattern: Glob, word: str) -> None:
     if key not in groups():
-        raise UsageError(f"{shown(word)}: glob(...) is for groups, as in model=glob(conv_*)")
+        raise UsageError(f"{as_written(word)}: glob(...) is for groups, as in model=glob(conv_*)")
     if not pattern.filter(choices(key)):
-        raise UsageError(f"{shown(word)} matches no {key}; choices: {', '.join(choices(key))}")
+        raise UsageError(f"{as_written(word)} matches no {key}; choices: {', '.join(choices(key))}")
 
 
 def _count(override: Override) -> int:

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vaelab import UsageError, machine, mistakes
 from vaelab.commands import arguments
 from vaelab.commands.arguments import ONE_FOR_ALL, PATHS, TEXTS
-from vaelab.names import holds_list, shown
+from vaelab.names import as_written, holds_list
 
 PLAIN = r"(?!(?:null|true|false|nan|inf)$)[a-z_][\w./-]*"  # text that Hydra's grammar reads as it stands
 PER_PROCESS = (GlobalHydra, HydraConfig, VersionBase)  # of which Hydra has one each
@@ -64,7 +64,7 @@ def _word(command: str, key: str, value: Any) -> str:
         if not several:
             raise UsageError(f"{key}=[] is no value: a sweep has a run for each value of a list")
     if key in TEXTS and any(_is_list(one) for one in several):
-        raise UsageError(f"{key}={shown(value)} is not a text")
+        raise UsageError(f"{key}={as_written(value)} is not a text")
     if key in PATHS:
         several = [_expanded(one) for one in several]
     return f"{key}={','.join(_written(one, key) for one in several)}"
@@ -88,7 +88,7 @@ def _expanded(value: Any) -> Any:
 def _written(value: Any, key: str) -> str:
     value = value.tolist() if hasattr(value, "tolist") else value
     if value is None or isinstance(value, bool):
-        return shown(value)
+        return as_written(value)
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str | os.PathLike):

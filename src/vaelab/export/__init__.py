@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vaelab import UsageError, config
 from vaelab.export import graphs, hub
-from vaelab.names import shown
+from vaelab.names import as_written
 from vaelab.runs.lock import refuse_unwritable
 from vaelab.runs.open_run import OpenedRun
 
@@ -29,7 +29,7 @@ def check(cfg: DictConfig) -> None:
     if cfg.to != "hub":
         raise UsageError(f"push={cfg.push} goes with to=hub")
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", cfg.push, re.ASCII):
-        raise UsageError(f"push={shown(cfg.push)} is no name at Hugging Face: give push=USER/NAME")
+        raise UsageError(f"push={as_written(cfg.push)} is no name at Hugging Face: give push=USER/NAME")
 
 
 def write(cfg: DictConfig) -> Iterator[str]:

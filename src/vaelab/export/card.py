@@ -77,10 +77,10 @@ def text(opened: OpenedRun, shown: list[str]) -> str:
         "fingerprint": info["dataset"]["fingerprint"],
         "classes": info["dataset"]["classes"],
         "licence": LICENCES.get(str(cfg.dataset.get("name"))),
-        "is_generator": cfg.loss._target_.endswith("Adversarial"),
+        "is_generator": "generator" in opened.model().offers,
         "is_told_classes": "classes" in opened.model().offers,
         "loss": loss(opened),
-        "metrics": [(quantity.heading, quantity.written(value)) for quantity, value in measured(opened)],
+        "metrics": [(quantity.heading, quantity.written(value)) for quantity, value in results(opened)],
         "findings": [line for lines in info.get("findings", {}).values() for line in lines],
         "figures": [(name, SHOWN[Path(name).stem]) for name in shown],
         "command": command(info),
@@ -113,7 +113,7 @@ def loss(opened: OpenedRun) -> str:
     return words if weight is None else f"{words}; β_eff = {weight:.4g}"
 
 
-def measured(opened: OpenedRun) -> list[Any]:
+def results(opened: OpenedRun) -> list[Any]:
     """The numbers of the test split that tables show without being asked, or else all, each with what it is called."""
     known = of_run(opened.info)
     found = [
@@ -129,7 +129,7 @@ def head(opened: OpenedRun) -> dict[str, Any]:
     dataset = str(opened.info["dataset"]["name"])
     numbers = [
         {"type": "-" * (quantity.sign < 0) + quantity.name, "name": quantity.heading, "value": float(value)}
-        for quantity, value in measured(opened)
+        for quantity, value in results(opened)
     ]
     task = {"type": "unconditional-image-generation", "name": "image generation"}
     result = {"task": task, "dataset": {"name": dataset, "type": dataset}, "metrics": numbers}

@@ -53,25 +53,25 @@ def parts(network: Network, image_shape: ImageShape) -> list[Part]:
     noise = torch.Generator().manual_seed(0)
 
     def images(count: int) -> dict[str, Tensor]:
-        return {"images": torch.rand(count, *image_shape, generator=noise)} | told(count)
+        return {"images": torch.rand(count, *image_shape, generator=noise)} | labels(count)
 
     def codes(count: int) -> dict[str, Tensor]:
         shape: Any = network.code_shape
-        return {"z": torch.randn(count, *shape, generator=noise)} | told(count)
+        return {"z": torch.randn(count, *shape, generator=noise)} | labels(count)
 
-    def drawn(count: int) -> dict[str, Tensor]:
-        return {"z": network.draw(count, noise)} | told(count)  # type: ignore[operator]
+    def codes_of_the_prior(count: int) -> dict[str, Tensor]:
+        return {"z": network.draw(count, noise)} | labels(count)  # type: ignore[operator]
 
-    def told(count: int) -> dict[str, Tensor]:
+    def labels(count: int) -> dict[str, Tensor]:
         if "classes" not in network.offers:
             return {}
         return {"labels": torch.arange(count) % int(network.classes)}  # type: ignore[arg-type]
 
     if "generator" in network.offers:
-        return [Part("generator", Maker(network, "generate"), drawn, ("images",))]
+        return [Part("generator", Maker(network, "generate"), codes_of_the_prior, ("images",))]
     encoder = Encoder(network)
-    said = ("code",) if isinstance(encoder(**images(1)), Tensor) else ("mean", "log_variance")
+    outputs = ("code",) if isinstance(encoder(**images(1)), Tensor) else ("mean", "log_variance")
     return [
-        Part("encoder", encoder, images, said),
+        Part("encoder", encoder, images, outputs),
         Part("decoder", Maker(network, "decode"), codes, ("images",)),
     ]

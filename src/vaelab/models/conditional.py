@@ -26,15 +26,17 @@ class ConditionalVAE(VAE):
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Gaussian:
         """Images (B, C, H, W) in [0, 1] and labels (B,) to q(z|x, y), in float32; raises ValueError without labels."""
-        plane = self.plane(self.told(labels, "encode(images, labels)")).unflatten(1, (1, *images.shape[2:]))
+        plane = self.plane(self.one_hot(labels, "encode(images, labels)")).unflatten(
+            1, (1, *images.shape[2:])
+        )
         return gaussian(self.encoder(torch.cat((images, plane), 1)))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Codes (B, latent_dim) and labels (B,) to images in [0, 1], float32; raises ValueError without labels."""
-        told = self.told(labels, "decode(z, labels)")
+        told = self.one_hot(labels, "decode(z, labels)")
         return torch.sigmoid(self.decoder((z, told)).float())
 
-    def told(self, labels: Tensor | None, call: str) -> Tensor:
+    def one_hot(self, labels: Tensor | None, call: str) -> Tensor:
         """The labels; raises ValueError where there are none."""
         if labels is None:
             raise ValueError(f"this model is class-conditional: {call} takes labels 0 to {self.classes - 1}")

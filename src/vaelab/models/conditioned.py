@@ -125,16 +125,16 @@ class ConditionedVAE(VAE):
         self, images: Tensor, labels: Tensor | None = None, kl_weight: Tensor | None = None
     ) -> Gaussian:
         """Images (B, C, H, W) in [0, 1] to q(z|x, λ), in float32; λ of each image (B,), or that of the network."""
-        features = self.told(kl_weight, images)
+        features = self.features_of(kl_weight, images)
         return gaussian(self.leaving(self.encoder(images, features), features))
 
     def decode(self, z: Tensor, labels: Tensor | None = None, kl_weight: Tensor | None = None) -> Tensor:
         """Codes (B, ...) to images (B, C, H, W), float32; λ of each image (B,), or that of the network."""
-        features = self.told(kl_weight, z)
+        features = self.features_of(kl_weight, z)
         decoded = self.decoder(self.entering(z, features), features).float()
         return torch.sigmoid(decoded) if self.bounded else decoded
 
-    def told(self, kl_weight: Tensor | None, like: Tensor) -> Tensor:
+    def features_of(self, kl_weight: Tensor | None, like: Tensor) -> Tensor:
         """Features of λ, (B, F), or (1, F) of one λ for all."""
         given = self.kl_weight if kl_weight is None else kl_weight
         weights = given if isinstance(given, Tensor) else torch.full((1,), given, device=like.device)

@@ -214,7 +214,7 @@ def load(model: nn.Module, loss: nn.Module, optimizers: Mapping[str, Optimizer],
         optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
 
 
-def kept(tensors: Terms) -> Terms:
+def final_weights(tensors: Terms) -> Terms:
     """The weights that a trained run keeps, of those in its last checkpoint: the best, the average, or the last."""
     if best := below(tensors, BEST):
         return best

@@ -16,7 +16,7 @@ from torch import Tensor
 from vaelab import UsageError, build, plugins
 from vaelab.data import ImageSet, find_prepared
 from vaelab.losses import Loss
-from vaelab.names import nearest, shown
+from vaelab.names import as_written, nearest
 from vaelab.runs.checkpoint import below, refuse_not_finite, weights
 from vaelab.runs.folder import Row, Run
 
@@ -70,7 +70,7 @@ class OpenedRun:
         if name not in known:
             told = f"there are {', '.join(sorted(known))}" if known else "it has none"
             raise UsageError(
-                f"{self.run.folder} has no figure {shown(name)}{nearest(str(name), known)}; {told}"
+                f"{self.run.folder} has no figure {as_written(name)}{nearest(str(name), known)}; {told}"
             )
         image = Image.open(known[name])
         image.load()

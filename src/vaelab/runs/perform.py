@@ -60,7 +60,7 @@ def steps(request: Request, workers: Workers) -> Generator[int, None, None]:
             return
         refuse_change(run, job.cfg, job.images.fingerprint)
         restore_checkpoint(run)
-        with run.recorded(), _told_of_the_device(job):
+        with run.recorded(), _device_failures(job):
             run.start(job.cfg, request.command, facts(job) | {"sweep": None, **request.facts})
             with Tracking(run, job.cfg.get("trackers") or ()) as tracking:
                 try:
@@ -75,7 +75,7 @@ class OutOfMemory(Failure):
 
 
 @contextmanager
-def _told_of_the_device(job: Job) -> Iterator[None]:
+def _device_failures(job: Job) -> Iterator[None]:
     """Raises what a device has no room for, or no answer to, as failures in words."""
     try:
         yield
@@ -105,7 +105,7 @@ def train(job: Job, run: Run, drawer: Drawer) -> Iterator[int]:
     for _ in fit(run, training, plan(job, run, training, model, drawer)):
         yield job.cfg.batch_size
     run.save_weights(training.finish())
-    run.update(training=told(job, run, training))
+    run.update(training=training_facts(job, run, training))
     if model.not_compiled_because:
         reasons = {**job.hardware.reasons, "compile": model.not_compiled_because}
         run.update(compile=False, chosen_because=reasons)
@@ -178,7 +178,7 @@ class Compilation:
             repeated.forget()
 
 
-def told(job: Job, run: Run, training: Training) -> dict[str, Any]:
+def training_facts(job: Job, run: Run, training: Training) -> dict[str, Any]:
     """What run.json says of how a run was trained."""
     rows = run.history
     last = int(rows[-1]["epoch"])
@@ -200,7 +200,7 @@ def finish(job: Job, run: Run, drawer: Drawer, tracking: Tracking) -> Iterator[i
     for _ in evaluating(run, job.evaluations, read, job.cfg.dpi, drawer):
         yield 0
     yield from tracking.finish()
-    run.update(status="done", **tracking.told(), **measured(job, run))
+    run.update(status="done", **tracking.facts(), **final_facts(job, run))
 
 
 def facts(job: Job) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def code_facts(job: Job) -> dict[str, Any] | None:
     return {"shape": list(network.code_shape), "units": units, "bits": code.bits, "layers": code.layers}
 
 
-def measured(job: Job, run: Run) -> dict[str, Any]:
+def final_facts(job: Job, run: Run) -> dict[str, Any]:
     """What run.json says once the run is trained."""
     rows = run.history
     epochs = [row["seconds"] for row in rows if row["split"] == "train"]

@@ -63,7 +63,7 @@ def _trained(run: Run) -> "tuple[dict[str, Tensor], list[Row]]":
         last = run.load_checkpoint()
         told = run.info.get("training", {})
         if last and last.facts["epoch"] == told.get("epochs", run.config.epochs):
-            return checkpoint.kept(last.tensors), last.rows or []
+            return checkpoint.final_weights(last.tensors), last.rows or []
     return {}, []
 
 

@@ -63,7 +63,7 @@ class Tracking:
         self._release("")
         if kind is not None and self._problems:
             with suppress(Exception):  # the error that is on its way says more
-                self._run.update(**self.told())
+                self._run.update(**self.facts())
 
     def finish(self) -> Iterator[int]:
         """Hands over the numbers and figures of a trained run; yields 0 while trackers are at it."""
@@ -76,7 +76,7 @@ class Tracking:
                 self._fail(name, f"it was not done within {LONGEST_WAIT:g} s")
                 process.kill()
 
-    def told(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """What run.json says of the trackers."""
         return {"trackers": {n: self._problems.get(n, "done") for n in self._names}} if self._names else {}
 
@@ -132,4 +132,4 @@ def hand_over(run: Run, cfg: DictConfig) -> None:
         for _ in tracking.finish():
             time.sleep(POLL)
     if names:
-        run.update(trackers=run.info.get("trackers", {}) | tracking.told()["trackers"])
+        run.update(trackers=run.info.get("trackers", {}) | tracking.facts()["trackers"])
