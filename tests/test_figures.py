@@ -522,6 +522,9 @@ def test_classes_without_a_font_are_numbered_and_other_names_escaped(monkeypatch
     figure = canvas.contact_sheet(pictures(2), f"{strange} and \udcff and \x1b[31m{told}", names)
     shown = {text.get_text().replace("\n", " ") for text in drawn_texts(figure, monkeypatch)}
     assert any(r"\U00012000\U00012001 and \udcff and \x1b[31m · classes by number" in text for text in shown)
+    panel = canvas.Panel(strange, "", [canvas.mark("plot", [0], [0], label=strange)])
+    shown = {text.get_text() for text in drawn_texts(canvas.panels([panel], "", 2.0), monkeypatch)}
+    assert r"\U00012000\U00012001" in shown
 
 
 def test_long_and_wide_titles_stay_on_the_page(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:

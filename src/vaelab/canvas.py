@@ -242,7 +242,6 @@ def _draw_images(ax: Axes, images: Images) -> None:
     crisp = "nearest" if max(picture.shape[:2]) < 1200 else "auto"
     pixels = picture[..., 0] if picture.shape[-1] == 1 else picture
     ax.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation=crisp)  # colour ignores map and limits
-    ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     for axis, centres, names in ((ax.yaxis, rows, images.rows), (ax.xaxis, columns, images.columns)):
         by_place = names if isinstance(names, Mapping) else dict(enumerate(names))

@@ -95,7 +95,7 @@ def drawing(original: np.ndarray, copies: np.ndarray, names: Sequence[str], titl
     grid = np.concatenate((original[:, None], copies), axis=1)
     height = -(-len(grid) // 2)
     grid = np.concatenate((grid, np.ones((2 * height - len(grid), *grid.shape[1:]), grid.dtype)))
-    columns = {0: "original", (grid.shape[1]) / 2: "from code + noise"}  # in the middle of the copies
+    columns = {0: "original", grid.shape[1] / 2: "from code + noise"}  # in the middle of the copies
     cells = [
         Images(grid[rows], names[rows], columns, wide_columns=(1,))
         for rows in (slice(height), slice(height, None))
