@@ -18,7 +18,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from vaelab import Failure, UsageError, config, figures, machine
+from vaelab import Failure, UsageError, canvas, config, machine
 from vaelab.embeddings import embed
 from vaelab.evaluations import Context
 from vaelab.runs import drawing, measure
@@ -28,7 +28,9 @@ from vaelab.runs.folder import Run
 from vaelab.runs.job import Job, prepare
 from vaelab.runs.request import Request
 
-SHEET = partial(figures.samples, {"": np.random.default_rng(0).random((6, 8, 8, 1))}, "Samples · λ = 1", 3)
+SHEET = partial(
+    canvas.contact_sheet, np.random.default_rng(0).random((6, 8, 8, 1)), "Samples · λ = 1", columns=3
+)
 LAST = 2  # epochs of a run
 SMALL = (
     "model=fc_vae", "model.hidden=[16]", "latent_dim=3", f"epochs={LAST}", "dpi=40", "trainer.device=cpu",
@@ -52,17 +54,6 @@ def test_calls_are_done_elsewhere_in_their_order(workers: Workers) -> None:
     assert results[-1].result() == 16
     assert all(result.done() for result in results)
     assert elsewhere.result() != os.getpid()
-
-
-def test_a_process_that_draws_does_without_torch_and_computes_in_one_thread(
-    workers: Workers, tmp_path: Path
-) -> None:
-    Drawer(workers).draw(SHEET, tmp_path / "a.png", 40).result()
-    workers.submit(partial(embed, np.eye(3), "pca")).result()
-    loaded = partial(
-        eval, "'torch' in __import__('sys').modules, __import__('os').environ['OMP_NUM_THREADS']"
-    )
-    assert workers.submit(loaded).result() == (False, "1")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ranks processes, not threads")
@@ -204,7 +195,7 @@ def test_without_processes_all_is_done_here_and_at_once(tmp_path: Path) -> None:
     drawer = Drawer(Workers(0))
     drawer.draw(SHEET, tmp_path / "a.png", 40)
     assert (tmp_path / "a.png").is_file()
-    drawer.draw(lambda: figures.samples({"": np.zeros((1, 4, 4, 1))}, "x"), tmp_path / "b.png", 40)
+    drawer.draw(lambda: canvas.contact_sheet(np.zeros((1, 4, 4, 1)), "x"), tmp_path / "b.png", 40)
     drawer.wait()
     assert (tmp_path / "b.png").is_file()
 
@@ -300,6 +291,17 @@ def again(run: Run, prepared: Path) -> tuple[Job, Context]:
 def evaluated_again(run: Run, prepared: Path, workers: Workers) -> None:
     job, read = again(run, prepared)
     measure.evaluate(run, job.evaluations, read, job.cfg.dpi, Drawer(workers))
+
+
+def test_a_process_that_draws_does_without_torch_and_computes_in_one_thread(
+    done: Run, prepared: Path, workers: Workers
+) -> None:
+    workers.submit(partial(embed, np.eye(3), "pca")).result()
+    evaluated_again(done, prepared, workers)
+    loaded = partial(
+        eval, "'torch' in __import__('sys').modules, __import__('os').environ['OMP_NUM_THREADS']"
+    )
+    assert workers.submit(loaded).result() == (False, "1")
 
 
 def test_two_runs_are_evaluated_in_turns(done: Run, prepared: Path, tmp_path: Path, workers: Workers) -> None:

@@ -3,9 +3,11 @@
 import html
 import itertools
 import os
+import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,31 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from vaelab import figures, spectrum
-from vaelab.figures import fonts
+from vaelab import canvas, fonts, spectrum
+from vaelab.canvas import Drawing
+from vaelab.datasets import draw_spectrum
+from vaelab.evaluations import (
+    adversarial_curves,
+    atlas,
+    codebook,
+    gan_test,
+    information,
+    interpolations,
+    kl_per_dimension,
+    kl_per_layer,
+    latent_edit,
+    latent_space,
+    learning_curve,
+    nearest_neighbours,
+    noise_perturbation,
+    prior_samples,
+    rate_distortion,
+    reconstructions,
+    test_metrics,
+    traversals,
+    z_interpolations,
+)
+from vaelab.report import paper
 
 LONG = "human_eye_crops · conv_vae · λ = 0.001 · epoch 1000"
 
@@ -102,55 +127,54 @@ HAIR = (
     *("green", "orange", "pink", "purple", "red", "white"),
 )
 
-DRAWN: dict[str, Callable[[], Figure]] = {
-    "learning curve, VAE": lambda: figures.learning_curve(
+DRAWN: dict[str, Drawing] = {
+    "learning curve, VAE": learning_curve.drawing(
         {f"{name}\n(nats per image)": curves(1000) for name in ("−ELBO", "reconstruction", "KL")}, LONG
     ),
-    "learning curve, four panels": lambda: figures.learning_curve(
+    "learning curve, four panels": learning_curve.drawing(
         {
             f"{name}\n(nats per image)": curves(7)
             for name in ("−ELBO", "reconstruction", "KL", "weighted loss")
         },
         LONG,
     ),
-    "learning curve, AE, one epoch": lambda: figures.learning_curve({"reconstruction": curves(1)}, LONG),
-    "reconstructions, gray": lambda: figures.reconstructions(pictures(16), pictures(16), LONG),
-    "reconstructions, colour, odd count": lambda: figures.reconstructions(
-        pictures(11, 3), pictures(11, 3), LONG
-    ),
-    "reconstructions, one": lambda: figures.reconstructions(pictures(1), pictures(1), LONG),
-    "reconstructions, wide": lambda: figures.reconstructions(
+    "learning curve, AE, one epoch": learning_curve.drawing({"reconstruction": curves(1)}, LONG),
+    "reconstructions, gray": reconstructions.drawing(pictures(16), pictures(16), LONG),
+    "reconstructions, colour, odd count": reconstructions.drawing(pictures(11, 3), pictures(11, 3), LONG),
+    "reconstructions, one": reconstructions.drawing(pictures(1), pictures(1), LONG),
+    "reconstructions, wide": reconstructions.drawing(
         pictures(16, 3, (10, 40)), pictures(16, 3, (10, 40)), LONG
     ),
-    "reconstructions, high": lambda: figures.reconstructions(
+    "reconstructions, high": reconstructions.drawing(
         pictures(16, 3, (40, 10)), pictures(16, 3, (40, 10)), LONG
     ),
-    "samples": lambda: figures.samples({"": pictures(64)}, LONG),
-    "samples, two grids": lambda: figures.samples(
+    "samples": prior_samples.drawing({"": pictures(64)}, LONG),
+    "samples, two grids": prior_samples.drawing(
         {"prior N(0, I)": pictures(64, 3), "Gaussian fitted to the aggregate posterior": pictures(64, 3)},
         LONG,
     ),
-    "interpolations": lambda: figures.interpolations(
+    "interpolations": interpolations.drawing(
         pictures(8), pictures(72).reshape(8, 9, 12, 12, 1), pictures(8), LONG
     ),
-    "traversals": lambda: figures.traversals(
+    "traversals": traversals.drawing(
         pictures(70, 3).reshape(10, 7, 12, 12, 3),
         np.arange(10) + 147000,
         np.linspace(9, 0, 10),
         np.linspace(-3, 3, 7),
         LONG,
     ),
-    "plane": lambda: figures.plane(
+    "plane": atlas.drawing(
         pictures(225, 3).reshape(15, 15, 12, 12, 3),
         np.array([3, 147000]),
         np.linspace((-3, -30), (3, 30), 15).T,
         np.array([2.5, 0.1]),
         LONG,
     ),
-    "plane of an autoencoder": lambda: figures.plane(
+    "plane of an autoencoder": atlas.drawing(
         pictures(4).reshape(2, 2, 12, 12, 1), np.array([0, 1]), np.array([[-1, 1], [0, 1]]), None, LONG
     ),
-    "rate-distortion": lambda: figures.charts(
+    "rate-distortion": partial(
+        paper.charts,
         [
             (
                 "",
@@ -187,7 +211,8 @@ DRAWN: dict[str, Callable[[], Figure]] = {
         ],
         LONG,
     ),
-    "charts of each kind": lambda: figures.charts(
+    "charts of each kind": partial(
+        paper.charts,
         [
             (LONG, chart(bars("one", 1), bars("two", 2), barmode="stack")),
             ("a heat map", chart({"type": "heatmap", "z": [[0, None], [1, 2]], "x": [LONG, "b"], **HEAT})),
@@ -201,106 +226,137 @@ DRAWN: dict[str, Callable[[], Figure]] = {
         ],
         LONG,
     ),
-    "curves of 12 runs": lambda: figures.charts(
-        [("", chart(*(curve(f"conv_vae latent_dim=8 · λ = {n}", n) for n in range(12))))] * 3, LONG
+    "curves of 12 runs": partial(
+        paper.charts,
+        [("", chart(*(curve(f"conv_vae latent_dim=8 · λ = {n}", n) for n in range(12))))] * 3,
+        LONG,
     ),
-    "rows of images": lambda: figures.image_rows(
-        [(f"conv_vae latent_dim=8 · λ = {n}, fitted Gaussian", pictures(12, 3)) for n in range(5)], LONG
+    "rows of images": partial(
+        canvas.image_rows,
+        [(f"conv_vae latent_dim=8 · λ = {n}, fitted Gaussian", pictures(12, 3)) for n in range(5)],
+        LONG,
     ),
-    "scatter, no labels": lambda: figures.scatter(POINTS, ("z0", "z1"), None, (), LONG),
-    "scatter, 12 classes": lambda: figures.scatter(POINTS, ("z0", "z1"), LABELS, NAMES, LONG),
-    "scatter, 40 classes": lambda: figures.scatter(POINTS, ("z0", "z1"), np.arange(300) % 40, NAMES, LONG),
-    "kl, 32": lambda: figures.kl_per_dimension(
-        *kl(32, 27), f"KL per dimension · 27 of 32 units active · {LONG}"
-    ),
-    "kl, none active": lambda: figures.kl_per_dimension(*kl(64, 0), LONG),
-    "kl, 512": lambda: figures.kl_per_dimension(*kl(512, 100), LONG),
-    "kl, spatial": lambda: figures.kl_per_dimension(*kl(147456, 100000), LONG),
-    "best and worst": lambda: figures.best_and_worst(
+    "scatter, no labels": latent_space.drawing(POINTS, ("z0", "z1"), None, (), LONG),
+    "scatter, 12 classes": latent_space.drawing(POINTS, ("z0", "z1"), LABELS, NAMES, LONG),
+    "scatter, 40 classes": latent_space.drawing(POINTS, ("z0", "z1"), np.arange(300) % 40, NAMES, LONG),
+    "kl, 32": kl_per_dimension.drawing(*kl(32, 27), f"KL per dimension · 27 of 32 units active · {LONG}"),
+    "kl, none active": kl_per_dimension.drawing(*kl(64, 0), LONG),
+    "kl, 512": kl_per_dimension.drawing(*kl(512, 100), LONG),
+    "kl, spatial": kl_per_dimension.drawing(*kl(147456, 100000), LONG),
+    "best and worst": test_metrics.drawing(
         pictures(6, 3), pictures(6, 3), ["100.0 dB\nSSIM −0.12"] * 6, 3, np.linspace(10, 30, 180), LONG
     ),
-    "best, one image": lambda: figures.best_and_worst(
-        pictures(1), pictures(1), ["9.0 dB"], 1, np.ones(1), LONG
-    ),
-    "game, four panels": lambda: figures.game_curves(
+    "best, one image": test_metrics.drawing(pictures(1), pictures(1), ["9.0 dB"], 1, np.ones(1), LONG),
+    "game, four panels": adversarial_curves.drawing(
         {
             f"class loss {i}\n(nats per image)": {"on real images": NUMBERS, "on generated": NUMBERS}
             for i in range(4)
         },
         LONG,
     ),
-    "game, two panels, one epoch": lambda: figures.game_curves(
+    "game, two panels, one epoch": adversarial_curves.drawing(
         {
             "loss\n(nats per image)": {"discriminator": ONE, "generator": ONE},
             "discriminator's accuracy": {"on real images": ONE, "on generated": ONE},
         },
         LONG,
     ),
-    "noise paths": lambda: figures.noise_paths(pictures(54, 3).reshape(6, 9, 12, 12, 3), LONG),
-    "latent edits": lambda: figures.latent_edits(
+    "noise paths": z_interpolations.drawing(pictures(54, 3).reshape(6, 9, 12, 12, 3), LONG),
+    "latent edits": latent_edit.drawing(
         pictures(4, 3),
         pictures(4, 3),
         pictures(12, 3).reshape(4, 3, 12, 12, 3),
-        pictures(16, 3).reshape(4, 4, 12, 12, 3),
         ["z[0] + 20", "z[-1] = −3.5", "2.25 · z[100]"],
         LONG,
     ),
-    "perturbed": lambda: figures.perturbed(
+    "perturbed": noise_perturbation.drawing(
         pictures(20, 3), pictures(100, 3).reshape(20, 5, 12, 12, 3), [str(1470 + i) for i in range(20)], LONG
     ),
-    "perturbed, three": lambda: figures.perturbed(
+    "perturbed, three": noise_perturbation.drawing(
         pictures(3), pictures(6).reshape(3, 2, 12, 12, 1), ["1", "2", "3"], LONG
     ),
-    "histograms": lambda: figures.histograms(
-        {"samples": POINTS[:, 0], "training images": POINTS[:, 1]}, "MS-SSIM of a pair", LONG
+    "histograms": partial(
+        canvas.histograms,
+        {"samples": POINTS[:, 0], "training images": POINTS[:, 1]},
+        "MS-SSIM of a pair",
+        LONG,
     ),
-    "histograms, log": lambda: figures.histograms(
-        {"samples": np.exp(POINTS[:, 0]), "training images": np.zeros(5)}, "variance", LONG, log=True
+    "histograms, log": partial(
+        canvas.histograms,
+        {"samples": np.exp(POINTS[:, 0]), "training images": np.zeros(5)},
+        "variance",
+        LONG,
+        log=True,
     ),
-    "neighbours": lambda: figures.neighbours(
+    "neighbours": nearest_neighbours.drawing(
         pictures(8, 3), pictures(24, 3).reshape(8, 3, 12, 12, 3), np.full((8, 3), 0.1234), LONG
     ),
-    "neighbours, one": lambda: figures.neighbours(
+    "neighbours, one": nearest_neighbours.drawing(
         pictures(1), pictures(2).reshape(1, 2, 12, 12, 1), np.full((1, 2), 0.1), LONG
     ),
-    "confusions, 2 classes": lambda: figures.confusions(
+    "confusions, 2 classes": gan_test.drawing(
         {"generated images": np.eye(2), "test images": np.ones((2, 2))}, ("not smiling", "smiling"), LONG
     ),
-    "confusions, 100 classes": lambda: figures.confusions(
+    "confusions, 100 classes": gan_test.drawing(
         {"generated images": np.eye(100), "test images": np.ones((100, 100))}, (NAMES * 3)[:100], LONG
     ),
-    "confusions, 12 classes": lambda: figures.confusions(
+    "confusions, 12 classes": gan_test.drawing(
         {"generated images": np.eye(12), "test images": np.ones((12, 12))}, HAIR, LONG
     ),
-    "spectrum": lambda: figures.spectrum(spectrum.arrays(FALLING, [0, 0.1, 1, 5, 100], 1, 32), LONG),
-    "spectrum, one unit": lambda: figures.spectrum(spectrum.arrays(FALLING[:1], [1], 0.1, 1), LONG),
-    "contact sheet": lambda: figures.contact_sheet(pictures(20, 3), LONG),
-    "contact sheet, names": lambda: figures.contact_sheet(pictures(20, 3), LONG, NAMES[:20]),
+    "codebook": codebook.drawing(np.arange(64) / 2016, LONG),
+    "kl per layer": kl_per_layer.drawing(
+        np.array([1.0, 20.5, np.inf]), [f"layer {n}\n16 of 16 units active" for n in (1, 2, 3)], LONG
+    ),
+    "information": information.drawing(
+        {one.name: value for one, value in zip(information.PARTS, (3.2, 1, np.nan, -0.1), strict=True)},
+        {one.name: 0.01 for one in information.PARTS},
+        LONG,
+    ),
+    "rate-distortion of one network": rate_distortion.drawing(
+        dict.fromkeys(rate_distortion.NUMBERS, np.linspace(1, 100, 9))
+        | {"kl_weight": np.geomspace(0.01, 100, 9)},
+        LONG,
+    ),
+    "spectrum": partial(draw_spectrum, spectrum.arrays(FALLING, [0, 0.1, 1, 5, 100], 1, 32), LONG),
+    "spectrum, one unit": partial(draw_spectrum, spectrum.arrays(FALLING[:1], [1], 0.1, 1), LONG),
+    "contact sheet": partial(canvas.contact_sheet, pictures(20, 3), LONG),
+    "contact sheet, names": partial(canvas.contact_sheet, pictures(20, 3), LONG, NAMES[:20]),
 }
 
 
 @pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN.keys())
-def test_texts_are_readable(draw: Callable[[], Figure], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_are_readable(draw: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
     figure = draw()
     assert_readable(drawn_texts(figure, monkeypatch), figure.bbox)
+
+
+def test_figures_travel_to_a_process_without_torch(tmp_path: Path) -> None:
+    """What evaluations give is data, and functions of vaelab.canvas: torch would take seconds and 500 MB there."""
+    (tmp_path / "drawings").write_bytes(pickle.dumps([*DRAWN.values()]))
+    program = (
+        "import pickle, sys; from pathlib import Path; from matplotlib.figure import Figure;"
+        "drawings = pickle.loads(Path(sys.argv[1]).read_bytes());"
+        "sys.exit('torch' in sys.modules or not isinstance(drawings[0](), Figure))"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(tmp_path / "drawings")]).returncode == 0
 
 
 def test_uint8_and_float_images_look_the_same(tmp_path: Path) -> None:
     bytes_ = np.random.default_rng(0).integers(0, 256, (8, 9, 7, 3), np.uint8)
     for name, images in (("bytes.png", bytes_), ("floats.png", (bytes_ / 255).astype(np.float32))):
-        figures.save(figures.contact_sheet(images, "sheet"), tmp_path / name, 50)
+        canvas.save(canvas.contact_sheet(images, "sheet"), tmp_path / name, 50)
     assert (tmp_path / "bytes.png").read_bytes() == (tmp_path / "floats.png").read_bytes()
 
 
 def test_gray_is_not_stretched() -> None:
-    figure = figures.samples({"": np.full((4, 5, 5, 1), 0.5, np.float32)}, "gray")
+    figure = canvas.contact_sheet(np.full((4, 5, 5, 1), 0.5, np.float32), "gray")
     (image,) = figure.axes[0].images
     assert (image.get_clim(), image.get_cmap().name) == ((0, 1), "gray")
 
 
 def test_pictures_stand_where_the_grid_says() -> None:
     images = pictures(6, 3).reshape(2, 3, 12, 12, 3)
-    figure = figures.traversals(images, np.arange(2), np.ones(2), np.arange(3), "grid")
+    figure = traversals.drawing(images, np.arange(2), np.ones(2), np.arange(3), "grid")()
     ax = figure.axes[0]
     drawn = np.asarray(ax.images[0].get_array())
     for row, y in enumerate(ax.get_yticks()):
@@ -310,9 +366,9 @@ def test_pictures_stand_where_the_grid_says() -> None:
 
 
 def test_save_has_the_resolution_asked_for_and_leaves_nothing_else(tmp_path: Path) -> None:
-    figure = figures.samples({"": pictures(4)}, "samples")
+    figure = canvas.contact_sheet(pictures(4), "samples")
     path = tmp_path / "reconstructions" / "epoch_0010.png"
-    figures.save(figure, path, 300)
+    canvas.save(figure, path, 300)
     with Image.open(path) as image:
         assert image.size == tuple(int(side * 300) for side in figure.get_size_inches())
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
@@ -321,12 +377,12 @@ def test_save_has_the_resolution_asked_for_and_leaves_nothing_else(tmp_path: Pat
 
 def test_a_failed_save_keeps_the_old_figure(tmp_path: Path) -> None:
     path = tmp_path / "figure.png"
-    figures.save(figures.samples({"": pictures(4)}, "samples"), path, 50)
+    canvas.save(canvas.contact_sheet(pictures(4), "samples"), path, 50)
     before = path.read_bytes()
-    figure = figures.samples({"": pictures(4)}, "samples")
+    figure = canvas.contact_sheet(pictures(4), "samples")
     figure.text(0.5, 0.5, "$\\no_such_symbol$")
     with pytest.raises(ValueError, match="no_such_symbol"):
-        figures.save(figure, path, 50)
+        canvas.save(figure, path, 50)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -335,7 +391,7 @@ def test_a_failed_save_keeps_the_old_figure(tmp_path: Path) -> None:
 
 
 def of_figure(figure: Figure, path: Path) -> np.ndarray:
-    figures.save(figure, path, 50)
+    canvas.save(figure, path, 50)
     with Image.open(path) as image:
         return np.asarray(image)
 
@@ -370,9 +426,9 @@ def test_the_users_settings_do_not_reach_into_figures(name: str, tmp_path: Path)
 
 def test_no_figure_needs_a_backend_of_the_users(tmp_path: Path) -> None:
     program = (
-        "import sys, numpy as np; from pathlib import Path; from vaelab import figures;"
-        "figures.save(figures.samples({'': np.zeros((4, 5, 5, 1), np.float32)}, 'x'), Path(sys.argv[1]), 50);"
-        "figures.save(figures.histograms({'a': np.arange(3)}, 'a', 'x', log=True), Path(sys.argv[1]), 50);"
+        "import sys, numpy as np; from pathlib import Path; from vaelab import canvas;"
+        "canvas.save(canvas.contact_sheet(np.zeros((4, 5, 5, 1), np.float32), 'x'), Path(sys.argv[1]), 50);"
+        "canvas.save(canvas.histograms({'a': np.arange(3)}, 'a', 'x', log=True), Path(sys.argv[1]), 50);"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     environment = os.environ | {"MPLBACKEND": "qtagg"}
@@ -387,13 +443,11 @@ def test_names_are_drawn_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     images = pictures(len(ODD))
     labels = np.arange(300) % len(ODD)
     for figure in (
-        figures.scatter(POINTS, ("z0", "z1"), labels, ODD, "costs $$"),
-        figures.confusions({"test images": np.eye(len(ODD))}, ODD, "costs $$"),
-        figures.contact_sheet(images, "costs $$", ODD),
-        figures.image_rows([(name, images) for name in ODD], "costs $$"),
-        figures.charts(
-            [("", chart(*(curve(html.escape(name), n) for n, name in enumerate(ODD))))], "costs $$"
-        ),
+        latent_space.drawing(POINTS, ("z0", "z1"), labels, ODD, "costs $$")(),
+        gan_test.drawing({"test images": np.eye(len(ODD))}, ODD, "costs $$")(),
+        canvas.contact_sheet(images, "costs $$", ODD),
+        canvas.image_rows([(name, images) for name in ODD], "costs $$"),
+        paper.charts([("", chart(*(curve(html.escape(name), n) for n, name in enumerate(ODD))))], "costs $$"),
     ):
         texts = drawn_texts(figure, monkeypatch)
         shown = [text.get_text() for text in texts]
@@ -406,7 +460,7 @@ def test_a_chart_on_paper_has_the_numbers_names_and_scales_of_the_page() -> None
     drawn = chart(curve("a &lt; b", 5), {**bars("c", 2), "x": [1, 2]})
     drawn["layout"]["yaxis"] |= {"type": "log"}
     drawn["layout"]["xaxis"] |= {"tickvals": [1, 2], "ticktext": ["one<br>1:1", "two"]}
-    figure = figures.charts(
+    figure = paper.charts(
         [("", drawn), ("map", chart({"type": "heatmap", "z": [[0, None], [1, 2]], **HEAT}))], "t"
     )
     lines, heat = figure.axes[:2]
@@ -419,7 +473,7 @@ def test_a_chart_on_paper_has_the_numbers_names_and_scales_of_the_page() -> None
 
 
 def test_a_name_has_the_extent_of_its_letters(monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = figures.image_rows([("$x_1$", pictures(2)), ("$x", pictures(2))], "title")
+    figure = canvas.image_rows([("$x_1$", pictures(2)), ("$x", pictures(2))], "title")
     by_name = {text.get_text(): text.get_window_extent().width for text in drawn_texts(figure, monkeypatch)}
     assert by_name["$x_1$"] > by_name["$x"] * 1.5  # as mathematics it is one letter
 
@@ -452,9 +506,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 def test_letters_come_from_a_font_that_has_them(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    names, told = figures.class_names(["猫", "dog ཀ"])
+    names, told = fonts.class_names(["猫", "dog ཀ"])
     assert (names, told) == (["猫", "dog ཀ"], "")
-    figure = figures.contact_sheet(pictures(2), "猫", names)
+    figure = canvas.contact_sheet(pictures(2), "猫", names)
     texts = drawn_texts(figure, monkeypatch)  # a missing glyph would warn, and warnings are errors
     assert {text.get_text() for text in texts} == {"猫", "dog ཀ"}
     assert all("Noto Two Letters" in text.get_fontfamily() for text in texts)
@@ -462,28 +516,29 @@ def test_letters_come_from_a_font_that_has_them(installed: None, monkeypatch: py
 
 def test_classes_without_a_font_are_numbered_and_other_names_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     strange = "\U00012000\U00012001"  # cuneiform
-    names, told = figures.class_names(["dog", strange])
+    names, told = fonts.class_names(["dog", strange])
     assert names == ["0", "1"]
     assert told.removeprefix(" · ").isascii()
-    figure = figures.contact_sheet(pictures(2), f"{strange} and \udcff and \x1b[31m{told}", names)
+    figure = canvas.contact_sheet(pictures(2), f"{strange} and \udcff and \x1b[31m{told}", names)
     shown = {text.get_text().replace("\n", " ") for text in drawn_texts(figure, monkeypatch)}
     assert any(r"\U00012000\U00012001 and \udcff and \x1b[31m · classes by number" in text for text in shown)
+    panel = canvas.Panel(strange, "", [canvas.mark("plot", [0], [0], label=strange)])
+    shown = {text.get_text() for text in drawn_texts(canvas.panels([panel], "", 2.0), monkeypatch)}
+    assert r"\U00012000\U00012001" in shown
 
 
 def test_long_and_wide_titles_stay_on_the_page(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for title in ("猫" * 100, "a long chapter · " * 100):
-        figure = figures.samples({"": pictures(4)}, title)
+        figure = canvas.contact_sheet(pictures(4), title)
         assert_readable(drawn_texts(figure, monkeypatch), figure.bbox)
 
 
 def test_numbers_that_are_not_finite_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = np.array([np.nan, np.inf, 1.0, 2.0])
     for values in (lost, np.full(3, np.nan)):
-        drawn_texts(figures.histograms({"samples": values, "images": values}, "x", "t"), monkeypatch)
-        drawn_texts(
-            figures.histograms({"samples": values, "images": values}, "x", "t", log=True), monkeypatch
-        )
-        drawn_texts(figures.best_and_worst(pictures(2), pictures(2), ["a", "b"], 1, values, "t"), monkeypatch)
-        drawn_texts(figures.kl_per_dimension(values, values > 1, "t"), monkeypatch)
+        drawn_texts(canvas.histograms({"samples": values, "images": values}, "x", "t"), monkeypatch)
+        drawn_texts(canvas.histograms({"samples": values, "images": values}, "x", "t", log=True), monkeypatch)
+        drawn_texts(test_metrics.drawing(pictures(2), pictures(2), ["a", "b"], 1, values, "t")(), monkeypatch)
+        drawn_texts(kl_per_dimension.drawing(values, values > 1, "t")(), monkeypatch)
         points = np.stack((values, values), axis=1)
-        drawn_texts(figures.scatter(points, ("a", "b"), None, (), "t"), monkeypatch)
+        drawn_texts(latent_space.drawing(points, ("a", "b"), None, (), "t")(), monkeypatch)

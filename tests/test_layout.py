@@ -24,6 +24,7 @@ FLOORS = (
         "keys",
         "quantities",
         "views",
+        "fonts",
     },
     {
         "metrics",
@@ -36,8 +37,9 @@ FLOORS = (
         "codes",
         "units",
         "trackers",
+        "canvas",
     },
-    {"config", "figures", "models", "losses", "hardware"},
+    {"config", "moving", "models", "losses", "hardware"},
     {"data", "evaluations", "commands", "conditioning"},
     {"build"},
     {"training", "runs"},
@@ -46,7 +48,7 @@ FLOORS = (
     {"functions"},
 )
 HYDRA = {"cli", "commands"}
-MATPLOTLIB = {"figures"}
+MATPLOTLIB = {"canvas", "fonts", "datasets", "report"}
 
 
 def files() -> list[Path]:
@@ -117,6 +119,8 @@ def test_no_module_imports_itself_by_a_detour() -> None:
         "vaelab.sweep.progress",
         "vaelab.report",
         "vaelab.explore",
+        "vaelab.canvas",
+        "vaelab.moving",
         "hydra_plugins.vaelab_sweep.sweeper",
     ],
 )

@@ -9,8 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaelab import figures
-from vaelab.figures.moving import COLUMNS, EPOCH, GAP, HOLD, MOST_BYTES, STEP, Moving
+from vaelab.moving import (
+    COLUMNS,
+    EPOCH,
+    GAP,
+    HOLD,
+    MOST_BYTES,
+    STEP,
+    Moving,
+    along_epochs,
+    gif,
+    save_gif,
+    there_and_back,
+)  # fmt: skip
 from vaelab.report import moving
 from vaelab.report.record import Record
 
@@ -42,8 +53,8 @@ def random_images(*shape: int) -> np.ndarray:
 
 def test_gray_frames_decode_to_the_arrays() -> None:
     images = random_images(10, 5, 7, 6, 1)
-    moving = figures.there_and_back(images)
-    frames, milliseconds = decoded(figures.gif(moving))
+    moving = there_and_back(images)
+    frames, milliseconds = decoded(gif(moving))
     there = [
         sheet(np.concatenate((images[:, t], np.ones((6, 7, 6, 1)))).reshape(2, COLUMNS, 7, 6, 1))
         for t in range(5)
@@ -56,7 +67,7 @@ def test_gray_frames_decode_to_the_arrays() -> None:
 def test_colours_are_256_that_all_frames_share_and_near_the_arrays() -> None:
     ramp = np.linspace(0, 1, 16, dtype=np.float32)
     one = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], 0.5), -1)
-    frames, _ = decoded(figures.gif(Moving(np.stack([one, one[::-1]])[:, None, None], [STEP, STEP])))
+    frames, _ = decoded(gif(Moving(np.stack([one, one[::-1]])[:, None, None], [STEP, STEP])))
     expected = [one * 255, one[::-1] * 255]
     assert max(np.abs(a - b).mean() for a, b in zip(frames, expected, strict=True)) < 4
     colours = {tuple(pixel) for frame in frames for pixel in frame.reshape(-1, 3)}
@@ -65,7 +76,7 @@ def test_colours_are_256_that_all_frames_share_and_near_the_arrays() -> None:
 
 def test_few_colours_are_exact() -> None:
     images = np.random.default_rng(1).integers(0, 3, (3, 1, 2, 8, 8, 3)).astype(np.float32) / 2
-    frames, milliseconds = decoded(figures.gif(figures.along_epochs(list(images))))
+    frames, milliseconds = decoded(gif(along_epochs(list(images))))
     for found, expected in zip(frames, images, strict=True):
         assert np.array_equal(found, np.round(sheet(expected) * 255).astype(np.uint8))
     assert milliseconds == [EPOCH, EPOCH, 2 * EPOCH]
@@ -73,13 +84,13 @@ def test_few_colours_are_exact() -> None:
 
 def test_the_same_arrays_give_the_same_bytes() -> None:
     images = random_images(3, 4, 8, 8, 3)
-    assert figures.gif(figures.there_and_back(images)) == figures.gif(figures.there_and_back(images.copy()))
+    assert gif(there_and_back(images)) == gif(there_and_back(images.copy()))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_is_too_large_loses_columns(channels: int) -> None:
     images = random_images(16, 8, 64, 64, channels)  # of noise, which nothing makes smaller
-    data = figures.gif(figures.there_and_back(images))
+    data = gif(there_and_back(images))
     assert len(data) <= MOST_BYTES
     frames, _ = decoded(data)
     assert len(frames) == 14
@@ -91,15 +102,15 @@ def test_what_is_too_large_loses_columns(channels: int) -> None:
 def test_frames_that_are_alike_last_as_long() -> None:
     images = np.zeros((2, 4, 8, 8, 1), np.float32)  # of a collapsed dimension
     images[:, 3] = 1
-    _, milliseconds = decoded(figures.gif(figures.there_and_back(images)))
+    _, milliseconds = decoded(gif(there_and_back(images)))
     assert sum(milliseconds) == 2 * HOLD + 4 * STEP
 
 
 def test_save_is_whole(tmp_path: Path) -> None:
-    moving = figures.there_and_back(random_images(1, 3, 4, 4, 1))
-    figures.save_gif(moving, tmp_path / "figures" / "a.gif")
+    moving = there_and_back(random_images(1, 3, 4, 4, 1))
+    save_gif(moving, tmp_path / "figures" / "a.gif")
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["a.gif"]
-    assert (tmp_path / "figures" / "a.gif").read_bytes() == figures.gif(moving)
+    assert (tmp_path / "figures" / "a.gif").read_bytes() == gif(moving)
 
 
 def test_a_report_leaves_out_what_is_no_moving_picture(tmp_path: Path) -> None:

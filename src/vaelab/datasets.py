@@ -1,21 +1,27 @@
 """What vae-data does: a data set is prepared, counted, drawn, and what λ will do to it is predicted."""
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig
 
-from vaelab import UsageError, config, files
+from vaelab import UsageError, canvas, config, files
+from vaelab.canvas import BLUE, GRAY, SMALL, VERMILION, Mark, Panel, mark, shades
+from vaelab.fonts import class_names
 from vaelab.names import CONF, choice_of, swept_weights
 from vaelab.runs.lock import refuse_unwritable
 from vaelab.words import printable
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from vaelab.data import ImageSet
 
 CONTACT_SHEET = 64  # images, spread evenly over the data set
+UNITS = 10  # whose collapse is shown
 
 
 def perform(cfg: DictConfig) -> None:
@@ -37,23 +43,21 @@ def perform(cfg: DictConfig) -> None:
     print(*map(printable, describe(images)), sep="\n")
     if cfg.action == "prepare":
         return
-    from vaelab import figures
-
     folder = Path(cfg.output_dir, images.name)
     refuse_unwritable(folder)
     shown = np.linspace(0, len(images.images) - 1, min(CONTACT_SHEET, len(images.images))).astype(int)
-    classes, told = figures.class_names(images.classes)
-    names = [classes[i] for i in images.labels[shown]] if images.labels is not None else None
+    classes, told = class_names(images.classes)
+    names = [classes[i] for i in images.labels[shown]] if images.labels is not None else ()
     title = f"{images.name}: {len(shown)} of {len(images.images)}{told}"
-    sheet = figures.contact_sheet(images.images[shown], title, names)
-    figures.save(sheet, folder / "contact_sheet.png", cfg.dpi)
+    sheet = canvas.contact_sheet(images.images[shown], title, names)
+    canvas.save(sheet, folder / "contact_sheet.png", cfg.dpi)
     print(f"contact sheet: {folder / 'contact_sheet.png'}")
 
 
 def _spectrum(cfg: DictConfig) -> None:
     if (chosen := choice_of("likelihood", cfg.likelihood._target_)) != "gaussian":
         raise UsageError(f"likelihood={chosen} has no closed form: use likelihood=gaussian")
-    from vaelab import build, figures, spectrum
+    from vaelab import build, spectrum
 
     images = build.dataset(cfg)
     folder = Path(cfg.output_dir, "spectrum", images.name)
@@ -70,8 +74,40 @@ def _spectrum(cfg: DictConfig) -> None:
     arrays = spectrum.arrays(eigenvalues, weights, sigma, units) | {"fingerprint": of}
     with files.whole(folder / "spectrum.npz") as part, part.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    figures.save(figures.spectrum(arrays, f"{images.name} · {told}"), folder / "spectrum.png", cfg.dpi)
+    canvas.save(draw_spectrum(arrays, f"{images.name} · {told}"), folder / "spectrum.png", cfg.dpi)
     print(f"figure and numbers: {folder / 'spectrum.png'}, {folder / 'spectrum.npz'}")
+
+
+def draw_spectrum(arrays: Mapping[str, np.ndarray], title: str) -> "Figure":
+    """Rate against distortion with the given λ marked, and the KL of the first units over λ with their thresholds.
+
+    Arrays as vaelab.spectrum.arrays gives them: (L,) of each given λ, curve_* (N,), curve_kl (N, units).
+    """
+    across = "rate (nats per image); each point is named by its λ"
+    plane = Panel(across, "distortion (nats per image)", [*_plane(arrays)])
+    upward = f"KL of the first {min(UNITS, arrays['curve_kl'].shape[1])} units (nats)"
+    cascade = Panel("λ; dotted: where a unit collapses", upward, [*_cascade(arrays)], log=True)
+    return canvas.panels([plane, cascade], title, 3.0)
+
+
+def _plane(arrays: Mapping[str, np.ndarray]) -> Iterator[Mark]:
+    yield mark("plot", arrays["curve_rate"], arrays["curve_distortion"], color=BLUE, linewidth=1.2)
+    beside: dict[str, Any] = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": SMALL}
+    given = (arrays[name] for name in ("kl_weight", "rate", "distortion"))
+    for weight, *at in zip(*given, strict=True):
+        if np.isfinite(at[0]):  # not so at λ = 0
+            yield mark("plot", *at, color=VERMILION, marker="o", markersize=4)
+            yield mark("annotate", f"{weight:g}", at, **beside)
+    yield mark("margins", 0.08)
+
+
+def _cascade(arrays: Mapping[str, np.ndarray]) -> Iterator[Mark]:
+    weights, kl = arrays["curve_kl_weight"], arrays["curve_kl"][:, :UNITS]
+    for shade, one in zip(shades(kl.shape[1]), kl.T, strict=True):
+        yield mark("plot", weights, one, color=shade, linewidth=1.2)
+    thresholds = arrays["eigenvalues"][:UNITS] / arrays["sigma"] ** 2
+    for threshold in thresholds[thresholds > weights[0]]:
+        yield mark("axvline", threshold, color=GRAY, linewidth=0.6, linestyle=":")
 
 
 def describe(images: "ImageSet") -> list[str]:

@@ -1,5 +1,6 @@
 """How the game of generator and discriminator went: losses, accuracies, class terms."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -7,8 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from vaelab import figures
+from vaelab import canvas
+from vaelab.canvas import COLOURS, Drawing, Mark, Panel, mark
 from vaelab.evaluations.base import Context, Result
+from vaelab.evaluations.learning_curve import marker
 
 # Axis label -> line -> column of metrics.csv.
 PANELS = {
@@ -20,6 +23,7 @@ PANELS = {
 WON = 0.99  # accuracy on real and on generated images from which a discriminator teaches nothing
 EPOCHS = 3  # for which it must hold
 Row = dict[str, float | int | str]
+Lines = Mapping[str, tuple[np.ndarray, np.ndarray]]  # name -> (step, value)
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,22 @@ class AdversarialCurves:
                     panels.setdefault(label, {})[line] = (step, arrays[column])
         if not panels:
             return Result({}, None)
-        draw = partial(figures.game_curves, panels, f"Adversarial curves · {context.title}")
+        draw = drawing(panels, f"Adversarial curves · {context.title}")
         return Result(arrays, draw, findings=won(epochs))
+
+
+def drawing(panels: Mapping[str, Lines], title: str) -> Drawing:
+    """One panel for each quantity (axis label -> lines), over a shared axis of steps."""
+    cells = [Panel("step", label, [*_marks(label, lines)]) for label, lines in panels.items()]
+    height = 2.4 * -(-len(cells) // 2)
+    return partial(canvas.panels, cells, title, height, columns=min(2, len(cells)), sharex=True)
+
+
+def _marks(label: str, lines: Lines) -> Iterator[Mark]:
+    for colour, (name, (step, value)) in zip(COLOURS, lines.items(), strict=False):
+        yield mark("plot", step, value, label=name, color=colour, linewidth=1.2, **marker(len(step)))
+    if "accuracy" in label:
+        yield mark("set_ylim", -0.03, 1.03)
 
 
 def won(epochs: list[Row]) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Few, Many, Steps
+from vaelab.canvas import Drawing, Images
 from vaelab.evaluations.base import (
     Context,
     Result,
@@ -21,6 +22,7 @@ from vaelab.evaluations.base import (
 )
 from vaelab.evaluations.codes import Moments, moments
 from vaelab.evaluations.generation import in_pieces
+from vaelab.evaluations.traversals import signed
 
 REACH = 3.0  # standard deviations of the aggregate posterior, to both sides of its mean
 
@@ -72,13 +74,23 @@ class Atlas:
                     model, on_strips(code, plane, reach(found, plane, self.steps)), code.shape, start.labels
                 )
             )
-            draw = partial(figures.image_rows, [("z0", strip[0])], f"Latent strip · {context.title}")
+            draw = partial(canvas.image_rows, [("z0", strip[0])], f"Latent strip · {context.title}")
             return Result(arrays, draw, findings=("no latent plane: the code has one dimension",))
         arrays |= slice_of(model, found, plane, code, start.labels, self.steps)
         named = (arrays["slice_dimension"], arrays["slice_value"], arrays.get("slice_kl"))
-        return Result(
-            arrays, partial(figures.plane, arrays["slice"], *named, f"Latent plane · {context.title}")
-        )
+        return Result(arrays, drawing(arrays["slice"], *named, f"Latent plane · {context.title}"))
+
+
+def drawing(
+    image: np.ndarray, dimension: np.ndarray, value: np.ndarray, kl: np.ndarray | None, title: str
+) -> Drawing:
+    """Images (i, j, H, W, C) decoded with dimension[0] at value[0, i] and dimension[1] at value[1, j]."""
+    names = [f"z{d}" for d in dimension]
+    if kl is not None:
+        names = [f"{name}, KL {nats:.2f} nats" for name, nats in zip(names, kl, strict=True)]
+    rows, columns = ({place: signed(of[place]) for place in (0, len(of) // 2, len(of) - 1)} for of in value)
+    grid = Images(image, rows, columns, across=names[1], upward=names[0])
+    return partial(canvas.grids, [grid], title, beside=0.8, around=0.5)
 
 
 def slice_of(

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from vaelab import UsageError, metrics
 
 if TYPE_CHECKING:
-    from vaelab.figures import Figure
-    from vaelab.figures.moving import Moving
+    from vaelab.canvas import Drawing
+    from vaelab.moving import Moving
 
 
 AT_ONCE = 256  # images that are chosen from a split, or measured, in one go
@@ -69,12 +69,12 @@ class Context:
 class Result:
     """What an evaluation found: arrays and how to draw them, metrics by name, sentences.
 
-    `draw` can be pickled: a process that has no model draws the figure, so it is a partial of a function of
-    vaelab.figures, or of a user's module, and arrays.
+    `draw` can be pickled: a process that has neither the model nor torch draws the figure, so it is a partial of a
+    function of vaelab.canvas, or of a user's module, and arrays.
     """
 
     arrays: dict[str, np.ndarray]
-    draw: Callable[[], Figure] | None
+    draw: Drawing | None
     metrics: dict[str, float] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
     plain: dict[str, np.ndarray] = field(default_factory=dict)  # written one by one as .npy too

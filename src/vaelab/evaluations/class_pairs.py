@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 import torch
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Few, Seed
 from vaelab.evaluations.base import Context, Result, images_array
 from vaelab.evaluations.generation import maker
+from vaelab.fonts import class_names
 from vaelab.views import Rows
 
 
@@ -31,9 +32,9 @@ class ClassPairs:
         label = torch.arange(model.classes, device=z.device)
         rows = [maker(model)(z, number.expand(len(z))) for number in label]
         image = images_array(torch.stack(rows))
-        classes, told = figures.class_names(context.classes)
+        classes, told = class_names(context.classes)
         named = list(zip(classes, image, strict=True))
         return Result(
             {"z": z.cpu().numpy(), "label": label.cpu().numpy(), "image": image},
-            partial(figures.image_rows, named, f"The same noise as each class · {context.title}{told}"),
+            partial(canvas.image_rows, named, f"The same noise as each class · {context.title}{told}"),
         )

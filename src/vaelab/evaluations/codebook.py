@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+import numpy as np
 import torch
 
-from vaelab import figures
+from vaelab import canvas
+from vaelab.canvas import BLACK, BLUE, Drawing, Panel, mark
 from vaelab.codes import counted, perplexity
 from vaelab.evaluations.base import Context, Result, encoded
 from vaelab.quantities import Quantity
@@ -48,6 +50,17 @@ class Codebook:
         }
         share = (uses / uses.sum()).cpu().numpy()
         title = f"Codebook: perplexity {found['perplexity']:.1f} of {len(share):,} · {context.title}"
-        return Result(
-            {"share": share, "count": counts.cpu().numpy()}, partial(figures.codebook, share, title), found
-        )
+        return Result({"share": share, "count": counts.cpu().numpy()}, drawing(share, title), found)
+
+
+def drawing(share: np.ndarray, title: str) -> Drawing:
+    """How often each vector (K,) is used, the most used first, beside a use of all alike."""
+    edges = np.arange(len(share) + 1)
+    marks = (
+        mark("stairs", np.sort(share)[::-1], edges, fill=True, color=BLUE, label="test images"),
+        mark("axhline", 1 / len(share), color=BLACK, linewidth=0.8, linestyle="--", label="all alike"),
+        mark("set", xlim=(0, len(share))),
+        mark("set_ylim", bottom=0),
+    )
+    panel = Panel("rank of the vector by its use", "share of all places", marks)
+    return partial(canvas.panels, [panel], title, 2.6)

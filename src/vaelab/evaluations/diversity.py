@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab import figures, metrics
+from vaelab import canvas, metrics
 from vaelab.bounds import Made, Seed
 from vaelab.evaluations.base import Context, Result, spread_images
 from vaelab.evaluations.generation import generated
@@ -48,7 +48,7 @@ class Diversity:
             arrays["class_ms_ssim_data"] = self.within_classes(real.images, real.labels, every)
         mean, mean_data = float(of_samples.mean()), float(of_data.mean())
         draw = partial(
-            figures.histograms,
+            canvas.histograms,
             {"samples": of_samples, "training images": of_data},
             "MS-SSIM of a pair: 1 is the same image",
             f"Diversity: mean MS-SSIM {mean:.3f}, of the data {mean_data:.3f} · {context.title}",

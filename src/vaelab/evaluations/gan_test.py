@@ -1,6 +1,6 @@
 """Whether generated images show the class that was asked for, as a classifier of real images sees it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -10,15 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Count, Made, Seed
+from vaelab.canvas import SMALL, Drawing, Panel, mark
 from vaelab.evaluations.base import Batch, Context, Result, chosen, seeded, size_of, spread
 from vaelab.evaluations.generation import generated
+from vaelab.fonts import class_names, shorten
 from vaelab.quantities import Quantity
 
 MOST_IMAGES, MOST_BYTES = 60_000, 2**29  # of the train split that the classifier learns from
 WIDTHS = (16, 32, 64, 128)
 BATCH = 64
+LEGIBLE = 5  # classes; the names and numbers of more are turned, and small
+NAMED = 16  # classes; tables of more have numbers at their axes, and no text inside
+LONGEST = 24  # characters of a class's name
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,36 @@ class GANTest:
             "confusion_data": confusion(classifier, labelled(context.batches("test")), classes),
         }
         accuracy, own = map(share, arrays.values())
-        classes_drawn, told = figures.class_names(context.classes)
-        draw = partial(
-            figures.confusions,
+        classes_drawn, told = class_names(context.classes)
+        draw = drawing(
             {"generated images": arrays["confusion"], "test images": arrays["confusion_data"]},
             classes_drawn,
             f"GAN-test {accuracy:.1%}, classifier on test images {own:.1%} · {context.title}{told}",
         )
         return Result(arrays, draw, {"gan_test_accuracy": accuracy, "classifier_accuracy": own})
+
+
+def drawing(tables: Mapping[str, np.ndarray], classes: Sequence[str], title: str) -> Drawing:
+    """Counts (K, K) side by side as shares of a row: rows are the classes wanted, columns what a classifier said."""
+    names = [shorten(name, LONGEST) for name in classes]
+    panels = [_panel(name, table, names) for name, table in tables.items()]
+    return partial(canvas.panels, panels, title, 4.2 if len(names) > LEGIBLE else 3.2)
+
+
+def _panel(title: str, table: np.ndarray, names: Sequence[str]) -> Panel:
+    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+    marks = [mark("imshow", shares, cmap="Blues", vmin=0, vmax=1)]
+    if len(names) <= NAMED:
+        many = len(names) > LEGIBLE
+        inside: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": SMALL - 1.5 if many else SMALL}
+        for (row, column), share in np.ndenumerate(shares):
+            colour = "white" if share > 0.6 else "black"
+            marks.append(mark("text", column, row, f"{share:.0%}"[:-1], color=colour, **inside))
+        places = [*range(len(names))]
+        marks.append(mark("set_xticks", places, names, fontsize=SMALL, rotation=90 if many else 0))
+        marks.append(mark("set_yticks", places, names, fontsize=SMALL))
+    upward = "asked for" if "generated" in title else "label"
+    return Panel("the classifier says (% of the row)", upward, marks, title, framed=True)
 
 
 def network(image_shape: torch.Size, classes: int) -> nn.Module:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Count, Few, Seed
+from vaelab.canvas import COLOURS, Drawing, Panel, mark
 from vaelab.evaluations.base import Context, Result, images_of, in_chunks, size_of, spread
 from vaelab.gaussians import Moments, log_normal, log_standard_normal
 from vaelab.losses.regularisers.tc import decomposition
 from vaelab.quantities import Quantity
-
-if TYPE_CHECKING:
-    from vaelab.figures import Figure
 
 MOST_DENSITIES = 2**31  # of one unit at one draw: half a minute on one core
 MOST_VALUES = 2**24  # of all codes that are kept: 128 MB, a few times over
@@ -87,7 +85,8 @@ class Information:
             *bounded(found, len(places)),
             *self.below(found | minibatch, errors),
         )
-        draw = self.drawing(context, found, errors, len(places), total)
+        shown = f"{len(places):,} of {total:,} test images · " if len(places) < total else ""
+        draw = drawing(found, errors, f"{shown}{context.title}")
         return Result(arrays, draw, found | minibatch, findings)
 
     def most(self, units: int) -> int:
@@ -113,25 +112,19 @@ class Information:
             if found.get(one.name, 0) < -ROUNDING
         )
 
-    def drawing(
-        self,
-        context: Context,
-        found: Mapping[str, float],
-        errors: Mapping[str, float],
-        images: int,
-        total: int,
-    ) -> Callable[[], Figure]:
-        """The three parts of the rate in one bar."""
-        shown = f"{images:,} of {total:,} test images · " if images < total else ""
-        rate = f"Information of the codes: rate {found['mutual_information'] + found['marginal_kl']:.2f} nats"
-        names = {one.name: one.title for one in PARTS if one.name != "marginal_kl"}
-        return partial(
-            figures.stacked_bar,
-            {title: found[name] for name, title in names.items()},
-            [float(errors[name]) for name in names],
-            "nats per image",
-            f"{rate} · {shown}{context.title}",
-        )
+
+def drawing(found: Mapping[str, float], errors: Mapping[str, float], of: str) -> Drawing:
+    """The three parts of the rate in one bar, each with its error in the legend; what is below 0 takes no room."""
+    marks, left = [], 0.0
+    for colour, one in zip(COLOURS, (one for one in PARTS if one.name != "marginal_kl"), strict=False):
+        width = max(0.0, float(np.nan_to_num(found[one.name])))
+        label = f"{one.title}: {found[one.name]:.2f} ± {errors[one.name]:.2g}"
+        marks.append(mark("barh", 0, width, left=left, height=0.6, color=colour, label=label))
+        left += width
+    marks.append(mark("set", xlim=(0, max(left * 1.02, 1e-3)), yticks=[]))
+    legend = {"loc": "outside lower center", "ncols": 3}
+    rate = f"Information of the codes: rate {found['mutual_information'] + found['marginal_kl']:.2f} nats"
+    return partial(canvas.panels, [Panel("nats per image", "", marks, legend=legend)], f"{rate} · {of}", 1.6)
 
 
 def posteriors(context: Context, places: Tensor) -> tuple[list[Any], np.ndarray]:

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Few, Steps
+from vaelab.canvas import Drawing, Images
 from vaelab.evaluations.base import Context, Result, images_array, repeated, spread_images
+from vaelab.moving import there_and_back
 from vaelab.views import Rows
 
 
@@ -51,9 +53,18 @@ class Interpolations:
         name = {"lerp": "Interpolations", "slerp": "Spherical interpolations"}[self.method]
         return Result(
             {"z": z.cpu().numpy(), "image": image, "index": some.index.cpu()[chosen].numpy()},
-            partial(figures.interpolations, real[:, 0], image, real[:, 1], f"{name} · {context.title}"),
-            moving=figures.there_and_back(image),
+            drawing(real[:, 0], image, real[:, 1], f"{name} · {context.title}"),
+            moving=there_and_back(image),
         )
+
+
+def drawing(first: np.ndarray, steps: np.ndarray, last: np.ndarray, title: str) -> Drawing:
+    """Decoded steps (pair, step, H, W, C) between the real images (pair, H, W, C) at both ends."""
+    grid = np.concatenate((first[:, None], steps, last[:, None]), axis=1)
+    names = ["real", *(f"{t:.2g}" for t in np.linspace(0, 1, steps.shape[1])), "real"]
+    across = "place t between the codes of the two real images"
+    cell = Images(grid, columns=names, across=across, wide_columns=(1, grid.shape[1] - 1))
+    return partial(canvas.grids, [cell], title, around=0.5)
 
 
 def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab import UsageError, figures
+from vaelab import UsageError, canvas
+from vaelab.canvas import Drawing, Images
 from vaelab.evaluations.base import Context, Result, images_array, images_at, refuse_missing_rows, repeated
 from vaelab.views import Rows
 
@@ -75,9 +76,6 @@ class LatentEdit:
         original, reconstruction, edits = (
             images_array(images) for images in (chosen.images, decoded[:, 0], decoded[:, 1:])
         )
-        differences = np.concatenate(
-            (np.abs(reconstruction - original)[:, None], np.abs(edits - reconstruction[:, None])), axis=1
-        )
         arrays = {
             "index": chosen.index.numpy(),
             "original": original,
@@ -87,16 +85,27 @@ class LatentEdit:
             **as_captioned(self.edits),
         }
         names = [in_words(edit) for edit in self.edits]
-        draw = partial(
-            figures.latent_edits,
-            original,
-            reconstruction,
-            edits,
-            differences,
-            names,
-            f"Edited codes · {context.title}",
-        )
-        return Result(arrays, draw)
+        title = f"Edited codes · {context.title}"
+        return Result(arrays, drawing(original, reconstruction, edits, names, title))
+
+
+def drawing(
+    original: np.ndarray, reconstruction: np.ndarray, edits: np.ndarray, names: Sequence[str], title: str
+) -> Drawing:
+    """Images (N, H, W, C), their reconstructions and edits (N, edit, H, W, C), each above its difference.
+
+    Differences are shown as far as the largest goes to white.
+    """
+    shown = np.concatenate((original[:, None], reconstruction[:, None], edits), axis=1)
+    before = np.concatenate((original[:, None], *[reconstruction[:, None]] * edits.shape[1]), axis=1)
+    differences = np.abs(shown[:, 1:] - before)
+    gain = 1 / max(float(differences.max()), 1e-6)
+    below = np.concatenate((np.ones_like(original[:, None]), gain * differences), axis=1)
+    grid = np.stack((shown, below), axis=1).reshape(-1, *shown.shape[1:])
+    rows = ["", f"difference\n× {gain:.2g}"] * len(original)
+    columns = ["original", "reconstruction", *names]
+    cell = Images(grid, rows, columns, wide_rows=range(2, len(grid), 2))
+    return partial(canvas.grids, [cell], title, beside=0.8, around=0.5)
 
 
 def edited(code: Tensor, edit: Edit) -> Tensor:

@@ -1,6 +1,7 @@
 """The codes of the test images in two dimensions."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar, Literal
@@ -8,13 +9,18 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import torch
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Between
+from vaelab.canvas import BLUE, COLOURS, GRAY, Drawing, Mark, Panel, mark
 from vaelab.embeddings import Embedding, embed
 from vaelab.evaluations.base import Begun, Context, Later, Result, encoded, size_of, spread, within
+from vaelab.fonts import class_names, shorten
 
 MOST_VALUES = 2**26  # of all codes that are kept: 256 MB
 IN_ATLAS = 200  # images of the test split that an atlas has, which a report looks for in the map
+MARKERS = "os^Dv*XP<>hp"
+LEGEND_ROWS = 24
+LEGEND_TEXT = 24  # characters of a class's name
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,39 @@ class LatentSpace(Later):
 
         def complete(embedded: Embedding) -> Result:
             embedding, axes, method = embedded
-            classes, told = figures.class_names(context.classes)
+            classes, told = class_names(context.classes)
             title = f"Latent space ({method}) · {shown}{context.title}{told}"
-            draw = partial(figures.scatter, embedding, axes, arrays.get("label"), classes, title)
+            draw = drawing(embedding, axes, arrays.get("label"), classes, title)
             return Result(arrays | {"embedding": embedding}, draw, findings=findings)
 
         return Begun(partial(embed, arrays["mean"], self.method), complete)
+
+
+def drawing(
+    points: np.ndarray, axes: tuple[str, str], label: np.ndarray | None, classes: Sequence[str], title: str
+) -> Drawing:
+    """Points (N, 2), with a colour and a marker for each class where there are labels (N,)."""
+    size = float(np.clip(6000 / max(1, len(points)), 6, 26))
+    if label is None:
+        marks = [mark("scatter", *points.T, s=size, color=BLUE, linewidths=0, alpha=0.7)]
+    else:
+        marks = [*_by_class(points, label, classes, size)]
+    panel = Panel(*axes, marks, legend={"loc": "center left", "bbox_to_anchor": (1.0, 0.5)})
+    return partial(canvas.panels, [panel], title, 4.6, width=4.8 if label is None else 5.6)
+
+
+def _by_class(points: np.ndarray, label: np.ndarray, classes: Sequence[str], size: float) -> Iterator[Mark]:
+    """The most frequent classes, as many as a legend has room for, above all others."""
+    numbers, times = np.unique(label, return_counts=True)
+    named = np.sort(numbers[np.argsort(-times, kind="stable")[:LEGEND_ROWS]])
+    rest = points[~np.isin(label, named)]
+    if len(rest):
+        yield mark("scatter", *rest.T, s=size / 2, color=GRAY, linewidths=0, label="other classes")
+    for place, number in enumerate(named):
+        style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+        name = shorten(classes[number], LEGEND_TEXT) or str(number)
+        own = points[label == number]
+        yield mark("scatter", *own.T, s=size, linewidths=0, alpha=0.8, label=name, **style)
 
 
 def _codes(context: Context, total: int, points: int) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Few, Seed
 from vaelab.evaluations.base import Context, Result, images_array
 from vaelab.evaluations.generation import in_pieces
@@ -42,6 +42,6 @@ class LayerSamples:
         return Result(
             {"image": image},
             partial(
-                figures.image_rows, list(zip(names, image, strict=True)), f"Layer by layer · {context.title}"
+                canvas.image_rows, list(zip(names, image, strict=True)), f"Layer by layer · {context.title}"
             ),
         )

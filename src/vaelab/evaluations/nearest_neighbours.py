@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Few, Many, Seed
+from vaelab.canvas import Drawing, Images
 from vaelab.evaluations.base import Context, Result, images_array, images_at, spread_images
 from vaelab.evaluations.generation import generated
 from vaelab.quantities import Quantity
@@ -69,18 +70,22 @@ class NearestNeighbours:
             "distance": distance.numpy(),
             "distance_data": of_data,
         }
-        draw = partial(
-            figures.neighbours,
-            arrays["image"],
-            arrays["neighbour"],
-            arrays["distance"],
-            f"Nearest training images · {context.title}",
-        )
+        title = f"Nearest training images · {context.title}"
+        draw = drawing(arrays["image"], arrays["neighbour"], arrays["distance"], title)
         found = {
             "nearest_distance": float(np.median(of_samples)),
             "nearest_distance_data": float(np.median(of_data)),
         }
         return Result(arrays, draw, found, copies(of_samples, of_data))
+
+
+def drawing(images: np.ndarray, nearest: np.ndarray, distance: np.ndarray, title: str) -> Drawing:
+    """Images (N, H, W, C), each with its nearest ones (N, k, H, W, C) at its right, the distance (N, k) under each."""
+    rows = [
+        Images(row[None], columns=["sample", *(f"{value:.3f}" for value in values)], wide_columns=(1,))
+        for row, values in zip(np.concatenate((images[:, None], nearest), axis=1), distance, strict=False)
+    ]
+    return partial(canvas.strips, rows, title, blocks=2)
 
 
 def nearest(context: Context, images: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Between, Made, Seed
 from vaelab.evaluations.base import Batch, Context, Result, chosen, repeated, size_of, spread
 from vaelab.evaluations.unfinished import Unfinished
@@ -56,7 +56,7 @@ class NLL:
         }
         part = f"{len(nll):,} of {total:,} test images" if len(nll) < total else ""
         draw = partial(
-            figures.histograms,
+            canvas.histograms,
             {"NLL": arrays["nll"], "−ELBO": arrays["negative_elbo"]},
             NATS,
             " · ".join(filter(None, (f"NLL ({self.samples:,} draws)", part, context.title))),

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 
-from vaelab import figures, metrics
+from vaelab import canvas, metrics
 from vaelab.bounds import AtLeast, Few, Seed
+from vaelab.canvas import Drawing, Images
 from vaelab.evaluations.base import (
     Context,
     Result,
@@ -82,7 +84,20 @@ class NoisePerturbation:
         title = f"Code + {self.sigma:g} · noise · {context.title}"
         return Result(
             arrays | {name: values.cpu().numpy() for name, values in measured.items()},
-            partial(figures.perturbed, real, image, names, title),
+            drawing(real, image, names, title),
             {f"perturbed_{name}": float(values.mean()) for name, values in measured.items()},
             plain=plain,
         )
+
+
+def drawing(original: np.ndarray, copies: np.ndarray, names: Sequence[str], title: str) -> Drawing:
+    """Images (N, H, W, C), each with its copies (N, copy, H, W, C) at its right, in two blocks side by side."""
+    grid = np.concatenate((original[:, None], copies), axis=1)
+    height = -(-len(grid) // 2)
+    grid = np.concatenate((grid, np.ones((2 * height - len(grid), *grid.shape[1:]), grid.dtype)))
+    columns = {0: "original", grid.shape[1] / 2: "from code + noise"}  # in the middle of the copies
+    cells = [
+        Images(grid[rows], names[rows], columns, wide_columns=(1,))
+        for rows in (slice(height), slice(height, None))
+    ]
+    return partial(canvas.grids, cells, title, beside=0.4, around=0.4)

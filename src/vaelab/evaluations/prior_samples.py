@@ -1,14 +1,17 @@
 """Images decoded from samples of the prior and, at λ = 0, of the aggregate posterior."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Many, Seed
+from vaelab.canvas import Drawing, Images, in_rows
 from vaelab.evaluations.base import Context, Result, images_array, spread_images
 from vaelab.evaluations.generation import aggregate_posterior_samples, in_pieces, in_turn, prior_is_meant
 from vaelab.views import Rows
@@ -60,4 +63,12 @@ class PriorSamples:
             grids["test images"] = images_array(real.images)
             arrays |= {"original": grids["test images"], "index": real.index.cpu().numpy()}
         title = f"Samples of the {model.prior} · {context.title}"
-        return Result(arrays, partial(figures.samples, grids, title, math.ceil(math.sqrt(self.count))))
+        return Result(arrays, drawing(grids, title, math.ceil(math.sqrt(self.count))))
+
+
+def drawing(grids: Mapping[str, np.ndarray], title: str, columns: int = 8) -> Drawing:
+    """Square grids of images (N, H, W, C) side by side, each under its name where there are several."""
+    if len(grids) == 1:
+        return partial(canvas.contact_sheet, next(iter(grids.values())), title, columns=columns)
+    cells = [Images(in_rows(images, columns), title=name) for name, images in grids.items()]
+    return partial(canvas.grids, cells, title, around=0.3)

@@ -1,7 +1,7 @@
 """The curve of rate and distortion of one network that is told λ, and what it decodes along it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, ClassVar
@@ -9,13 +9,15 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import torch
 
-from vaelab import figures, metrics
+from vaelab import canvas, metrics
 from vaelab.bounds import Above, Few, Seed
+from vaelab.canvas import BLUE, SMALL, Drawing, Panel, mark
 from vaelab.evaluations.base import Context, Images, Result, encoded, images_array, reconstruct, spread_images
 from vaelab.evaluations.codes import moments
 from vaelab.views import Rows
 
 NUMBERS = ("rate", "distortion", "negative_elbo", "psnr", "active_units")
+ALONG = {"negative_elbo": "−ELBO (nats per image)", "psnr": "PSNR (dB)", "active_units": "active units"}
 ROUND = (1.0, 1.5, 2.0, 3.0, 5.0)  # λ of each power of ten
 MOST_VALUES = 2**23  # of the images of each kind that are kept: 32 MB
 
@@ -68,8 +70,7 @@ class RateDistortion:
         low, high = network.kl_weights
         rest = [part for part in context.title.split(" · ") if not part.startswith("λ")]  # it is of all λ
         title = " · ".join((f"One network for λ from {low:g} to {high:g}", *rest))
-        numbers = {name: arrays[name] for name in ("kl_weight", *NUMBERS)}
-        return Result(arrays, partial(figures.conditioned, numbers, title))
+        return Result(arrays, drawing(arrays, title))
 
     def measured(self, context: Context, shown: Images, z: torch.Tensor) -> dict[str, Any]:
         """What is measured of the test split, as test_metrics does with this seed, and the images, at one λ."""
@@ -87,6 +88,26 @@ class RateDistortion:
             "reconstruction": images_array(reconstruct(network, shown.images, shown.labels)),
             "sample": images_array(network.decode(z)),
         }
+
+
+def drawing(arrays: Mapping[str, np.ndarray], title: str) -> Drawing:
+    """Rate against distortion, and −ELBO, PSNR and active units over λ: arrays (L,), by names."""
+    weights, rate, distortion = arrays["kl_weight"], arrays["rate"], arrays["distortion"]
+    style: dict[str, Any] = {"color": BLUE, "linewidth": 1.2, "marker": "o", "markersize": 3}
+    beside = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": SMALL}
+    names = [
+        mark("annotate", f"{weight:g}", at, **beside)
+        for weight, *at in zip(weights, rate, distortion, strict=True)
+        if np.isclose(np.log10(weight) % 1, 0)  # powers of ten, for the curve has many points
+    ]
+    across = "rate (nats per image); powers of ten of λ are named"
+    curve = [mark("plot", rate, distortion, **style), *names, mark("margins", 0.08)]
+    over_weights = [
+        Panel("λ", label, [mark("plot", weights, arrays[name], **style)], log=True)
+        for name, label in ALONG.items()
+    ]
+    cells = [Panel(across, "distortion (nats per image)", curve), *over_weights]
+    return partial(canvas.panels, cells, title, 4.6, columns=2)
 
 
 def round_weights(low: float, high: float) -> list[float]:

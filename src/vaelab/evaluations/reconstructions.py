@@ -1,17 +1,16 @@
 """Test images above their reconstructions."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Many
+from vaelab.canvas import Drawing, Images, in_rows
 from vaelab.evaluations.base import (
     Context,
     Result,
@@ -19,10 +18,8 @@ from vaelab.evaluations.base import (
     reconstruct,
     spread_images,
 )
+from vaelab.moving import COLUMNS
 from vaelab.views import Rows
-
-if TYPE_CHECKING:
-    from vaelab.figures import Figure
 
 
 @dataclass(frozen=True)
@@ -55,11 +52,20 @@ class Reconstructions:
         }
         return Result(arrays, self.drawing(arrays, context))
 
-    def drawing(self, arrays: Mapping[str, np.ndarray], context: Context) -> Callable[[], Figure]:
+    def drawing(self, arrays: Mapping[str, np.ndarray], context: Context) -> Drawing:
         """How the arrays are drawn."""
         title = f"Reconstructions · {context.title}"
-        return partial(figures.reconstructions, arrays["original"], arrays["reconstruction"], title)
+        return drawing(arrays["original"], arrays["reconstruction"], title)
 
     def frame(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """The first images above their reconstructions (2, columns, H, W, C), as a frame over the epochs."""
-        return np.stack([arrays[name][: figures.COLUMNS] for name in ("original", "reconstruction")])
+        return np.stack([arrays[name][:COLUMNS] for name in ("original", "reconstruction")])
+
+
+def drawing(original: np.ndarray, reconstruction: np.ndarray, title: str) -> Drawing:
+    """Rows of original images (N, H, W, C), each above the row of their reconstructions."""
+    pairs = [in_rows(images, COLUMNS) for images in (original, reconstruction)]
+    grid = np.stack(pairs, axis=1).reshape(-1, *pairs[0].shape[1:])
+    names = ["original", "reconstruction"] * len(pairs[0])
+    cell = Images(grid, names, wide_rows=range(2, len(grid), 2))
+    return partial(canvas.grids, [cell], title, beside=0.9)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Many, Seed
+from vaelab.canvas import Drawing, in_rows
 from vaelab.evaluations.base import Context, Result, images_array
 from vaelab.evaluations.generation import generated, source
+from vaelab.fonts import class_names
+from vaelab.moving import COLUMNS
 from vaelab.views import Rows
-
-if TYPE_CHECKING:
-    from vaelab.figures import Figure
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,16 @@ class Samples:
             arrays["label"] = made.label.cpu().numpy()
         return Result(arrays, self.drawing(arrays, context))
 
-    def drawing(self, arrays: Mapping[str, np.ndarray], context: Context) -> Callable[[], Figure]:
+    def drawing(self, arrays: Mapping[str, np.ndarray], context: Context) -> Drawing:
         """How the arrays are drawn."""
         title = f"Samples ({source(context)}) · {context.title}"
         columns = 2 ** math.ceil(math.log2(self.count) / 2)
         if "label" not in arrays:
-            return partial(figures.samples, {"": arrays["image"]}, title, columns)
-        classes, told = figures.class_names(context.classes)
+            return partial(canvas.contact_sheet, arrays["image"], title, columns=columns)
+        classes, told = class_names(context.classes)
         names = [classes[number] for number in arrays["label"]]
-        return partial(figures.contact_sheet, arrays["image"], title + told, names, columns)
+        return partial(canvas.contact_sheet, arrays["image"], title + told, names, columns)
 
     def frame(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """The first images (rows, columns, H, W, C), as a frame over the epochs."""
-        return figures.in_rows(arrays["image"][: 2 * figures.COLUMNS], figures.COLUMNS)
+        return in_rows(arrays["image"][: 2 * COLUMNS], COLUMNS)

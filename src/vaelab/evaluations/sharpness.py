@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from vaelab import figures, metrics
+from vaelab import canvas, metrics
 from vaelab.bounds import Made, Seed
 from vaelab.evaluations.base import Context, Result, spread_images
 from vaelab.evaluations.generation import generated
@@ -32,7 +32,7 @@ class Sharpness:
         real = metrics.sharpness(spread_images(context, "train", self.count).images).cpu().numpy()
         mean, mean_data = float(samples.mean()), float(real.mean())
         draw = partial(
-            figures.histograms,
+            canvas.histograms,
             {"samples": samples, "training images": real},
             "variance of the Laplacian of an image",
             f"Sharpness: mean {mean:.2g}, of the data {mean_data:.2g} · {context.title}",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab import figures, metrics
+from vaelab import canvas, metrics
 from vaelab.bounds import Few, Seed
+from vaelab.canvas import BLACK, SKY, Drawing, Images, Panel, mark
 from vaelab.evaluations.base import (
     Context,
     Result,
@@ -26,10 +27,6 @@ from vaelab.losses.base import LOSS, NATS, RECONSTRUCTION
 from vaelab.losses.densities import bits_per_dim
 from vaelab.losses.elbo import ELBO_TERM, KL_TERM
 from vaelab.quantities import WEIGHT, Quantity
-
-if TYPE_CHECKING:
-    from vaelab.figures import Figure
-
 
 TRAIN = "train_"  # before the name of a number of the training images
 OWN = (
@@ -124,22 +121,41 @@ class TestMetrics:
         size = int(np.prod(batch.images.shape[1:]))
         return arrays, means | _derived(context.loss, means, sampled, size)
 
-    def _draw(self, context: Context, arrays: dict[str, np.ndarray]) -> Callable[[], Figure]:
+    def _draw(self, context: Context, arrays: dict[str, np.ndarray]) -> Drawing:
         score = arrays[metrics.PSNR.name]
         order = np.argsort(-score, kind="stable")
         count = min(self.examples, len(order) // 2) or len(order)
         chosen = np.concatenate((order[:count], order[count:][-count:]))
         shown, labels = _pick(context, chosen)
         captions = [_caption(arrays, int(place)) for place in chosen]
-        return partial(
-            figures.best_and_worst,
-            images_array(shown),
-            images_array(reconstruct(context.model, shown, labels)),
-            captions,
-            count,
-            score,
-            f"Test metrics · {context.title}",
-        )
+        pairs = (images_array(shown), images_array(reconstruct(context.model, shown, labels)))
+        return drawing(*pairs, captions, count, score, f"Test metrics · {context.title}")
+
+
+def drawing(
+    original: np.ndarray,
+    reconstruction: np.ndarray,
+    captions: Sequence[str],
+    best: int,
+    score: np.ndarray,
+    title: str,
+) -> Drawing:
+    """Pairs of images (N, H, W, C), the first `best` of them the best ones, beside the histogram of PSNR."""
+    wide = (best,) if 0 < best < len(original) else ()
+    which = f"{best} best (left) and {best} worst (right)" if wide else ""
+    grid = np.stack((original, reconstruction))
+    pairs = Images(grid, ["original", "recon-\nstruction"], captions, which, wide_columns=wide)
+    score = score[np.isfinite(score)]
+    bins = min(30, max(5, len(score) // 8))
+    marks = [mark("hist", score, bins=bins, color=SKY, edgecolor="white", linewidth=0.4)]
+    told = ""
+    if len(score):
+        mean = float(score.mean())
+        marks.append(mark("axvline", mean, color=BLACK, linestyle="--", linewidth=1.2))
+        told = f"mean {mean:.2f} dB (dashed)"
+    marks.append(mark("locator_params", axis="y", integer=True, min_n_ticks=1))
+    histogram = Panel("PSNR (dB)", "test images", marks, told)
+    return partial(canvas.panels, [pairs, histogram], title, 2.5, width_ratios=(2.1, 1))
 
 
 def _derived(loss: Any, means: dict[str, float], sampled: list[Tensor], values: int) -> dict[str, float]:

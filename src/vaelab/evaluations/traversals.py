@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Above, Few, Steps
+from vaelab.canvas import Drawing, Images
 from vaelab.evaluations.base import Context, Result, images_array, repeated, spread_images
 from vaelab.evaluations.codes import moments
+from vaelab.moving import there_and_back
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,21 @@ class Traversals:
         image = images_array(model.decode(z.flatten(0, 1), labels).unflatten(0, z.shape[:2]))
         arrays = {"dimension": dimension, "kl": kl[dimension].float(), "value": value, "z": z}
         numbers = {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
-        draw = partial(
-            figures.traversals,
-            image,
-            numbers["dimension"],
-            numbers["kl"],
-            numbers["value"],
-            f"Latent traversals · {context.title}",
-        )
-        return Result(numbers | {"image": image}, draw, moving=figures.there_and_back(image))
+        along = (numbers["dimension"], numbers["kl"], numbers["value"])
+        draw = drawing(image, *along, f"Latent traversals · {context.title}")
+        return Result(numbers | {"image": image}, draw, moving=there_and_back(image))
+
+
+def drawing(
+    image: np.ndarray, dimension: np.ndarray, kl: np.ndarray, value: np.ndarray, title: str
+) -> Drawing:
+    """A row for each dimension with its KL, and a column for each value."""
+    rows = [f"z{d}, KL {k:.2f}" for d, k in zip(dimension, kl, strict=True)]
+    across = "value of the dimension, in standard deviations of the prior"
+    grid = Images(image, rows, [signed(v) for v in value], across=across)
+    return partial(canvas.grids, [grid], title, beside=0.8, around=0.5)
+
+
+def signed(value: float) -> str:
+    """A value with its sign; 0 has none."""
+    return f"{value:+.2g}".replace("-", "−") if value else "0"

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.bounds import Few, Seed, Steps
+from vaelab.canvas import Drawing, Images
 from vaelab.evaluations.base import Context, Result, images_array
 from vaelab.evaluations.generation import in_pieces
 from vaelab.evaluations.interpolations import lerp, slerp
+from vaelab.moving import there_and_back
 from vaelab.views import Rows
 
 
@@ -45,6 +48,13 @@ class ZInterpolations:
         image = images_array(in_pieces(model.generate, z.flatten(0, 1), label).unflatten(0, z.shape[:2]))
         return Result(
             arrays | {"image": image},
-            partial(figures.noise_paths, image, f"Interpolations of z · {context.title}"),
-            moving=figures.there_and_back(image),
+            drawing(image, f"Interpolations of z · {context.title}"),
+            moving=there_and_back(image),
         )
+
+
+def drawing(image: np.ndarray, title: str) -> Drawing:
+    """A row for each pair, and a column for each step."""
+    names = [f"{t:.2g}" for t in np.linspace(0, 1, image.shape[1])]
+    grid = Images(image, columns=names, across="place t between two noise vectors")
+    return partial(canvas.grids, [grid], title, around=0.5)

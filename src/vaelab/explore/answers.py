@@ -14,7 +14,7 @@ from vaelab.explore.explorer import Explorer
 from vaelab.explore.lines import folder_names
 from vaelab.explore.recipes import Between, Prior, Recipe, recipe
 from vaelab.explore.units import Units
-from vaelab.figures import class_names
+from vaelab.fonts import class_names
 
 SIDE = 9  # images along each axis of the plane
 STEPS = 9  # images from one picture to another that are shown

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vaelab import UsageError, figures
+from vaelab import UsageError, moving
 from vaelab.data.decode import decode, header, quiet_pillow
 from vaelab.data.raw import resized
 
@@ -73,7 +73,7 @@ def grid(images: np.ndarray, columns: int, space: int = 0) -> np.ndarray:
 
 def gif(images: np.ndarray) -> bytes:
     """Images (N, H, W, C) float in [0, 1] one after the other and back again, without end."""
-    return figures.gif(figures.there_and_back(np.stack([enlarged(image) for image in images])[None]))
+    return moving.gif(moving.there_and_back(np.stack([enlarged(image) for image in images])[None]))
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from vaelab import figures
+from vaelab import canvas
 from vaelab.quantities import amount
-from vaelab.report import comparisons, moving
+from vaelab.report import comparisons, moving, paper
 from vaelab.report.charts import inside_epochs
 from vaelab.report.page import headline
 from vaelab.report.parts import Part, learning_curves
@@ -28,7 +28,7 @@ MOST_GALLERIES = 8  # runs with figures of their own
 LONGEST_NAME = 60  # of a section in the name of a file
 
 if TYPE_CHECKING:
-    from vaelab.figures import Figure
+    from matplotlib.figure import Figure
 
 
 def markdown(
@@ -48,7 +48,7 @@ def markdown(
                 title = re.sub(r"[^A-Za-z0-9_.-]+", "_", part.section.title)[:LONGEST_NAME]
                 file = Path("figures", f"{place}-{title}-{name}.png")
                 written.add(file.name)
-                figures.save(figure, folder / file, dpi)
+                canvas.save(figure, folder / file, dpi)
                 lines += ["", f"![{_escaped(caption)}]({file.as_posix()})", "", f"*{_escaped(caption)}*"]
         for record, files in moving.links(part.section.records, folder):
             shown_in = ", ".join(f"[{_escaped(title)}]({path})" for title, path in files)
@@ -117,11 +117,11 @@ def _figures(part: Part, topic: Topic) -> Iterator[tuple[str, str, Figure]]:
     ]
     for name, title, matrix in (*((m.id, f"{m.title} of", m) for m in topic.matrices), *own):
         if matrix.on_paper:
-            yield name, f"{title} {of}", figures.image_rows(_equal(_few(section, matrix)), f"{title} {of}")
+            yield name, f"{title} {of}", canvas.image_rows(_equal(_few(section, matrix)), f"{title} {of}")
 
 
 def _charts(drawings: Sequence[Drawing], caption: str) -> Figure:
-    return figures.charts([(one.caption, one.chart.as_json()) for one in drawings], caption)
+    return paper.charts([(one.caption, one.chart.as_json()) for one in drawings], caption)
 
 
 def _first_seeds(section: Section, drawable: set[str] | None = None) -> Section:

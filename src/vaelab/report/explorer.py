@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from vaelab import figures
+from vaelab.canvas import in_rows
 from vaelab.report import conditioned
 from vaelab.report.arrays import Array
 from vaelab.report.pictures import sheet
@@ -43,7 +43,7 @@ def of_run(section: Section, scale: float, record: Record) -> dict[str, Any] | N
         "stripValues": _rounded(stored["strip_value"]),
         "stripKl": _rounded(kl["strip_kl"]) if kl else None,
         "index": stored["index"].tolist(),
-        "reconstructions": sheet(figures.in_rows(stored["reconstruction"], MAP_COLUMNS), scale).as_json(),
+        "reconstructions": sheet(in_rows(stored["reconstruction"], MAP_COLUMNS), scale).as_json(),
         "maps": _maps(record, stored["index"]),
     }
 
@@ -59,7 +59,7 @@ def of_runs(section: Section, found: list[dict[str, Any]], scale: float) -> dict
             stored = by_name[run["run"]].arrays("atlas", original="nhwc", index="n")
             if not stored:
                 continue
-            kept[index] = sheet(figures.in_rows(stored["original"], MAP_COLUMNS), scale).as_json()
+            kept[index] = sheet(in_rows(stored["original"], MAP_COLUMNS), scale).as_json()
         runs.append(run | {"originals": list(kept).index(index)})
     return {
         "runs": runs,

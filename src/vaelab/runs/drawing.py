@@ -13,13 +13,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from vaelab import Failure, figures, machine
+from vaelab import Failure, canvas, machine, moving
+from vaelab.canvas import Drawing
 from vaelab.commands.workers import follow_parent, portable, start
-
-if TYPE_CHECKING:
-    from vaelab.figures import Figure, Moving
 
 MOST_PROCESSES = 4  # more of them take longer to start than a run's figures to be drawn
 LONGEST_WAIT = 0.05  # seconds
@@ -157,18 +155,16 @@ class Drawer:
         self.workers = workers
         self._pending: list[Future[Any]] = []
 
-    def draw(
-        self, draw: "Callable[[], Figure]", path: Path, dpi: int, background: bool = False
-    ) -> Future[Any]:
+    def draw(self, draw: Drawing, path: Path, dpi: int, background: bool = False) -> Future[Any]:
         """Has a figure drawn into a PNG, whole or not at all; in the background while a run is trained."""
         self.is_done()
         future = self.workers.submit(partial(_save, draw, path, dpi), background)
         self._pending.append(future)
         return future
 
-    def animate(self, moving: "Moving", path: Path) -> None:
+    def animate(self, frames: moving.Moving, path: Path) -> None:
         """Has a moving picture encoded into a GIF, whole or not at all."""
-        self._pending.append(self.workers.submit(partial(figures.save_gif, moving, path)))
+        self._pending.append(self.workers.submit(partial(moving.save_gif, frames, path)))
 
     def is_done(self) -> bool:
         """Whether all figures are on the disk; raises the first failure."""
@@ -184,8 +180,8 @@ class Drawer:
             self.workers.help()
 
 
-def _save(draw: "Callable[[], Figure]", path: Path, dpi: int) -> None:
-    figures.save(draw(), path, dpi)
+def _save(draw: Drawing, path: Path, dpi: int) -> None:
+    canvas.save(draw(), path, dpi)
 
 
 def most_processes() -> int:

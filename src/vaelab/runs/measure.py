@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from torch import nn
 from tqdm import tqdm
 
-from vaelab import build, figures, files, hardware, views
+from vaelab import build, files, hardware, moving, views
 from vaelab.data import ImageSet
 from vaelab.evaluations import Begun, Context, Result, without_lost
 from vaelab.losses import Loss
@@ -70,7 +70,7 @@ def animate_snapshots(run: Run, evaluations: Mapping[str, Any], drawer: Drawer) 
                 frames.append(evaluation.frame(files.small_arrays(file, MOST_BYTES)))
         alike = [frame for frame in frames if frame.shape == frames[-1].shape]
         if len(alike) > 1:
-            drawer.animate(figures.along_epochs(alike), run.folder / "figures" / "snapshots" / f"{name}.gif")
+            drawer.animate(moving.along_epochs(alike), run.folder / "figures" / "snapshots" / f"{name}.gif")
 
 
 def evaluate(

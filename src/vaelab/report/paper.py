@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vaelab.figures.canvas import GLYPH, WIDTH, blank, breadth, logarithmic, open_axes, shorten
-from vaelab.figures.style import SMALL, TEXT, drawn
+from vaelab.canvas import SMALL, TEXT, WIDTH, blank, drawn, logarithmic
+from vaelab.fonts import GLYPH, breadth, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +101,7 @@ def _panel(ax: Axes, name: str, chart: Chart) -> None:
         ax.set_xticks(ax.get_xticks(), [shorten(one, 32) for one in names], rotation=35, ha="right")
     if name:
         ax.set_title(textwrap.fill(_text(name), PANEL_TEXT), fontsize=TEXT)
-    open_axes(ax)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _is_named(layout: Mapping[str, Any]) -> bool:

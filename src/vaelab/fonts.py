@@ -1,14 +1,16 @@
-"""Which installed fonts have the letters of a text, and what stands for letters that none has."""
+"""Texts in figures: which installed fonts have their letters, what stands for others, and how wide they are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
+from unicodedata import east_asian_width
 
 # Families with a picture of every letter's block in its place, and of mathematics with code points of their own.
 UNSUITED = ("Last Resort", ".Last", "STIX", "cm")
 FONT = "DejaVu Sans"  # comes with matplotlib; others only give the letters that it has not
+GLYPH = 0.55  # a character's mean width in units of the font size
 
 
 def class_names(classes: Sequence[str]) -> tuple[list[str], str]:
@@ -50,7 +52,8 @@ def each_text(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, Mapping):
         return {each_text(key, change): each_text(inner, change) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)([each_text(inner, change) for inner in value])
+        parts = [each_text(inner, change) for inner in value]
+        return type(value)._make(parts) if hasattr(value, "_make") else type(value)(parts)
     return value
 
 
@@ -94,3 +97,19 @@ def _code_points(file: str) -> frozenset[int]:
         return frozenset(FT2Font(file).get_charmap())
     except (OSError, RuntimeError):  # a font of the user's that cannot be read
         return frozenset()
+
+
+def shorten(name: str, length: int) -> str:
+    """A name in one line of at most so many characters of the mean width."""
+    name = " ".join(name.split())
+    if breadth(name) <= length:
+        return name
+    name = name[:length]
+    while len(name) > 1 and breadth(name) > length - 1:
+        name = name[:-1]
+    return name + "…"
+
+
+def breadth(text: str) -> float:
+    """The width of a text in characters of the mean width; those of East Asia are as wide as high."""
+    return sum(1 / GLYPH if east_asian_width(c) in "WF" else 1.0 for c in text)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from vaelab import files
-from vaelab.figures.canvas import Array, in_rows
+from vaelab.canvas import Array, in_rows
 
 MOST_BYTES = 1_000_000
 COLUMNS = 8
