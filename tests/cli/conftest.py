@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.cli.forks import forks, own_environment
+from tests.cli.forks import forks, is_as_before
 from vaelab.runs.folder import Run
 
 BIN = Path(sys.executable).parent
@@ -52,7 +52,7 @@ def vae(data_dir: Path) -> Iterator[Command]:
 
         def run(name: str, *args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
             words = command(name, *args, data_dir=data_dir)
-            if loaded is not None and loaded.environment == own_environment():
+            if loaded is not None and is_as_before():
                 return loaded.run(words, cwd)
             return subprocess.run(words, cwd=cwd, capture_output=True, text=True)
 

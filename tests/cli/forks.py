@@ -18,20 +18,20 @@ LIBRARIES = (
 )
 ARROW = "JE_ARROW_MALLOC_CONF"  # of the memory of pyarrow, which has a thread of its own otherwise
 HERE = "PYTEST_CURRENT_TEST"  # what differs from test to test and means nothing to a command
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != HERE}
 
 
 class Forks:
     """A process of which each command is a fork: the entry point itself, with its own end, in an empty folder."""
 
     def __init__(self) -> None:
-        from vaelab import machine
-
-        self.environment = own_environment()
-        with machine.cores_shared():  # as the commands do before torch loads
-            environment = {**os.environ, ARROW: "background_thread:false"}
-            self._server = subprocess.Popen(
-                [sys.executable, __file__], env=environment, stdin=PIPE, stdout=PIPE, text=True
-            )
+        self._server = subprocess.Popen(
+            [sys.executable, __file__],
+            env={**ENVIRONMENT, ARROW: "background_thread:false"},
+            stdin=PIPE,
+            stdout=PIPE,
+            text=True,
+        )
 
     def run(self, command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
         """What subprocess.run() gives of a command, whose first word is the path of its script."""
@@ -60,12 +60,14 @@ def forks() -> Iterator[Forks | None]:
     server.close()
 
 
-def own_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != HERE}
+def is_as_before() -> bool:
+    """Whether the environment is that of the process, which no test has changed for a command."""
+    return {name: value for name, value in os.environ.items() if name != HERE} == ENVIRONMENT
 
 
 def load() -> ModuleType:
     """The module of the entry points, with all that they load later."""
+    import_module("vaelab.machine").share_cores()  # as the commands do before torch loads
     for name in LIBRARIES:
         import_module(name)
     assert len(os.listdir("/proc/self/task")) == 1, "a fork would lack the other threads"
