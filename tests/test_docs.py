@@ -130,6 +130,19 @@ def test_the_readmes_say_the_same_in_both_languages() -> None:
     assert [link for link in chinese["links"] if link != "README.md"] == english["links"]
 
 
+def test_no_blank_line_breaks_a_table() -> None:
+    for page in PAGES:
+        for block in page.read_text(encoding="utf-8").split("\n\n"):
+            lines = block.strip("\n").splitlines()
+            if lines and lines[0].startswith("| "):
+                assert lines[1].startswith("|---"), f"{page.name}: {lines[0]} has no head"
+
+
+def test_every_experiment_is_on_its_page() -> None:
+    named = re.findall(r"`(\w+)`", (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8"))
+    assert {path.stem for path in (CONF / "experiment").glob("*.yaml")} <= set(named)
+
+
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
