@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from vaelab import UsageError, config, open_run
 from vaelab.names import renamed
 from vaelab.report.reading import collect
+from vaelab.runs import older
 from vaelab.runs.identity import find, identity, run_name
 
 FOLDERS = Path(__file__).parent / "older" / "outputs"
@@ -46,6 +48,33 @@ def test_the_same_command_finds_the_run(project: Path, dataset: str, overrides: 
     assert find(parent, name, composed(overrides), rerun=False).folder == parent / name
     other = composed([*overrides, "lr=0.5"])
     assert find(parent, name, other, rerun=False).folder == parent / f"{name}-2"
+
+
+ADVERSARIAL = {"_target_": "vaelab.losses.Adversarial"}
+WEIGHED = {"_target_": "vaelab.losses.regularisers.KL", "kl_weight": 0.0}
+ELBO = {"_target_": "vaelab.losses.ELBO"}
+
+
+@pytest.mark.parametrize(
+    ("info", "cfg", "family"),
+    [
+        (
+            {"model": {"family": "GAN", "prior": None, "code": None}},
+            {"loss": {"_target_": "mine.Game"}},
+            "GAN",
+        ),
+        ({"model": {"family": "VAE"}}, {"loss": ADVERSARIAL}, "VAE"),
+        ({}, {"loss": ADVERSARIAL}, "GAN"),
+        ({"model": None}, {"loss": ELBO, "regulariser": WEIGHED}, "VAE"),
+        ({"model": {"family": 7}}, {"loss": ELBO | {"kl_weight": 1.0}}, "VAE"),
+        ({"model": {"prior": "fair coins"}}, {"loss": ELBO, "regulariser": None}, "VAE"),
+        ({"model": {"prior": None, "code": {}}}, {"loss": ELBO}, "AE"),
+    ],
+)
+def test_a_run_says_what_its_model_is_or_what_it_said_tells(
+    info: dict[str, Any], cfg: dict[str, Any], family: str
+) -> None:
+    assert older.family(info, cfg) == family
 
 
 def test_what_no_longer_is_a_setting_is_no_difference() -> None:

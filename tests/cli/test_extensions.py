@@ -153,6 +153,7 @@ def test_from_python_a_module_is_given_too(
     assert done.returncode == 0, done.stderr
     (folder,) = (file.parent for file in tmp_path.rglob("run.json"))
     assert open_run(folder).info["model"] == {
+        "family": "VAE",
         "prior": "fair coins",
         "code": {"shape": [12], "units": 12, "bits": 12.0, "layers": None},
     }

@@ -12,6 +12,7 @@ from vaelab.names import choice_of
 from vaelab.quantities import Quantity, of_run
 from vaelab.report.stored import Stored
 from vaelab.report.values import flatten, number, or_nan
+from vaelab.runs import older
 
 PARTS = ("likelihood", "regulariser", "loss")  # groups whose choice stands for the class that it builds
 
@@ -59,9 +60,7 @@ class Record(Stored):
     @property
     def kind(self) -> str:
         """AE, VAE or GAN."""
-        if str(self.config["loss"]["_target_"]).endswith("Adversarial"):
-            return "GAN"
-        return "VAE" if self.kl_weight is not None or self._told_prior else "AE"
+        return older.family(self.info, self.config)
 
     @property
     def is_conditioned(self) -> bool:
@@ -98,13 +97,7 @@ class Record(Stored):
     @property
     def has_prior(self) -> bool:
         """Whether samples of a prior mean something: not in an autoencoder, nor at λ = 0."""
-        return self.kind == "GAN" or (self._told_prior if self.kl_weight is None else self.kl_weight != 0)
-
-    @property
-    def _told_prior(self) -> bool:
-        """Whether run.json names a prior; those of older versions do not."""
-        model = self.info.get("model")
-        return isinstance(model, dict) and bool(model.get("prior"))
+        return self.kind != "AE" and self.kl_weight != 0
 
     @property
     def beta_eff(self) -> float | None:

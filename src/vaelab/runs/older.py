@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+FAMILIES = ("AE", "VAE", "GAN")
 # Keys by group: what is fetched is no setting, and how many runs are trained at once is none of a run.
 GONE = {"dataset": ("url", "blob_id"), "trainer": ("max_members",)}
 # What was not said because there was nothing else.
@@ -35,6 +36,18 @@ def config(values: Mapping[str, Any]) -> dict[str, Any]:
         adapted["evaluation"] = {name: _built(one) for name, one in adapted["evaluation"].items()}
     adapted |= {"model": _built(adapted["model"])} if "model" in adapted else {}
     return _filled(THEN, adapted)
+
+
+def family(info: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """What run.json calls the model, or would have called it."""
+    model = info.get("model")
+    model = model if isinstance(model, Mapping) else {}
+    if model.get("family") in FAMILIES:
+        return str(model["family"])
+    if str(config["loss"]["_target_"]).endswith("Adversarial"):
+        return "GAN"
+    weighed = {"kl_weight", "target"} & {*(config.get("regulariser") or ()), *config["loss"]}
+    return "VAE" if weighed or model.get("prior") else "AE"
 
 
 def _parts(loss: Mapping[str, Any]) -> dict[str, Any]:

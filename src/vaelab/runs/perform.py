@@ -223,11 +223,22 @@ def facts(job: Job) -> dict[str, Any]:
             "classes": list(images.classes),
         },
         "parameters": sum(p.numel() for player in job.network.players().values() for p in player),
-        "model": {"prior": getattr(job.network, "prior", None), "code": code_facts(job)},
+        "model": {
+            "family": family(job),
+            "prior": getattr(job.network, "prior", None),
+            "code": code_facts(job),
+        },
         "beta_eff": beta_eff(job),
         "quantities": stored(job.quantities),
         "views": views.stored(job.evaluations),
     }
+
+
+def family(job: Job) -> str:
+    """What run.json calls the model: a GAN encodes nothing, and an AE has no prior that its codes are held to."""
+    if "encoder" not in job.network.offers:
+        return "GAN"
+    return "VAE" if "prior" in job.network.offers else "AE"
 
 
 @torch.no_grad()
