@@ -13,6 +13,7 @@ from vaelab import UsageError, config
 from vaelab.runs import perform as jobs
 from vaelab.runs.drawing import Workers
 from vaelab.runs.folder import Run
+from vaelab.runs.job import prepare
 from vaelab.runs.perform import OutOfMemory
 from vaelab.runs.request import Request
 from vaelab.sweep import interleaved
@@ -256,3 +257,22 @@ def test_a_device_of_a_cpu_has_time_and_memory() -> None:
     meter = Meter(CPU)
     assert meter.now() <= meter.now()
     assert meter.free() > 2**20
+
+
+def test_a_run_goes_on_in_the_precision_in_which_it_began(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, moved = (asked(tmp_path / name, prepared, RUNS[:1], "epochs=2")[0] for name in ("whole", "moved"))
+    for one in (whole, moved):
+        one.cfg.trainer.precision = "auto"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    jobs.perform(whole)
+    steps = jobs.steps(moved, Workers(0))
+    for _ in range(len(prepare(moved.cfg).loaders[0]) + 1):  # the second epoch has begun
+        next(steps)
+    steps.close()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {})  # on another machine
+    jobs.perform(moved)
+    assert left(moved.run) == left(whole.run)
+    assert moved.run.info["precision"] == "bf16"
+    assert moved.run.info["chosen_because"]["precision"] == "the run began in it"

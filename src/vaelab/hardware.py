@@ -1,7 +1,7 @@
 """Where and how a run is computed: device, precision, compilation, and why each was chosen."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -50,6 +50,17 @@ def choose(trainer: DictConfig) -> Hardware:
     elif compiled and kind == "cpu" and not _has_compiler():
         compiled, reasons["compile"] = False, "asked for, but there is no working C++ compiler such as g++"
     return Hardware(torch.device(kind), precision, bool(compiled), reasons)
+
+
+def continued(chosen: Hardware, trainer: DictConfig, begun: Mapping[str, Any]) -> Hardware:
+    """The choice with the precision that a run of this run.json has begun in, where that is left to the program."""
+    precision = begun.get("precision")
+    elsewhere = not str(begun.get("device")).startswith(chosen.device.type)
+    if trainer.precision != "auto" or elsewhere or precision not in ("fp32", "bf16"):
+        return chosen
+    if precision == chosen.precision:
+        return chosen
+    return replace(chosen, precision=precision, reasons=chosen.reasons | {"precision": "the run began in it"})
 
 
 def pays(seconds_left: float) -> str | None:

@@ -5,6 +5,7 @@ import platform
 import statistics
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -60,6 +61,8 @@ def steps(request: Request, workers: Workers) -> Generator[int, None, None]:
             return
         refuse_change(run, job.cfg, job.images.fingerprint)
         restore_checkpoint(run)
+        if run.checkpoint_facts() is not None:
+            job = replace(job, hardware=hardware.continued(job.hardware, job.cfg.trainer, run.info))
         with run.recorded(), _device_failures(job):
             run.start(job.cfg, request.command, facts(job) | {"sweep": None, **request.facts})
             with Tracking(run, job.cfg.get("trackers") or ()) as tracking:
