@@ -144,6 +144,14 @@ def test_it_fits_is_drawn_and_is_accessible(open_page: Open, width: int, scheme:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_a_command_or_name_that_is_longer_than_a_phone_is_wide_is_broken(open_page: Open) -> None:
+    page = open_page(width=390)
+    scroll_through(page)
+    lengthen = "(all) => all.forEach((one) => one.append(' ' + 'evaluation=[atlas,latent_space]'.repeat(5)))"
+    page.locator("main p, main li").evaluate_all(lengthen)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_the_keyboard_skips_the_navigation_and_reaches_all_controls(open_page: Open) -> None:
     page = open_page()
     scroll_through(page)
