@@ -60,8 +60,8 @@ def learning_curve(section: Section, quantity: Quantity) -> Chart | None:
     if not figure.traces:
         return None
     for line in section.lines:
-        for _, records in line.by_weight():
-            _mean_over_seeds(figure, section, records, quantity)
+        for group in line.groups():
+            _mean_over_seeds(figure, section, group.records, quantity)
     axes(figure, "epoch", "<br>".join(map(text, quantity.lines(AXIS_TITLE))))
     figure.layout["hovermode"] = "x unified" if len(section.records) <= 8 else "closest"
     return figure

@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 
 from vaelab.report import columns
 from vaelab.report.record import Record
-from vaelab.report.records import Collection, Section, image_values
+from vaelab.report.records import Collection, Group, Section, image_values
 from vaelab.report.series import Series, by_code_size, by_epochs
-from vaelab.report.side_by_side import Group
 from vaelab.report.table import in_words, is_of_training, references
 from vaelab.report.topics import Table, Value
 

@@ -59,11 +59,11 @@ def _price(record: Record, own: dict[str, Array], other: Line) -> Iterator[str]:
     if first.is_conditioned or not other.has_kl or not alike or not all(map(is_plain, (record, first))):
         return
     apart = {
-        weight: _objective(own, place, weight) - ensemble
-        for weight, records in other.by_weight()
-        if weight
-        and math.isfinite(ensemble := _mean_objective(records, weight))
-        and len(place := np.flatnonzero(np.isclose(own["kl_weight"], weight, rtol=1e-6)))
+        group.weight: _objective(own, place, group.weight) - ensemble
+        for group in other.groups()
+        if group.weight
+        and math.isfinite(ensemble := group.mean("reconstruction") + group.weight * group.mean("kl"))
+        and len(place := np.flatnonzero(np.isclose(own["kl_weight"], group.weight, rtol=1e-6)))
     }
     if not apart:
         return
@@ -81,10 +81,6 @@ def _price(record: Record, own: dict[str, Array], other: Line) -> Iterator[str]:
 
 def _objective(own: dict[str, Array], place: Array, weight: float) -> float:
     return float(own["distortion"][place[0]] + weight * own["rate"][place[0]])
-
-
-def _mean_objective(records: list[Record], weight: float) -> float:
-    return statistics.fmean(r.metric("reconstruction") + weight * r.metric("kl") for r in records)
 
 
 def _signed(value: float) -> str:

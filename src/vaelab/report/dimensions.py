@@ -58,11 +58,11 @@ def kl_heat_map(section: Section) -> Chart | None:
 
 def cascade(section: Section) -> Chart | None:
     """KL of the units of most information over λ, beside what a linear VAE would have; None without three λ."""
-    line = max(section.lines, key=lambda line: len(line.by_weight()))
+    line = max(section.lines, key=lambda line: len(line.groups()))
     found = [
-        (weight, np.sort(kl)[::-1])
-        for weight, records in line.by_weight()
-        if weight and weight > 0 and len(kl := _kl(records[0])) > 1
+        (group.weight, np.sort(kl)[::-1])
+        for group in line.groups()
+        if group.weight > 0 and len(kl := _kl(group.records[0])) > 1
     ]
     if len(found) < FEWEST:
         return None
@@ -86,7 +86,7 @@ def _linear_cascade(
 ) -> tuple[np.ndarray, np.ndarray]:
     """λ (N,) and the KL (N, units) of a linear VAE; none of them where the runs' λ are not in its nats."""
     oracle = section.oracle
-    runs = [(r, w) for w, records in line.by_weight() if w for r in records]
+    runs = [(r, group.weight) for group in line.groups() if group.weight for r in group.records]
     if oracle is None or not all(math.isclose(oracle.weight(r) or 0, w, rel_tol=1e-6) for r, w in runs):
         return np.empty(0), np.empty((0, units))
     along = np.geomspace(min(weights), max(*weights, oracle.collapse), LINE)

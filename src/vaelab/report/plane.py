@@ -10,7 +10,6 @@ from vaelab.report import conditioned
 from vaelab.report.chart import DASHES, SYMBOLS, WITHOUT_KL, Chart, axes, colours, text
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section
-from vaelab.report.side_by_side import Group
 
 MOST_LINEAR = 4  # curves of linear VAEs
 
@@ -67,10 +66,9 @@ def _along_weight(
     figure: Chart, section: Section, line: Line, shade: dict[str, str], number: int, named: bool
 ) -> None:
     """One line of means over seeds along λ with error bars, and one marker for each run."""
-    groups = [Group(line.label, tuple(records)) for _, records in line.by_weight()]
     means = [
         tuple((group.mean(name), group.deviation(name)) for name in ("kl", "reconstruction"))
-        for group in groups
+        for group in line.groups()
     ]
     means = [(x, y) for x, y in means if math.isfinite(x[0] + y[0])]
     several = any(x[1] or y[1] for x, y in means)

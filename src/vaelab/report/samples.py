@@ -6,7 +6,7 @@ from vaelab.report.arrays import Array
 from vaelab.report.pictures import Matrix, Strip, strip_of
 from vaelab.report.record import Record
 from vaelab.report.records import Section
-from vaelab.report.side_by_side import compared
+from vaelab.report.side_by_side import contestants
 
 SAMPLES = 16  # of one row
 FITTED = "fitted Gaussian"
@@ -19,7 +19,7 @@ NOTE = (
 
 def side_by_side(section: Section, scale: float) -> Matrix | None:
     """Samples of each run that is compared, below real images; None where there is nothing to compare."""
-    runs = compared(section)
+    runs = contestants(section)
     found = {run.name: _of_run(section, run, scale) for run in runs}
     there = [row for row in found.values() if row]
     if not there:

@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vaelab.report.record import Record
-from vaelab.report.records import Section, told_apart
-from vaelab.report.side_by_side import Group
+from vaelab.report.records import Group, Section, group_labels
 from vaelab.report.values import or_nan
 
 SIZES = (
@@ -75,7 +74,7 @@ def _named(
     found = []
     for group in groups:
         same = [other for other in groups if other[0].model == group[0].model]
-        labels = told_apart(same, [_settings(other[0], apart) for other in same])
+        labels = group_labels(same, [_settings(other[0], apart) for other in same])
         label = labels[same.index(group)].replace("kl_weight=", "λ = ")
         by_value: dict[float, list[Record]] = {}
         for record in sorted(group, key=value):

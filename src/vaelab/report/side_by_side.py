@@ -1,15 +1,14 @@
 """AE, VAE and GAN on the same images: what was measured of their samples, in rows and in sentences."""
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import NamedTuple
 
 from vaelab.quantities import Quantity
 from vaelab.report import columns
 from vaelab.report.record import Record
-from vaelab.report.records import Section, repeats
+from vaelab.report.records import Group, Section
 from vaelab.report.topics import Table, Value
 from vaelab.report.values import number, or_nan
 
@@ -64,55 +63,14 @@ FACTS = (
 )
 
 
-@dataclass(frozen=True)
-class Group:
-    """The runs of one line and λ, which differ in their seed."""
-
-    label: str
-    records: tuple[Record, ...]
-
-    @property
-    def kind(self) -> str:
-        """AE, VAE or GAN."""
-        return self.records[0].kind
-
-    @property
-    def name(self) -> str:
-        """The label, with the number of runs where there are several."""
-        return self.label + (f" (means of {repeats(self.records)})" if len(self.records) > 1 else "")
-
-    def mean(self, metric: str) -> float:
-        """Over seeds; NaN where no run has it."""
-        values = self._values(metric)
-        return statistics.fmean(values) if values else math.nan
-
-    def deviation(self, metric: str) -> float:
-        """Over seeds; 0 with one."""
-        values = self._values(metric)
-        return statistics.stdev(values) if len(values) > 1 else 0.0
-
-    def fact(self, name: str) -> float:
-        """The mean of a number of run.json; NaN where no run has it."""
-        values = [v for r in self.records if (v := number(r.info.get(name))) is not None]
-        return statistics.fmean(values) if values else math.nan
-
-    def _values(self, metric: str) -> list[float]:
-        return [v for r in self.records if math.isfinite(v := r.metric(metric))]
-
-
-def compared(section: Section) -> tuple[Record, ...]:
+def contestants(section: Section) -> tuple[Record, ...]:
     """The evaluated runs, AE, VAE by λ, DCGAN, ACGAN; none without a GAN or two kinds with numbers of samples."""
-    runs = [record for record in section.records if record.is_evaluated]
-    measured = [one.name for one in columns.of_samples(runs)]
-    kinds = {r.kind for r in runs if any(math.isfinite(r.metric(name)) for name in measured)}
-    if len(kinds) < 2 and not any(record.kind == "GAN" for record in runs):
-        return ()
-    return tuple(sorted(runs, key=lambda r: (KINDS.index(r.kind), r.model == "acgan")))
+    return tuple(record for group in _groups(section) for record in group.records)
 
 
 def table(section: Section) -> Table | None:
     """The numbers of the samples of each compared run, those that some run has, with the same of real images."""
-    runs = compared(section)
+    runs = contestants(section)
     measured = [o for o in columns.of_samples(runs) if any(math.isfinite(r.metric(o.name)) for r in runs)]
     facts = [
         (title, name) for title, name in FACTS if any(number(r.info.get(name)) is not None for r in runs)
@@ -156,14 +114,16 @@ def _cell(record: Record, column: Quantity) -> str:
 
 
 def _groups(section: Section) -> list[Group]:
-    """The compared runs, in the order of their rows."""
-    of_line = {r.name: (place, line) for place, line in enumerate(section.lines) for r in line.records}
-    groups: dict[tuple[int, float | None], list[Record]] = {}
-    for record in compared(section):
-        groups.setdefault((of_line[record.name][0], record.kl_weight), []).append(record)
+    """The contestants, those that differ in their seed together."""
+    found = [group for line in section.lines for group in line.groups()]
+    records = [record for group in found for record in group.records]
+    measured = [one.name for one in columns.of_samples(records)]
+    kinds = {r.kind for r in records if any(math.isfinite(r.metric(name)) for name in measured)}
+    if len(kinds) < 2 and not any(record.kind == "GAN" for record in records):
+        return []
+    found.sort(key=lambda group: (KINDS.index(group.kind), group.records[0].model == "acgan"))
     return [
-        Group(section.lines[place].label + ("" if w is None else f" λ = {w:g}"), tuple(records))
-        for (place, w), records in groups.items()
+        replace(g, label=g.label + (f" λ = {g.weight:g}" if math.isfinite(g.weight) else "")) for g in found
     ]
 
 
@@ -171,7 +131,7 @@ def _opponent(groups: Sequence[Group]) -> Group | None:
     """The VAE of the best ELBO, rather with numbers of samples and λ > 0; an autoencoder where there is no VAE."""
     found = [g for g in groups if g.kind == "VAE"]
     found = [g for g in found if _is_measured(g)] or found
-    found = [g for g in found if g.records[0].kl_weight] or found
+    found = [g for g in found if g.weight > 0] or found
     return next(iter(_best(found, "elbo") or _best_autoencoder(groups)), None)
 
 

@@ -11,8 +11,7 @@ from vaelab import UsageError, files
 from vaelab.names import nearest
 from vaelab.quantities import Quantity, called
 from vaelab.report import columns
-from vaelab.report.records import Collection, Section
-from vaelab.report.side_by_side import Group
+from vaelab.report.records import Collection, Group, Section
 from vaelab.report.table import quoted
 from vaelab.words import printable
 
@@ -68,7 +67,7 @@ def chosen(section: Section, name: str) -> list[Quantity]:
 
 def rows(section: Section, quantities: Sequence[Quantity]) -> list[Group]:
     """The evaluated runs of each line and λ, where they have some of the numbers."""
-    found = [Group(line.label, tuple(runs)) for line in section.lines for _, runs in line.by_weight()]
+    found = [group for line in section.lines for group in line.groups()]
     return [row for row in found if any(math.isfinite(row.mean(one.name)) for one in quantities)]
 
 
