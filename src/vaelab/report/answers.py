@@ -76,10 +76,9 @@ def across_lines(section: Section) -> list[str]:
 
 
 def _best_run(section: Section, metric: str, has_kl: bool) -> Record | None:
-    runs = [r for line in section.lines if line.has_kl is has_kl for r in line.records]
-    return max(
-        (r for r in runs if math.isfinite(r.metric(metric))), key=lambda r: r.metric(metric), default=None
-    )
+    groups = [group for line in section.lines if line.has_kl is has_kl for group in line.groups(metric)]
+    runs = [record for group in groups for record in group.records]
+    return max(runs, key=lambda record: record.metric(metric), default=None)
 
 
 def _ranked(line: Line, metric: str) -> list[Group]:

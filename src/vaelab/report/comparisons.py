@@ -14,8 +14,8 @@ REPORTED = " (reported)"  # ends the head of a column
 TUNED = "_tuned"  # ends the name of an experiment's twin with other settings
 
 
-def reported(collection: Collection) -> Table | None:
-    """Each reported value beside the measured one, experiments above their tuned twins; None without any."""
+def reported(collection: Collection) -> Table:
+    """Each reported value beside the measured one, experiments above their tuned twins."""
     found: list[tuple[tuple[str, bool], tuple[Value, ...]]] = []
     for section in collection.sections:
         for record in section.records:
@@ -33,11 +33,11 @@ def reported(collection: Collection) -> Table | None:
         title="Reported and measured values",
         caption="Values that the experiments' files name with their source, beside those of the runs on the test split;"
         " difference: measured − reported.",
-    ).if_any()
+    )
 
 
-def code_sizes(section: Section) -> Table | None:
-    """What models make of images with codes of different sizes, by size; None where all are of one size."""
+def code_sizes(section: Section) -> Table:
+    """What models make of images with codes of different sizes, by size."""
     points = [point for series in by_code_size(section) for point in series.points]
     measured = columns.of_pixels(section.records)
     rows: list[tuple[Value, ...]] = []
@@ -50,11 +50,11 @@ def code_sizes(section: Section) -> Table | None:
         tuple(rows),
         title="Numbers by the size of the code",
         caption="Compression ratio: values of an image (pixels times channels) by values of its code.",
-    ).if_any()
+    )
 
 
-def epochs(section: Section) -> Table | None:
-    """Numbers of the same model after different epochs, beside the reported ones; None without such runs."""
+def epochs(section: Section) -> Table:
+    """Numbers of the same model after different epochs, beside the reported ones."""
     points = [point for series in by_epochs(section) for point in series.points]
     heads: list[str] = []
     for metric in ("loss", *(one.name for one in columns.of_pixels(section.records))):
@@ -66,7 +66,7 @@ def epochs(section: Section) -> Table | None:
         tuple((group.name, value, *(_under(head, group) for head in heads)) for value, group in points),
         title="Numbers by epochs of training",
         caption=f"The same model after different numbers of epochs, on the test split{beside}",
-    ).if_any()
+    )
 
 
 def findings(section: Section) -> list[str]:

@@ -13,9 +13,9 @@ import pandas as pd
 from vaelab import figures
 from vaelab.quantities import amount
 from vaelab.report import comparisons, moving
-from vaelab.report.charts import inside_epochs
+from vaelab.report.charts import inside_epochs, learning_curves
 from vaelab.report.page import headline
-from vaelab.report.parts import Part, learning_curves
+from vaelab.report.parts import Part
 from vaelab.report.pictures import Matrix, Strip
 from vaelab.report.records import Collection, Section
 from vaelab.report.table import first_columns
@@ -76,14 +76,14 @@ def _images(section: Section) -> str:
 
 def _words(topic: Topic) -> Iterator[str]:
     """Sentences and tables."""
-    if topic.sentences or topic.warnings or topic.found:
+    if topic.paragraphs or topic.warnings or topic.tables:
         yield from ("", f"### {_escaped(topic.title)}")
-    for head, sentences in topic.sentences:
+    for head, sentences in topic.paragraphs:
         yield from ("", f"**{_escaped(head)}**") if head else ()
         yield from ("", *(f"- {_escaped(sentence)}" for sentence in sentences))
     if topic.warnings:
         yield from ("", *(f"- Before you compare: {_escaped(words)}" for words in topic.warnings))
-    for table in topic.found:
+    for table in topic.tables:
         yield from _numbers(table)
 
 

@@ -16,8 +16,8 @@ ALIKE = 1e-4  # noise that differs by less is the same
 PERTURBED = "perturbed_"  # begins the names of the numbers of such images
 
 
-def table(section: Section) -> Table | None:
-    """How far images from codes and noise are from the images of the codes; None where no run has measured it."""
+def table(section: Section) -> Table:
+    """How far images from codes and noise are from the images of the codes."""
     declared = columns.quantities(section.records)
     names = [name for name in declared if name.startswith(PERTURBED)]
     plain = [called(name.removeprefix(PERTURBED), declared).heading for name in names]
@@ -34,7 +34,7 @@ def table(section: Section) -> Table | None:
         title="Distance of images from codes and noise",
         caption="New images against the images whose codes they were made of, on average; without noise: of the test"
         " split. σ counts in units of the code, whose scale nothing fixes in an autoencoder.",
-    ).if_any()
+    )
 
 
 def sentences(section: Section) -> list[str]:

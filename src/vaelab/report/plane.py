@@ -7,23 +7,45 @@ from typing import Any
 import numpy as np
 
 from vaelab.report import conditioned
-from vaelab.report.chart import DASHES, SYMBOLS, WITHOUT_KL, Chart, axes, colours, text
+from vaelab.report.chart import DASHES, SYMBOLS, WITHOUT_KL, Chart, colours, text
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section
+from vaelab.report.topics import Drawing
 
 MOST_LINEAR = 4  # curves of linear VAEs
 
 
-def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart | None:
-    """Held-out rate against distortion in nats, of the runs whose nats mean the same; None without a point."""
-    figure = Chart()
+def conventions(section: Section) -> list[tuple[Any, ...]]:
+    """The likelihoods of a section's runs that have one, each once."""
+    return list(dict.fromkeys(record.convention for record in section.records if record.kind != "GAN"))
+
+
+def drawings(section: Section) -> list[Drawing]:
+    """A plane for the runs of each likelihood."""
+    likelihoods = conventions(section)
+    caption = "Likelihood: {}" if len(likelihoods) > 1 else ""
+    label = "Rate against distortion of each run; the table below has the numbers"
+    return [
+        Drawing(
+            f"rate-distortion-{place}",
+            rate_distortion(section, convention),
+            label,
+            caption.format(" with σ = ".join(map(str, convention))),
+        )
+        for place, convention in enumerate(likelihoods)
+    ]
+
+
+def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart:
+    """Held-out rate against distortion in nats, of the runs whose nats mean the same."""
+    figure = Chart("rate: KL (nats per image)", "distortion: −log p(x|z) (nats per image)")
     lines = [line for line in section.lines if line.records[0].convention == convention]
     shade = colours(section)
     place = {line.records[0].name: number for number, line in enumerate(section.lines)}
     points = [(r.metric("kl"), r.metric("reconstruction")) for line in lines for r in line.records]
     points = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     if not points:
-        return None
+        return figure
     _iso_elbo(figure, points)
     for line in lines:
         number = place[line.records[0].name]
@@ -34,7 +56,6 @@ def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart | No
     linear = _linear(figure, section, convention, lines, max(x for x, _ in points))
     told = conditioned.draw(figure, section, convention)
     figure.layout["showlegend"] = len(lines) > 1 or linear or told
-    axes(figure, "rate: KL (nats per image)", "distortion: −log p(x|z) (nats per image)")
     return figure
 
 

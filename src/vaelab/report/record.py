@@ -206,3 +206,8 @@ class Record(Stored):
     def metric(self, name: str) -> float:
         """A number of the test split, NaN where there is none."""
         return or_nan(self.metrics.get(name)) if self.is_evaluated else math.nan
+
+    def rank(self, name: str) -> float:
+        """The same number to sort by: below all others where there is none."""
+        found = self.metric(name)
+        return -math.inf if math.isnan(found) else found

@@ -179,8 +179,8 @@ def _differences(
     yield _apart(f"{kind}-error", "|x − x̂|", scale, strips, above)
     if len(strips) < 2:
         return
-    elbo = {r.name: e if np.isfinite(e := r.metric("elbo")) else -np.inf for r in section.records}
-    best = max(strips, key=lambda strip: elbo.get(strip.run, -np.inf))
+    elbo = {record.name: record.rank("elbo") for record in section.records}
+    best = max(strips, key=lambda strip: elbo[strip.run])
     others = [strip for strip in strips if strip is not best]
     yield _apart(f"{kind}-to-best", f"difference to {best.label}", scale, others, best)
 

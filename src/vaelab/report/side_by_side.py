@@ -68,7 +68,7 @@ def contestants(section: Section) -> tuple[Record, ...]:
     return tuple(record for group in _groups(section) for record in group.records)
 
 
-def table(section: Section) -> Table | None:
+def table(section: Section) -> Table:
     """The numbers of the samples of each compared run, those that some run has, with the same of real images."""
     runs = contestants(section)
     measured = [o for o in columns.of_samples(runs) if any(math.isfinite(r.metric(o.name)) for r in runs)]
@@ -89,7 +89,7 @@ def table(section: Section) -> Table | None:
         title="Numbers of each run's samples",
         caption="Samples in numbers; in brackets the same of real images. MS-SSIM is lower where samples are more"
         " diverse.",
-    ).if_any()
+    )
 
 
 def sentences(section: Section) -> list[str]:

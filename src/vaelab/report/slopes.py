@@ -31,8 +31,8 @@ class Point:
     slopes: tuple[float, ...]  # none at the ends of a curve
 
 
-def table(section: Section) -> Table | None:
-    """Rate, distortion and slope at each λ of each line; None where no line has enough of them."""
+def table(section: Section) -> Table:
+    """Rate, distortion and slope at each λ of each line."""
     lines = [(line, found) for line in section.lines if (found := points(line))]
     rows = []
     for line, found in lines:
@@ -47,7 +47,7 @@ def table(section: Section) -> Table | None:
         tuple(rows),
         title="Slope of rate and distortion",
         caption="The slope of the measured curve, which is −λ where both trainings found their optimum; in nats.",
-    ).if_any()
+    )
 
 
 def sentences(line: Line) -> list[str]:
