@@ -28,7 +28,7 @@ class Album:
 def album(section: Section, scale: float) -> Album:
     """Reads and encodes the pictures of a section, each image reduced by `scale`."""
     with ThreadPoolExecutor(WORKERS) as pool:  # decompression and encoding release the interpreter
-        compared = list(pool.map(partial(rows.compared, section, scale), section.records))
+        compared = list(pool.map(partial(rows.comparable_rows, section, scale), section.records))
         sheets = list(pool.map(partial(explorer.of_run, section, scale), section.records))
         galleries = list(pool.map(partial(rows.gallery, section, scale), section.records))
     return Album(

@@ -40,7 +40,7 @@ def refuse(file: Path) -> None:
     _refuse_size(file, file.stat().st_size)
 
 
-def fitting(view: Rows, found: dict[str, Array]) -> dict[str, Array]:
+def check_view(view: Rows, found: dict[str, Array]) -> dict[str, Array]:
     """The arrays of a view; raises ValueError where they are not what it says: images, and values for every row."""
     images = found[view.images]
     if view.columns_first and images.ndim != 5:

@@ -19,13 +19,13 @@ from vaelab.report.parts import Part
 from vaelab.report.pictures import Matrix, Strip
 from vaelab.report.records import Collection, Section
 from vaelab.report.table import first_columns
+from vaelab.report.tables import LONGEST_NAME
 from vaelab.report.topics import Drawing, Table, Topic
 from vaelab.words import printable
 
 MOST_ROWS = 24  # of one figure
 MOST_COLUMNS = 40  # images of one row
 MOST_GALLERIES = 8  # runs with figures of their own
-LONGEST_NAME = 60  # of a section in the name of a file
 
 if TYPE_CHECKING:
     from vaelab.figures import Figure

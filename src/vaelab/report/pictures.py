@@ -66,7 +66,8 @@ class Matrix:
 
 
 def strip_of(run: str, label: str, images: Array, columns: Sequence[str], scale: float) -> Strip:
-    """A row of images (columns, H, W, C) in [0, 1], each reduced by `scale` in the sheet."""
+    """A row of the first images (N, H, W, C) in [0, 1], one for each column, each reduced by `scale` in the sheet."""
+    images = images[: len(columns)]
     step = -(-max(images.shape[1:3]) // LARGEST_KEPT)
     kept = in_bytes(images[:, ::step, ::step])
     return Strip(run, label, kept, sheet(images[None], scale), tuple(columns))

@@ -83,14 +83,14 @@ class Stored:
         """The named arrays of arrays/<name>.npz; empty where it lacks one, and a problem where it is damaged."""
         return self._read(name, axes, list(axes))
 
-    def viewed(self, name: str, view: Rows) -> dict[str, Array]:
+    def view_arrays(self, name: str, view: Rows) -> dict[str, Array]:
         """The arrays of a view of an evaluation, as arrays() gives them; those of captions only where they are."""
         others = [key for key in (view.above, view.beside, *view.arrays) if key]
         axes = dict.fromkeys((view.images, *view.key, *others), "*")
         found = self._read(name, axes, (view.images, *view.key), others)
-        return self.tried(name, lambda: arrays.fitting(view, found) if found else {}) or {}
+        return self.attempt(name, lambda: arrays.check_view(view, found) if found else {}) or {}
 
-    def tried(self, name: str, call: Callable[[], Answer]) -> Answer | None:
+    def attempt(self, name: str, call: Callable[[], Answer]) -> Answer | None:
         """What a call makes of the arrays of an evaluation; None, and a problem, where it fails."""
         try:
             return call()
@@ -119,7 +119,7 @@ class Stored:
             self._refuse_changed(f"arrays/{name}.npz")
             return arrays.read(file, axes, keys, if_there)
 
-        return self.tried(name, read) or {}
+        return self.attempt(name, read) or {}
 
     def _shape(self, name: str, key: str) -> tuple[int, ...]:
         """Of an array, without its values; empty where it cannot be read."""

@@ -69,11 +69,11 @@ def _row(record: Record, label: str) -> dict[str, Any]:
 
 def as_csv(table: pd.DataFrame) -> str:
     """The table as text, in which no cell is a formula to a spreadsheet."""
-    texts = {n: [quoted(cell) for cell in table[n]] for n in table if not is_numeric_dtype(table[n])}
-    return table.assign(**texts).rename(columns=quoted).to_csv(index=False, lineterminator="\n")
+    texts = {n: [quote(cell) for cell in table[n]] for n in table if not is_numeric_dtype(table[n])}
+    return table.assign(**texts).rename(columns=quote).to_csv(index=False, lineterminator="\n")
 
 
-def quoted(cell: Any) -> Any:
+def quote(cell: Any) -> Any:
     """A text that a spreadsheet would compute, behind the apostrophe that makes it a text there; others as they are."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) and not _is_number(cell) else cell
 
