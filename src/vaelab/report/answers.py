@@ -21,7 +21,7 @@ def paragraphs(section: Section) -> list[tuple[str, list[str]]]:
     found = []
     for line in section.lines:
         whole = line.has_several_weights or any(record.name not in tabled for record in line.records)
-        sentences = paragraph(line) if whole else trainings.of_training(line)
+        sentences = paragraph(line) if whole else trainings.training_sentences(line)
         found.append((line.label, [*sentences, *conditioned.prices(section, line)]))
     return [(label, sentences) for label, sentences in found if sentences]
 
@@ -31,18 +31,18 @@ def paragraph(line: Line) -> list[str]:
     if not line.groups():
         return ["No run of this model is done yet, so there is nothing to compare."]
     if line.kind == "GAN":
-        return trainings.of_gan(line)
+        return trainings.gan_sentences(line)
     if not line.has_kl:
-        return [*_without_kl(line), *trainings.of_training(line)]
+        return [*_without_kl(line), *trainings.training_sentences(line)]
     return [
         *_best_elbo(line),
         *_best_images(line),
-        *_how_sure(line),
+        *_certainty(line),
         *_from_low_to_high(line),
         *slopes.sentences(line),
         *_active_units(line),
         *_without_prior(line),
-        *trainings.of_training(line),
+        *trainings.training_sentences(line),
     ]
 
 
@@ -61,7 +61,7 @@ def across_lines(section: Section) -> list[str]:
             "An autoencoder has no KL term, so no rate, no ELBO and no prior: its samples are of a Gaussian fitted"
             " to its codes."
         )
-    for one in columns.of_images(section.records):
+    for one in columns.image_quantities(section.records):
         vae, other = (_best_run(section, one.name, has_kl) for has_kl in (True, False))
         if vae is None or other is None:
             continue
@@ -81,13 +81,13 @@ def _best_run(section: Section, metric: str, has_kl: bool) -> Record | None:
     return max(runs, key=lambda record: record.metric(metric), default=None)
 
 
-def _ranked(line: Line, metric: str) -> list[Group]:
+def _ranking(line: Line, metric: str) -> list[Group]:
     """The runs of each λ that have a metric, the highest mean first."""
     return sorted(line.groups(metric), key=lambda group: -group.mean(metric))
 
 
 def _best_elbo(line: Line) -> list[str]:
-    ranked = _ranked(line, "elbo")
+    ranked = _ranking(line, "elbo")
     if not ranked:
         return []
     best, *others = ranked
@@ -109,7 +109,9 @@ def _best_elbo(line: Line) -> list[str]:
 
 
 def _best_images(line: Line) -> list[str]:
-    ranked = [(one, found) for one in columns.of_images(line.records) if (found := _ranked(line, one.name))]
+    ranked = [
+        (one, found) for one in columns.image_quantities(line.records) if (found := _ranking(line, one.name))
+    ]
     if not ranked:
         return []
     (first, groups), *others = ranked
@@ -130,11 +132,11 @@ def _best_images(line: Line) -> list[str]:
     ]
 
 
-def _how_sure(line: Line) -> list[str]:
+def _certainty(line: Line) -> list[str]:
     """How far the differences to the next λ are known."""
     found = []
-    for one in (_called(line, "elbo"), *columns.of_images(line.records)[:1]):
-        ranked = _ranked(line, one.name)
+    for one in (_quantity(line, "elbo"), *columns.image_quantities(line.records)[:1]):
+        ranked = _ranking(line, one.name)
         if len(ranked) < 2:
             continue
         best, other = (ranked[0], ranked[1]) if one.sign > 0 else (ranked[1], ranked[0])
@@ -151,7 +153,7 @@ def _how_sure(line: Line) -> list[str]:
 
 def _from_low_to_high(line: Line) -> list[str]:
     """What happens to rate and images from the smallest to the largest λ."""
-    for one in columns.of_images(line.records)[:1]:
+    for one in columns.image_quantities(line.records)[:1]:
         rates, images = ([g.mean(name) for g in line.groups(name)] for name in ("kl", one.name))
         weights = [group.weight for group in line.groups("kl")]
         if len(rates) > 1 and len(images) > 1:
@@ -189,7 +191,7 @@ def _code_size(line: Line, weight: float) -> int:
 
 def _without_prior(line: Line) -> list[str]:
     """What λ = 0 costs: nats of ELBO, the spread of the codes, and how far samples are from real images."""
-    ranked = _ranked(line, "elbo")
+    ranked = _ranking(line, "elbo")
     zero = next((r for r in line.records if r.kl_weight == 0 and r.is_evaluated), None)
     if zero is None or len(ranked) < 2:
         return []
@@ -246,11 +248,11 @@ def distance_to_nearest(record: Record, samples: str) -> float:
 
 def _without_kl(line: Line) -> list[str]:
     sentences = []
-    others = [_called(line, name) for name in ("reconstruction", "kl", "perplexity")]
+    others = [_quantity(line, name) for name in ("reconstruction", "kl", "perplexity")]
     for group in line.groups():
         parts = [
             f"{'rate' if one.name == 'kl' else one.title} {one.measured(mean)}"
-            for one in (*columns.of_images(line.records), *others)
+            for one in (*columns.image_quantities(line.records), *others)
             if math.isfinite(mean := group.mean(one.name))
         ]
         seeds = f" (means of {repeats(group.records)})" if len(group.records) > 1 else ""
@@ -259,7 +261,7 @@ def _without_kl(line: Line) -> list[str]:
     return sentences
 
 
-def _called(line: Line, name: str) -> Quantity:
+def _quantity(line: Line, name: str) -> Quantity:
     return called(name, columns.quantities(line.records))
 
 

@@ -40,8 +40,8 @@ def learning_curve(section: Section, quantity: Quantity) -> Chart:
                 customdata=short(np.array(seconds)), showlegend=False,
                 **(thin if split == "train" else {"dash": dash[record.name]}),
             )  # fmt: skip
-            if split == "val" and record.kept_epoch in epochs:
-                at = epochs.index(record.kept_epoch)
+            if split == "val" and record.weights_epoch in epochs:
+                at = epochs.index(record.weights_epoch)
                 figure.line(
                     [epochs[at]], [sign * values[at]], "#000000", f"{label} (kept)",
                     ": the weights of this epoch are kept", mode="markers", meta=record.name, showlegend=False,
@@ -72,7 +72,7 @@ def _mean_over_seeds(figure: Chart, section: Section, records: Sequence[Record],
 
 def inside_epochs(section: Section) -> list[Record]:
     """The runs whose loss was kept inside epochs."""
-    return [record for record in section.records if record.inside("loss")[2]]
+    return [record for record in section.records if record.curve_inside("loss")[2]]
 
 
 def learning_curves(section: Section) -> list[Drawing]:
@@ -90,7 +90,7 @@ def code_sizes(section: Section) -> list[Drawing]:
     label = "{} over the values of the code; the table below has the numbers"
     return [
         Drawing(f"code-size-{one.name}", by_code_size(section, one), label.format(one.heading))
-        for one in columns.of_images(section.records)
+        for one in columns.image_quantities(section.records)
     ]
 
 
@@ -117,7 +117,7 @@ def by_code_size(section: Section, quantity: Quantity) -> Chart:
 
 def training_curve(record: Record, column: str) -> tuple[list[float], list[float], list[float]]:
     """Epochs, seconds and values on the training split, inside epochs too where log_every kept more rows there."""
-    whole, inside = record.curve(column, "train"), record.inside(column)
+    whole, inside = record.curve(column, "train"), record.curve_inside(column)
     if len(inside[2]) <= len(whole[2]):
         return whole
     every = -(-len(inside[2]) // MOST_POINTS)

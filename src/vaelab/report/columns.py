@@ -38,12 +38,12 @@ def _moves(records: Sequence[Record], column: str) -> bool:
     )
 
 
-def of_samples(records: Iterable[Record]) -> list[Quantity]:
+def sample_quantities(records: Iterable[Record]) -> list[Quantity]:
     """What is measured of new images."""
     return [one for one in quantities(records).values() if one.of == "samples"]
 
 
-def of_images(records: Iterable[Record]) -> list[Quantity]:
+def image_quantities(records: Iterable[Record]) -> list[Quantity]:
     """What is measured of each reconstruction, and shown without being asked for, higher being better."""
     return [
         one
@@ -52,7 +52,7 @@ def of_images(records: Iterable[Record]) -> list[Quantity]:
     ]
 
 
-def of_pixels(records: Iterable[Record]) -> list[Quantity]:
+def pixel_quantities(records: Iterable[Record]) -> list[Quantity]:
     """What is measured of each reconstruction without a likelihood, so that all models compare."""
     return [
         one

@@ -7,6 +7,7 @@ import numpy as np
 from vaelab import figures
 from vaelab.report import conditioned
 from vaelab.report.arrays import Array
+from vaelab.report.chart import short
 from vaelab.report.pictures import sheet
 from vaelab.report.record import Record
 from vaelab.report.records import Section
@@ -25,7 +26,7 @@ ATLAS = {
 }
 
 
-def of_run(section: Section, scale: float, record: Record) -> dict[str, Any] | None:
+def sheets_of_run(section: Section, scale: float, record: Record) -> dict[str, Any] | None:
     """The sheets of one run's atlas, and its points; None where the run has no atlas."""
     stored = record.arrays("atlas", **ATLAS)
     if not stored:
@@ -36,19 +37,19 @@ def of_run(section: Section, scale: float, record: Record) -> dict[str, Any] | N
         "label": section.labels[record.name],
         "slice": sheet(stored["slice"], scale).as_json(),
         "dimensions": stored["slice_dimension"].tolist(),
-        "values": _rounded(stored["slice_value"]),
-        "kl": _rounded(kl["slice_kl"]) if kl else None,
+        "values": short(stored["slice_value"]),
+        "kl": short(kl["slice_kl"]) if kl else None,
         "strips": sheet(stored["strip"], scale).as_json() if len(stored["strip"]) else None,
         "stripDimensions": stored["strip_dimension"].tolist(),
-        "stripValues": _rounded(stored["strip_value"]),
-        "stripKl": _rounded(kl["strip_kl"]) if kl else None,
+        "stripValues": short(stored["strip_value"]),
+        "stripKl": short(kl["strip_kl"]) if kl else None,
         "index": stored["index"].tolist(),
         "reconstructions": sheet(figures.in_rows(stored["reconstruction"], MAP_COLUMNS), scale).as_json(),
         "maps": _maps(record, stored["index"]),
     }
 
 
-def of_runs(section: Section, found: list[dict[str, Any]], scale: float) -> dict[str, Any]:
+def sheets_of_runs(section: Section, found: list[dict[str, Any]], scale: float) -> dict[str, Any]:
     """The runs that can be explored; the original images are kept once for all runs that show the same."""
     by_name = {record.name: record for record in section.records}
     kept: dict[tuple[int, ...], dict[str, object]] = {}
@@ -80,19 +81,12 @@ def _maps(record: Record, index: Array) -> dict[str, Any]:
         place = np.searchsorted(stored["index"], index, sorter=order).clip(max=len(order) - 1)
         rows = order[place]
         there = stored["index"][rows] == index  # a map may have fewer images than the atlas
-        points = stored["embedding"][rows].astype(np.float64)
+        points = stored["embedding"][rows]
         labels = record.arrays(name, label="n", index="n").get("label")
         maps[method] = {
             "at": np.flatnonzero(there).tolist(),
-            "x": _rounded(points[there, 0]),
-            "y": _rounded(points[there, 1]),
+            "x": short(points[there, 0]),
+            "y": short(points[there, 1]),
             "label": labels[rows][there].tolist() if labels is not None else None,
         }
     return maps
-
-
-def _rounded(values: Array) -> Any:
-    """Numbers of four digits, as lists."""
-    if values.ndim > 1:
-        return [_rounded(row) for row in values]
-    return [float(f"{value:.4g}") for value in values.astype(np.float64)]

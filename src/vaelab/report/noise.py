@@ -21,16 +21,16 @@ def table(section: Section) -> Table:
     declared = columns.quantities(section.records)
     names = [name for name in declared if name.startswith(PERTURBED)]
     plain = [called(name.removeprefix(PERTURBED), declared).heading for name in names]
+    without = columns.image_quantities(section.records)[:1]
     rows: list[tuple[Value, ...]] = []
     for record in section.records:
         values = [record.metric(name) for name in names]
         if any(map(math.isfinite, values)):
-            without = [record.metric(one.name) for one in columns.of_images(section.records)[:1]]
-            rows.append((section.labels[record.name], sigma(record), *values, *without))
-    without_noise = [f"{one.heading} without noise" for one in columns.of_images(section.records)[:1]]
+            plain_values = (record.metric(one.name) for one in without)
+            rows.append((section.labels[record.name], sigma(record), *values, *plain_values))
     return Table(
-        ("run", "σ", *plain, *without_noise),
-        tuple(rows),
+        ("run", "σ", *plain, *(f"{one.heading} without noise" for one in without)),
+        rows,
         title="Distance of images from codes and noise",
         caption="New images against the images whose codes they were made of, on average; without noise: of the test"
         " split. σ counts in units of the code, whose scale nothing fixes in an autoencoder.",
@@ -40,7 +40,7 @@ def table(section: Section) -> Table:
 def sentences(section: Section) -> list[str]:
     """Whose images suffer least and most from noise on their codes, and whether the noise was the same."""
     same = [words] if (words := same_noise(section)) else []
-    for one in columns.of_images(section.records)[:1]:
+    for one in columns.image_quantities(section.records)[:1]:
         name = PERTURBED + one.name
         measured = [r for r in _of_one_size(section) if math.isfinite(r.metric(name))]
         if len({r.metric(name) for r in measured}) < 2:
@@ -62,7 +62,7 @@ def same_noise(section: Section) -> str:
     (first, z), *others = stored.items()
     if z.shape[1] < 2:
         return "Each image has one copy, so whether the noise was the same cannot be told."
-    unlike = [section.labels[name] for name, other in others if not _alike(z, other)]
+    unlike = [section.labels[name] for name, other in others if not _equal_noise(z, other)]
     if not unlike:
         return "The noise was the same for all of them."
     return (
@@ -96,7 +96,7 @@ def _codes(section: Section) -> dict[str, dict[str, Array]]:
     return {name: stored for (name, stored), key in zip(found.items(), keys, strict=True) if key == common}
 
 
-def _alike(a: Array, b: Array) -> bool:
+def _equal_noise(a: Array, b: Array) -> bool:
     """Whether codes (N, copy, ...) around different centres have the same noise."""
     if a.shape != b.shape:
         return False

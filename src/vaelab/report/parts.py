@@ -50,7 +50,7 @@ class Part:
     @property
     def runs(self) -> list[Record]:
         """Those that are shown with pictures and curves."""
-        return list(self.section.pictured.records)
+        return list(self.section.with_pictures.records)
 
 
 def part(identity: str, collection: Collection, section: Section, album: Album) -> Part:
@@ -60,7 +60,7 @@ def part(identity: str, collection: Collection, section: Section, album: Album) 
 
 
 def _topics(collection: Collection, section: Section, album: Album) -> Iterator[Topic]:
-    few = section.pictured
+    few = section.with_pictures
     yield _answer(collection, section)
     yield from _tables(section)
     yield _plane(section)
@@ -96,7 +96,7 @@ def _answer(collection: Collection, section: Section) -> Topic:
             *answers.paragraphs(section),
             ("Against the best linear VAE", answers.against_linear(section)),
             ("Models without λ", answers.across_lines(section)),
-            ("Not done", [_unfinished(section, r) for r in section.records if not r.is_evaluated]),
+            ("Not done", [_state_sentence(section, r) for r in section.records if not r.is_evaluated]),
         ],
         caveats.warnings(collection, section),
     )
@@ -104,12 +104,12 @@ def _answer(collection: Collection, section: Section) -> Topic:
 
 def _tables(section: Section) -> Iterator[Topic]:
     """What experiments compare beside λ."""
-    along = [("", comparisons.along_epochs(section))]
+    along = [("", comparisons.effect_of_epochs(section))]
     yield Topic("epochs", "Epochs", along, tables=[comparisons.epochs(section)])
     yield Topic(
         "code-size",
         "Size of the code",
-        [("", comparisons.along_code_sizes(section))],
+        [("", comparisons.effect_of_code_size(section))],
         drawings=charts.code_sizes(section),
         tables=[comparisons.code_sizes(section)],
     )
@@ -154,7 +154,7 @@ def _pictures(section: Section, album: Album) -> Iterator[Topic]:
     )
 
 
-def _unfinished(section: Section, record: Record) -> str:
+def _state_sentence(section: Section, record: Record) -> str:
     rest = "Its curves are shown as far as they go." if record.history else "It has no numbers yet."
     return f"{section.labels[record.name]}: {state(record)}. {rest}"
 

@@ -10,14 +10,14 @@ from typing import Any
 from vaelab.keys import CONDITIONED, without
 from vaelab.names import choice_of
 from vaelab.quantities import Quantity, of_run
-from vaelab.report.stored import Stored
+from vaelab.report.run_folder import RunFolder
 from vaelab.report.values import flatten, number, or_nan
 
 PARTS = ("likelihood", "regulariser", "loss")  # groups whose choice stands for the class that it builds
 
 
 @dataclass(frozen=True)
-class Record(Stored):
+class Record(RunFolder):
     """One run folder that could be read; what is missing in it is absent here."""
 
     @property
@@ -101,7 +101,7 @@ class Record(Stored):
         return self.kind == "GAN" or (self._told_prior if self.kl_weight is None else self.kl_weight != 0)
 
     @property
-    def _told_prior(self) -> bool:
+    def _names_prior(self) -> bool:
         """Whether run.json names a prior; those of older versions do not."""
         model = self.info.get("model")
         return isinstance(model, dict) and bool(model.get("prior"))
@@ -178,7 +178,7 @@ class Record(Stored):
         return ""
 
     @property
-    def kept_epoch(self) -> int | None:
+    def weights_epoch(self) -> int | None:
         """The epoch whose weights a run has kept for its validation, or None where they are the last."""
         told = self.info.get("training")
         if not isinstance(told, dict) or flatten(self.config).get("trainer.keep") != "best":
@@ -190,7 +190,9 @@ class Record(Stored):
     def weights(self) -> str:
         """Which weights were measured, in words; empty where they are those of the last epoch."""
         decay = flatten(self.config).get("trainer.ema")
-        words = [f"of epoch {self.kept_epoch}, whose validation was the best"] if self.kept_epoch else []
+        words = (
+            [f"of epoch {self.weights_epoch}, whose validation was the best"] if self.weights_epoch else []
+        )
         words += [f"a moving average (decay {decay:g})"] if number(decay) else []
         return "; ".join(words)
 

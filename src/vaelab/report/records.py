@@ -13,8 +13,8 @@ from vaelab.report.record import PARTS, Record
 from vaelab.report.values import number, or_nan
 from vaelab.words import printable
 
-TYPED = {"regulariser.kl_weight": "kl_weight"}  # as a command has it
-MOST_PICTURED = 40  # runs of a section that are shown with pictures and curves
+SPELLINGS = {"regulariser.kl_weight": "kl_weight"}  # as a command has it
+MOST_WITH_PICTURES = 40  # runs of a section that are shown with pictures and curves
 
 
 @dataclass(frozen=True)
@@ -116,20 +116,20 @@ class Section:
         )
 
     @cached_property
-    def pictured(self) -> "Section":
+    def with_pictures(self) -> "Section":
         """The section with the runs alone whose pictures and curves are shown.
 
-        All of them, or of more than MOST_PICTURED those of the best and the worst ELBO and the first seed of each λ.
+        All of them, or of too many those of the best and the worst ELBO and the first seed of each λ.
         """
-        if len(self.records) <= MOST_PICTURED:
+        if len(self.records) <= MOST_WITH_PICTURES:
             return self
         ranked = sorted(
             (r for r in self.records if math.isfinite(r.metric("elbo"))), key=lambda r: r.metric("elbo")
         )
         first = [group.records[0] for line in self.lines for group in line.groups()]
-        return self.only({r.name for r in [*ranked[-1:], *ranked[:1], *first][:MOST_PICTURED]})
+        return self.subset({r.name for r in [*ranked[-1:], *ranked[:1], *first][:MOST_WITH_PICTURES]})
 
-    def only(self, names: Container[str]) -> "Section":
+    def subset(self, names: Container[str]) -> "Section":
         """The section with the runs of these names alone."""
         lines = [
             replace(line, records=tuple(r for r in line.records if r.name in names)) for line in self.lines
@@ -229,13 +229,13 @@ def group_labels(groups: Sequence[Sequence[Record]], settings: Sequence[Mapping[
         by_name = []
     labels = []
     for group, name, values in zip(groups, names, settings, strict=True):
-        told = [key for key in keys if key not in by_name and _tells(key, values, settings)]
-        words = [f"{TYPED.get(key, key.removeprefix('model.'))}={values.get(key)}" for key in told]
+        told = [key for key in keys if key not in by_name and _distinguishes(key, values, settings)]
+        words = [f"{SPELLINGS.get(key, key.removeprefix('model.'))}={values.get(key)}" for key in told]
         labels.append(" ".join([group[0].model, *([name] if by_name else []), *words]))
     return labels
 
 
-def _tells(key: str, values: Mapping[str, Any], settings: Sequence[Mapping[str, Any]]) -> bool:
+def _distinguishes(key: str, values: Mapping[str, Any], settings: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a setting of a part of the loss tells groups apart that have the same part; other settings always do."""
     part = key.partition(".")[0]
     if part in PARTS and key not in values:

@@ -16,7 +16,7 @@ from vaelab.views import FIELD, Rows
 
 Made = TypeVar("Made")
 PROBES = 12  # images of a row that is compared over runs
-CHOSEN = 20  # of rows of the same images, which somebody has chosen
+MOST_CHOSEN = 20  # of rows of the same images, which somebody has chosen
 COLUMNS = 16  # of a run's own row
 MOST_ROWS = 24  # of a run's own matrix
 MOST_GROUPS = 4  # rows of an array of several that are compared, each a matrix of its own
@@ -158,7 +158,7 @@ def _run_rows(scale: float, record: Record, images: Images) -> list[RunRows]:
     """One of each row of several, or one of all rows where they are of the same images."""
     view, label = images.view, images.section.labels[record.name]
     above, beside = images.arrays.get(view.above), images.arrays.get(view.beside)
-    heads = partial(images.captions, most=CHOSEN if view.columns_first else PROBES)
+    heads = partial(images.captions, most=MOST_CHOSEN if view.columns_first else PROBES)
     if view.columns_first:
         chosen = enumerate(images.rows[:MOST_ROWS])
         rows = [(f"{label} · {images.label(n)}", row, heads(n)) for n, row in chosen]
@@ -221,7 +221,7 @@ def gallery(section: Section, scale: float, record: Record) -> Gallery:
     for evaluation, identity, view in _views(record):
         matrices = []
         for epoch, file in _files(record, evaluation) if not view.key else ():
-            strips = _attempt(section, record, file, view, partial(_own_strips, scale, record))
+            strips = _attempt(section, record, file, view, partial(_gallery_strips, scale, record))
             if not strips and epoch is None:
                 break
             if strips:
@@ -233,7 +233,7 @@ def gallery(section: Section, scale: float, record: Record) -> Gallery:
     return Gallery(record.name, section.labels[record.name], tuple(found))
 
 
-def _own_strips(scale: float, record: Record, images: Images) -> list[Strip]:
+def _gallery_strips(scale: float, record: Record, images: Images) -> list[Strip]:
     """Each row, below what all share, and above its difference from what stands beside it."""
     view = images.view
     above, beside = images.arrays.get(view.above), images.arrays.get(view.beside)
@@ -269,16 +269,16 @@ def _differences(
     section: Section, scale: float, kind: str, above: Strip, strips: Sequence[Strip]
 ) -> Iterator[Matrix]:
     """How far each row is from what stands above all of them, and from the row of the best ELBO."""
-    yield _apart(f"{kind}-error", "|x − x̂|", scale, strips, above)
+    yield _difference(f"{kind}-error", "|x − x̂|", scale, strips, above)
     if len(strips) < 2:
         return
     elbo = {record.name: record.rank("elbo") for record in section.records}
     best = max(strips, key=lambda strip: elbo[strip.run])
     others = [strip for strip in strips if strip is not best]
-    yield _apart(f"{kind}-to-best", f"difference to {best.label}", scale, others, best)
+    yield _difference(f"{kind}-to-best", f"difference to {best.label}", scale, others, best)
 
 
-def _apart(identity: str, title: str, scale: float, strips: Sequence[Strip], other: Strip) -> Matrix:
+def _difference(identity: str, title: str, scale: float, strips: Sequence[Strip], other: Strip) -> Matrix:
     apart = [np.abs(strip.images.astype(np.float32) - other.images) / np.float32(255) for strip in strips]
     gain = max(1, round(1 / max(LEAST, float(np.percentile(np.stack(apart), BRIGHT)))))
     rows = [

@@ -9,7 +9,7 @@ from vaelab.report.records import Section
 from vaelab.report.side_by_side import contestants
 
 SAMPLES = 16  # of one row
-FITTED = "fitted Gaussian"
+FITTED_GAUSSIAN = "fitted Gaussian"
 IMAGES = "nhwc"
 NOTE = (
     "an autoencoder and a VAE at λ = 0 have no prior that means something to the decoder, so a Gaussian fitted to the"
@@ -25,7 +25,7 @@ def side_by_side(section: Section, scale: float) -> Matrix | None:
     if not there:
         return None
     left_out = tuple(section.labels[name] for name, row in found.items() if not row)
-    note = NOTE if any(row.label.endswith(FITTED) for row in there) else ""
+    note = NOTE if any(row.label.endswith(FITTED_GAUSSIAN) for row in there) else ""
     rows = (*_real(section, runs, scale), *there)
     return Matrix("side-by-side", "Samples", rows, left_out, note=note, on_paper=True, why="Without samples")
 
@@ -44,7 +44,9 @@ def _of_run(section: Section, record: Record, scale: float) -> Strip | None:
             )
             images = stored[key][:SAMPLES]
             names = _sample_names(section, len(images), labels)
-            return strip_of(record.name, label if has_prior else f"{label}, {FITTED}", images, names, scale)
+            return strip_of(
+                record.name, label if has_prior else f"{label}, {FITTED_GAUSSIAN}", images, names, scale
+            )
     return None
 
 

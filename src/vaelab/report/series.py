@@ -31,7 +31,7 @@ class Series:
 
 def by_code_size(section: Section) -> list[Series]:
     """Models that were trained alike with codes of different sizes; none where all are of one size."""
-    found = _grouped(section, SIZES, _size)
+    found = _groups(section, SIZES, _size)
     trained: dict[str, list[list[Record]]] = {}
     for group in found:
         alike = {k: v for k, v in group[0].line.items() if not k.startswith("model.") and k not in SIZES}
@@ -39,13 +39,13 @@ def by_code_size(section: Section) -> list[Series]:
     several = [
         groups for groups in trained.values() if len({r.code_size for group in groups for r in group}) > 1
     ]
-    return _named([group for groups in several for group in groups], SIZES, _size)
+    return _series([group for groups in several for group in groups], SIZES, _size)
 
 
 def by_epochs(section: Section) -> list[Series]:
     """Models that were trained for different numbers of epochs, all else the same."""
-    found = _grouped(section, ("epochs",), _epochs)
-    return _named([group for group in found if len({_epochs(r) for r in group}) > 1], ("epochs",), _epochs)
+    found = _groups(section, ("epochs",), _epochs)
+    return _series([group for group in found if len({_epochs(r) for r in group}) > 1], ("epochs",), _epochs)
 
 
 def _epochs(record: Record) -> float:
@@ -57,7 +57,7 @@ def _size(record: Record) -> float:
     return record.code_size
 
 
-def _grouped(section: Section, apart: Sequence[str], value: Callable[[Record], float]) -> list[list[Record]]:
+def _groups(section: Section, apart: Sequence[str], value: Callable[[Record], float]) -> list[list[Record]]:
     """The evaluated runs with an encoder, by all of their settings and λ but those apart."""
     groups: dict[str, list[Record]] = {}
     for record in section.records:
@@ -67,7 +67,7 @@ def _grouped(section: Section, apart: Sequence[str], value: Callable[[Record], f
     return list(groups.values())
 
 
-def _named(
+def _series(
     groups: Sequence[list[Record]], apart: Sequence[str], value: Callable[[Record], float]
 ) -> list[Series]:
     """Series whose labels say in which other settings those of the same model differ."""

@@ -15,7 +15,7 @@ from vaelab.report.values import number, or_nan
 KINDS = ("AE", "VAE", "GAN")
 ALIKE = 0.05  # of the larger of two numbers: a smaller difference is none
 FAR = 0.5  # of the distance of test images, below which samples are called copies
-GUESSED = 0.1  # of the way from chance to 1, below which a class can hardly be told
+NEAR_CHANCE = 0.1  # of the way from chance to 1, below which a class can hardly be told
 NOISY = 1.25  # times the sharpness of real images, from which sharpness is more likely noise
 
 
@@ -71,7 +71,9 @@ def contestants(section: Section) -> tuple[Record, ...]:
 def table(section: Section) -> Table:
     """The numbers of the samples of each compared run, those that some run has, with the same of real images."""
     runs = contestants(section)
-    measured = [o for o in columns.of_samples(runs) if any(math.isfinite(r.metric(o.name)) for r in runs)]
+    measured = [
+        o for o in columns.sample_quantities(runs) if any(math.isfinite(r.metric(o.name)) for r in runs)
+    ]
     facts = [
         (title, name) for title, name in FACTS if any(number(r.info.get(name)) is not None for r in runs)
     ]
@@ -100,7 +102,7 @@ def sentences(section: Section) -> list[str]:
     gans, autoencoder = [g for g in groups if g.kind == "GAN"], _best_autoencoder(groups)
     for group in gans or autoencoder:
         if other is not None and other is not group:
-            found += _against(group, other)
+            found += _comparison(group, other)
         found += [*_noise(group), *_copies(group), *_gan_test(group)]
     found += _noise(other) if found and other is not None else []
     return found + _times([g for g in groups if g in [*gans, *autoencoder] or g is other])
@@ -117,7 +119,7 @@ def _groups(section: Section) -> list[Group]:
     """The contestants, those that differ in their seed together."""
     found = [group for line in section.lines for group in line.groups()]
     records = [record for group in found for record in group.records]
-    measured = [one.name for one in columns.of_samples(records)]
+    measured = [one.name for one in columns.sample_quantities(records)]
     kinds = {r.kind for r in records if any(math.isfinite(r.metric(name)) for name in measured)}
     if len(kinds) < 2 and not any(record.kind == "GAN" for record in records):
         return []
@@ -138,7 +140,7 @@ def _opponent(groups: Sequence[Group]) -> Group | None:
 def _best_autoencoder(groups: Sequence[Group]) -> list[Group]:
     """The one of the best images alone, for the samples of each are not a finding of their own."""
     found = [g for g in groups if g.kind == "AE"]
-    names = [one.name for one in columns.of_images(r for g in found for r in g.records)]
+    names = [one.name for one in columns.image_quantities(r for g in found for r in g.records)]
     return _best(found, names[0]) if names else found[:1]
 
 
@@ -149,24 +151,24 @@ def _best(groups: Sequence[Group], metric: str) -> list[Group]:
 
 
 def _is_measured(group: Group) -> bool:
-    return any(math.isfinite(group.mean(one.name)) for one in columns.of_samples(group.records))
+    return any(math.isfinite(group.mean(one.name)) for one in columns.sample_quantities(group.records))
 
 
-def _alike(group: Group, other: Group, metric: str) -> bool:
+def _is_close(group: Group, other: Group, metric: str) -> bool:
     """Whether the difference is small, or within the spread of the seeds."""
     a, b = group.mean(metric), other.mean(metric)
     spread = max(group.deviation(metric), other.deviation(metric))
     return abs(a - b) <= max(ALIKE * max(abs(a), abs(b)), spread)
 
 
-def _against(group: Group, other: Group) -> list[str]:
+def _comparison(group: Group, other: Group) -> list[str]:
     """What the numbers of one model's samples say beside those of another's, where both have them."""
     found = []
     for metric, rule in RULES.items():
         a, b, real = group.mean(metric), other.mean(metric), group.mean(f"{metric}_data")
         if not (math.isfinite(a) and math.isfinite(b)):
             continue
-        words = rule.alike if _alike(group, other, metric) else rule.higher if a > b else rule.lower
+        words = rule.alike if _is_close(group, other, metric) else rule.higher if a > b else rule.lower
         words = words.format(a / b) if b > 0 else "sharper than"
         end = f"; training images {_short(real)}" if math.isfinite(real) else rule.end
         numbers = f"({rule.what}{_short(a)} and {_short(b)}{end})"
@@ -203,7 +205,9 @@ def _gan_test(group: Group) -> list[str]:
     classes = len(group.records[0].classes)
     chance = 1 / max(1, classes)
     guessed = (
-        f", little more than the {chance:.2g} of chance" if found < chance + GUESSED * (1 - chance) else ""
+        f", little more than the {chance:.2g} of chance"
+        if found < chance + NEAR_CHANCE * (1 - chance)
+        else ""
     )
     return [
         f"GAN-test: a classifier trained on real images finds the class that was asked for in a share of {found:.3g} of"

@@ -6,12 +6,12 @@ from vaelab.report.record import Record
 from vaelab.report.records import Line
 from vaelab.report.values import number
 
-RISEN = 0.03  # of what the validation loss fell by before, from which it has risen
+LEAST_RISE = 0.03  # of what the validation loss fell by before, from which it has risen
 MOST_FINDINGS = 40  # sentences on single runs of one line
 EARLY = 0.8  # of all epochs
 
 
-def of_training(line: Line) -> list[str]:
+def training_sentences(line: Line) -> list[str]:
     """Where training went too far, and what was found of the samples, for each run of an AE or VAE."""
     sentences = []
     runs = [record for record in line.records if record.is_evaluated]
@@ -47,7 +47,7 @@ def _too_long(record: Record) -> list[str]:
         return []
     best, last = min(val, key=lambda epoch: val[epoch]), max(val)
     least = min(val[epoch] for epoch in sorted(val)[-3:])
-    rose = least - val[best] > RISEN * (val[min(val)] - val[best])
+    rose = least - val[best] > LEAST_RISE * (val[min(val)] - val[best])
     if not rose or best > EARLY * last or train.get(last, math.inf) >= train.get(best, -math.inf):
         return []
     return [
@@ -56,7 +56,7 @@ def _too_long(record: Record) -> list[str]:
     ]
 
 
-def of_gan(line: Line) -> list[str]:
+def gan_sentences(line: Line) -> list[str]:
     """How the game ended, what was found, and what a GAN has no number of."""
     sentences = []
     for record in (r for r in line.records if r.is_evaluated):

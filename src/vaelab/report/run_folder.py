@@ -20,7 +20,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Stored:
+class RunFolder:
     """What a run folder holds."""
 
     folder: Path
@@ -58,7 +58,7 @@ class Stored:
                 values.append(value)
         return epochs, seconds, values
 
-    def inside(self, column: str) -> tuple[list[float], list[float], list[float]]:
+    def curve_inside(self, column: str) -> tuple[list[float], list[float], list[float]]:
         """The same as curve() for the rows inside epochs that log_every kept, at fractions of an epoch."""
         begin = elapsed = 0.0
         epochs: dict[float, tuple[float, float, float, float]] = {}
