@@ -24,7 +24,7 @@ def warnings(collection: Collection, section: Section) -> list[str]:
     found += _difference(
         in_nats,
         "likelihood",
-        lambda r: " with σ = ".join(map(str, r.convention)),
+        lambda r: r.likelihood,
         "have nats that mean different things: −ELBO, reconstruction and λ do not compare between them, PSNR and"
         " SSIM do",
     )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from vaelab.report import columns
 from vaelab.report.record import Record
@@ -55,14 +56,15 @@ def code_sizes(section: Section) -> Table:
 def epochs(section: Section) -> Table:
     """Numbers of the same model after different epochs, beside the reported ones."""
     points = [point for series in by_epochs(section) for point in series.points]
-    heads: list[str] = []
+    cells: dict[str, Callable[[Group], Value]] = {}
     for metric in ("loss", *(one.name for one in columns.pixel_quantities(section.records))):
-        told = any(_reported_cell(group, metric) for _, group in points)
-        heads += [metric, f"{metric}{REPORTED}"] if told else [metric]
-    beside = "; beside them what was reported" if any(head.endswith(REPORTED) for head in heads) else ""
+        cells[metric] = partial(Group.mean, metric=metric)
+        if any(_reported_cell(group, metric) for _, group in points):
+            cells[metric + REPORTED] = partial(_reported_cell, metric=metric)
+    beside = "; beside them what was reported" if any(head.endswith(REPORTED) for head in cells) else ""
     return Table(
-        ("model", "epochs", *heads),
-        tuple((group.name, value, *(_cell(head, group) for head in heads)) for value, group in points),
+        ("model", "epochs", *cells),
+        [(group.name, value, *(cell(group) for cell in cells.values())) for value, group in points],
         title="Numbers by epochs of training",
         caption=f"The same model after different numbers of epochs, on the test split{beside}",
     )
@@ -137,12 +139,6 @@ def _with_sign(difference: float) -> str:
         return "–"
     digits = ",.0f" if 1000 <= abs(difference) < 1e10 else ".4g"
     return f"{difference:+{digits}}".replace("-", "−") if difference else "0"
-
-
-def _cell(head: str, group: Group) -> Value:
-    """What stands under a metric's name, or under that of its reported values."""
-    metric = head.removesuffix(REPORTED)
-    return group.mean(metric) if metric == head else _reported_cell(group, metric)
 
 
 def _reported_cell(group: Group, metric: str) -> str:

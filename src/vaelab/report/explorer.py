@@ -21,6 +21,8 @@ ATLAS = {
     "strip": "ethwc",
     "strip_dimension": "e",
     "strip_value": "et",
+    "slice_kl": "2?",
+    "strip_kl": "e?",
     "index": "n",
     "reconstruction": "nhwc",
 }
@@ -31,18 +33,17 @@ def sheets_of_run(section: Section, scale: float, record: Record) -> dict[str, A
     stored = record.arrays("atlas", **ATLAS)
     if not stored:
         return None
-    kl = record.arrays("atlas", strip_kl="e", slice_kl="2")
     return {
         "run": record.name,
         "label": section.labels[record.name],
         "slice": sheet(stored["slice"], scale).as_json(),
         "dimensions": stored["slice_dimension"].tolist(),
         "values": short(stored["slice_value"]),
-        "kl": short(kl["slice_kl"]) if kl else None,
+        "kl": short(stored["slice_kl"]) if "slice_kl" in stored else None,
         "strips": sheet(stored["strip"], scale).as_json() if len(stored["strip"]) else None,
         "stripDimensions": stored["strip_dimension"].tolist(),
         "stripValues": short(stored["strip_value"]),
-        "stripKl": short(kl["strip_kl"]) if kl else None,
+        "stripKl": short(stored["strip_kl"]) if "strip_kl" in stored else None,
         "index": stored["index"].tolist(),
         "reconstructions": sheet(figures.in_rows(stored["reconstruction"], MAP_COLUMNS), scale).as_json(),
         "maps": _maps(record, stored["index"]),
@@ -74,7 +75,7 @@ def _maps(record: Record, index: Array) -> dict[str, Any]:
     """Where the atlas's test images lie in each map, and their labels."""
     maps = {}
     for name, method in METHODS.items():
-        stored = record.arrays(name, embedding="n2", index="n")
+        stored = record.arrays(name, embedding="n2", index="n", label="n?")
         if not stored:
             continue
         order = np.argsort(stored["index"])
@@ -82,11 +83,10 @@ def _maps(record: Record, index: Array) -> dict[str, Any]:
         rows = order[place]
         there = stored["index"][rows] == index  # a map may have fewer images than the atlas
         points = stored["embedding"][rows]
-        labels = record.arrays(name, label="n", index="n").get("label")
         maps[method] = {
             "at": np.flatnonzero(there).tolist(),
             "x": short(points[there, 0]),
             "y": short(points[there, 1]),
-            "label": labels[rows][there].tolist() if labels is not None else None,
+            "label": stored["label"][rows][there].tolist() if "label" in stored else None,
         }
     return maps

@@ -39,19 +39,19 @@ def table(section: Section) -> Table:
 
 def sentences(section: Section) -> list[str]:
     """Whose images suffer least and most from noise on their codes, and whether the noise was the same."""
-    same = [words] if (words := same_noise(section)) else []
+    found = []
     for one in columns.image_quantities(section.records)[:1]:
         name = PERTURBED + one.name
         measured = [r for r in _of_one_size(section) if math.isfinite(r.metric(name))]
-        if len({r.metric(name) for r in measured}) < 2:
-            continue
-        best, worst = (f(measured, key=lambda r: r.metric(name)) for f in (max, min))
-        values = [f"{one.title} {one.measured(best.metric(name))}", one.measured(worst.metric(name))]
-        same[:0] = [
-            f"Decoded from their codes and noise, images stay nearest to the originals for {section.labels[best.name]}"
-            f" ({values[0]}) and go farthest for {section.labels[worst.name]} ({values[1]})."
-        ]
-    return same
+        if len({r.metric(name) for r in measured}) > 1:
+            best, worst = (f(measured, key=lambda r: r.metric(name)) for f in (max, min))
+            values = [one.measured(record.metric(name)) for record in (best, worst)]
+            found.append(
+                "Decoded from their codes and noise, images stay nearest to the originals for"
+                f" {section.labels[best.name]} ({one.title} {values[0]}) and go farthest for"
+                f" {section.labels[worst.name]} ({values[1]})."
+            )
+    return [*found, *filter(None, [same_noise(section)])]
 
 
 def same_noise(section: Section) -> str:

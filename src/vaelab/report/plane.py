@@ -8,32 +8,22 @@ import numpy as np
 
 from vaelab.report import conditioned
 from vaelab.report.chart import DASHES, SYMBOLS, WITHOUT_KL, Chart, colours, text
-from vaelab.report.record import Record
 from vaelab.report.records import Line, Section
 from vaelab.report.topics import Drawing
 
 MOST_LINEAR = 4  # curves of linear VAEs
 
 
-def conventions(section: Section) -> list[tuple[Any, ...]]:
-    """The likelihoods of a section's runs that have one, each once."""
-    return list(dict.fromkeys(record.convention for record in section.records if record.kind != "GAN"))
-
-
 def drawings(section: Section) -> list[Drawing]:
     """A plane for the runs of each likelihood."""
-    likelihoods = conventions(section)
-    caption = "Likelihood: {}" if len(likelihoods) > 1 else ""
+    likelihoods = {r.convention: r.likelihood for r in section.records if r.kind != "GAN"}
     label = "Rate against distortion of each run; the table below has the numbers"
-    return [
-        Drawing(
-            f"rate-distortion-{place}",
-            rate_distortion(section, convention),
-            label,
-            caption.format(" with σ = ".join(map(str, convention))),
-        )
-        for place, convention in enumerate(likelihoods)
-    ]
+    found = []
+    for place, (convention, words) in enumerate(likelihoods.items()):
+        caption = f"Likelihood: {words}" if len(likelihoods) > 1 else ""
+        chart = rate_distortion(section, convention)
+        found.append(Drawing(f"rate-distortion-{place}", chart, label, caption))
+    return found
 
 
 def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart:
@@ -103,7 +93,8 @@ def _along_weight(
     )  # fmt: skip
     named_weights: set[str] = set()  # for seeds of one λ lie beside each other
     for record in (r for r in line.records if math.isfinite(r.metric("kl"))):
-        label = (section.has_several_weights and _weight(section, record)) or text(line.label)
+        weight = section.weight(record) if section.has_several_weights else None
+        label = text(line.label) if weight is None else f"{weight:.3g}"
         said = f"<br>rate %{{x:.2f}}<br>distortion %{{y:.2f}}<br>−ELBO {-record.metric('elbo'):.2f}"
         marker = {"color": shade[record.name], "size": 11, "symbol": SYMBOLS[number % len(SYMBOLS)]}
         figure.line(
@@ -133,17 +124,11 @@ def _iso_elbo(figure: Chart, points: Sequence[tuple[float, float]]) -> None:
     for total in np.arange(math.ceil(best / step) * step, worst + step, step) if step else [best]:
         distortion = total - rate
         inside = (distortion > bottom - step) & (distortion < top + step)
-        if not inside.any():
-            continue
-        figure.line(
-            rate[inside], distortion[inside], "rgba(128,128,128,0.35)", f"−ELBO = {total:g}", "", width=1, dash="dot",
-            showlegend=False,
-        )  # fmt: skip
-
-
-def _weight(section: Section, record: Record) -> str:
-    weight = section.weight(record)
-    return "" if weight is None else f"{weight:.3g}"
+        if inside.any():
+            figure.line(
+                rate[inside], distortion[inside], "rgba(128,128,128,0.35)", f"−ELBO = {total:g}", "", width=1,
+                dash="dot", showlegend=False,
+            )  # fmt: skip
 
 
 def _round_step(step: float) -> float:

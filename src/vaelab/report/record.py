@@ -127,6 +127,11 @@ class Record(RunFolder):
         return words, *(str(scale) if number(scale) is None else scale for scale in scales)
 
     @property
+    def likelihood(self) -> str:
+        """The convention in words."""
+        return " with σ = ".join(map(str, self.convention))
+
+    @property
     def reduction(self) -> str:
         """The convention of the optimised loss: sum or mean, and the tool whose weight of the KL is given."""
         unit = self.config.get("kl_weight_unit", "nats")

@@ -80,8 +80,13 @@ class RunFolder:
         return list(x), list(seconds_until), list(values)
 
     def arrays(self, name: str, /, **axes: str) -> dict[str, Array]:
-        """The named arrays of arrays/<name>.npz; empty where it lacks one, and a problem where it is damaged."""
-        return self._read(name, axes, list(axes))
+        """The named arrays of arrays/<name>.npz; empty where it lacks one, and a problem where it is damaged.
+
+        Arrays whose axes end in a question mark may be absent.
+        """
+        others = [key for key, letters in axes.items() if letters.endswith("?")]
+        known = {key: letters.removesuffix("?") for key, letters in axes.items()}
+        return self._read(name, known, [key for key in axes if key not in others], others)
 
     def view_arrays(self, name: str, view: Rows) -> dict[str, Array]:
         """The arrays of a view of an evaluation, as arrays() gives them; those of captions only where they are."""
@@ -108,7 +113,7 @@ class RunFolder:
         return sorted(int(epoch[1]) for epoch in found if epoch)
 
     def _read(
-        self, name: str, axes: Mapping[str, str], keys: Sequence[str], if_there: Sequence[str] = ()
+        self, name: str, axes: Mapping[str, str], keys: Sequence[str], if_there: Sequence[str]
     ) -> dict[str, Array]:
         file = self.folder / "arrays" / f"{name}.npz"
 

@@ -4,7 +4,6 @@ import math
 
 from vaelab.report.record import Record
 from vaelab.report.records import Line
-from vaelab.report.values import number
 
 LEAST_RISE = 0.03  # of what the validation loss fell by before, from which it has risen
 MOST_FINDINGS = 40  # sentences on single runs of one line
@@ -32,18 +31,9 @@ def training_sentences(line: Line) -> list[str]:
 
 def _too_long(record: Record) -> list[str]:
     """Whether the validation loss rose while the training loss still fell."""
-    rows = {
-        split: [
-            row for row in record.history if row.get("split") == split and number(row.get("loss")) is not None
-        ]
-        for split in ("train", "val")
-    }
+    train, val = (dict(zip(*record.curve("loss", split)[::2], strict=True)) for split in ("train", "val"))
     # While λ is warmed up, losses of different epochs are different sums.
-    weights = {row.get("kl_weight") for row in rows["train"]}
-    train, val = (
-        {int(row["epoch"]): float(row["loss"]) for row in rows[split]} for split in ("train", "val")
-    )
-    if len(weights) > 1 or len(val) < 4:
+    if len(set(record.curve("kl_weight", "train")[2])) > 1 or len(val) < 4:
         return []
     best, last = min(val, key=lambda epoch: val[epoch]), max(val)
     least = min(val[epoch] for epoch in sorted(val)[-3:])
@@ -51,7 +41,7 @@ def _too_long(record: Record) -> list[str]:
     if not rose or best > EARLY * last or train.get(last, math.inf) >= train.get(best, -math.inf):
         return []
     return [
-        f"the validation loss was lowest after epoch {best} of {last} ({val[best]:.5g}; {val[last]:.5g} at the end)"
+        f"the validation loss was lowest after epoch {best:g} of {last:g} ({val[best]:.5g}; {val[last]:.5g} at the end)"
         " while the training loss still fell: a sign of overfitting"
     ]
 
