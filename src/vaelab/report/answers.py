@@ -170,7 +170,8 @@ def _active_units(line: Line) -> list[str]:
     rate = {group.weight: group.mean("kl") for group in line.groups("kl")}
     groups: dict[str, list[float]] = {}
     for group in line.groups("active_units"):
-        size = _code_size(line, group.weight)
+        stored = (record.arrays("kl_per_dimension", kl="d") for record in group.records)
+        size = next((found["kl"].size for found in stored if found), 0)
         of_all = f" of {size:,}" if size else ""
         groups.setdefault(f"{group.mean('active_units'):.3g}{of_all} units active", []).append(group.weight)
     sentences = []
@@ -181,27 +182,17 @@ def _active_units(line: Line) -> list[str]:
     return sentences
 
 
-def _code_size(line: Line, weight: float) -> int:
-    """Dimensions of the code, as the arrays of a run of this λ have them; 0 where there are none."""
-    for record in line.records:
-        if record.kl_weight == weight and (stored := record.arrays("kl_per_dimension", kl="d")):
-            return int(stored["kl"].size)
-    return 0
-
-
 def _without_prior(line: Line) -> list[str]:
     """What λ = 0 costs: nats of ELBO, the spread of the codes, and how far samples are from real images."""
     ranked = _ranking(line, "elbo")
-    zero = next((r for r in line.records if r.kl_weight == 0 and r.is_evaluated), None)
-    if zero is None or len(ranked) < 2:
+    without = next((group for group in line.groups() if group.weight == 0), None)
+    if without is None or len(ranked) < 2:
         return []
-    best = ranked[0]
+    best, zero = ranked[0], without.records[0]
     sentences = []
-    at_zero = [group.mean("elbo") for group in ranked if group.weight == 0]
-    if best.weight != 0 and at_zero:
-        cost = best.mean("elbo") - at_zero[0]
-        rate = [group.mean("kl") for group in line.groups("kl") if group.weight == 0]
-        reason = f": nothing holds its KL down, which is {_nats(rate[0])} nats" if rate else ""
+    cost, rate = best.mean("elbo") - without.mean("elbo"), without.mean("kl")
+    if best.weight != 0 and math.isfinite(cost):
+        reason = f": nothing holds its KL down, which is {_nats(rate)} nats" if math.isfinite(rate) else ""
         sentences.append(f"λ = 0 costs {cost:.2f} nats of ELBO against λ = {best.weight:g}{reason}.")
     deviation = aggregate_deviation(zero)
     if math.isfinite(deviation) and deviation > 0:
@@ -210,20 +201,19 @@ def _without_prior(line: Line) -> list[str]:
             f"At λ = 0 the codes of test images have a standard deviation of {deviation:.2f} per dimension, where the"
             f" prior has 1{unlike}."
         )
-    return sentences + _samples(line, zero, best.weight)
+    return sentences + _samples(zero, best)
 
 
-def _samples(line: Line, zero: Record, best: float) -> list[str]:
+def _samples(zero: Record, best: Group) -> list[str]:
     """How far prior samples are from test images, at λ = 0 and at the λ of the best ELBO."""
-    other = next(r for r in line.records if r.kl_weight == best and r.is_evaluated)
     plain, fitted = (distance_to_nearest(zero, name) for name in ("image", "aggregate_image"))
-    at_best = distance_to_nearest(other, "image")
-    if best == 0 or not all(map(math.isfinite, (plain, fitted, at_best))):
+    at_best = distance_to_nearest(best.records[0], "image")
+    if best.weight == 0 or not all(map(math.isfinite, (plain, fitted, at_best))):
         return []
     return [
         "Mean squared error per pixel between a prior sample and the nearest test image (of those in the map):"
         f" {plain:.4f} at λ = 0, {fitted:.4f} there for samples of a Gaussian fitted to the aggregate posterior,"
-        f" {at_best:.4f} at λ = {best:g}."
+        f" {at_best:.4f} at λ = {best.weight:g}."
     ]
 
 

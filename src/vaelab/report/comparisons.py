@@ -72,13 +72,12 @@ def epochs(section: Section) -> Table:
 
 def findings(section: Section) -> list[str]:
     """What was reported in words of the runs of a section, each once."""
-    found = []
-    for record in section.records:
-        entries = record.config.get("reported")
-        for entry in entries if isinstance(entries, list) else []:
-            words = entry.get("finding") if isinstance(entry, dict) else None
-            if words and isinstance(words, str):
-                found.append(f"{words} ({entry['source']})" if entry.get("source") else words)
+    found = [
+        f"{words} ({entry['source']})" if entry.get("source") else words
+        for record in section.records
+        for entry in record.reported
+        if isinstance(words := entry.get("finding"), str) and words
+    ]
     return list(dict.fromkeys(found))
 
 

@@ -169,6 +169,12 @@ class Record(RunFolder):
         return {key: value for key, value in flat.items() if key not in (*hidden, *without_part)} | told
 
     @property
+    def reported(self) -> list[dict[str, Any]]:
+        """What others have reported of such runs: numbers and findings."""
+        entries = self.config.get("reported")
+        return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+    @property
     def experiment(self) -> str:
         """The experiment's name, from the command or else the folder's name; empty where there is none."""
         command = self.info.get("command")
