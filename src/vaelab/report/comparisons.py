@@ -64,7 +64,7 @@ def epochs(section: Section) -> Table:
     beside = "; beside them what was reported" if any(head.endswith(REPORTED) for head in cells) else ""
     return Table(
         ("model", "epochs", *cells),
-        [(group.name, value, *(cell(group) for cell in cells.values())) for value, group in points],
+        tuple((group.name, value, *(cell(group) for cell in cells.values())) for value, group in points),
         title="Numbers by epochs of training",
         caption=f"The same model after different numbers of epochs, on the test split{beside}",
     )

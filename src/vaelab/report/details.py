@@ -95,7 +95,7 @@ def differing_settings(section: Section) -> Table:
     ]
     return Table(
         ("run", *keys),
-        rows if keys else (),
+        tuple(rows) if keys else (),
         names=1 + len(keys),
         title="Settings in which the runs differ",
         caption="What the runs were told differently; – is nothing",

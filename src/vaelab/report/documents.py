@@ -56,7 +56,7 @@ def markdown(
     for name in _figures_before(folder) - written:
         (folder / "figures" / name).unlink(missing_ok=True)
     names = main_columns(collection, table)
-    runs = Table(tuple(names), [*table[names].itertuples(index=False, name=None)], names=len(names))
+    runs = Table(tuple(names), (*table[names].itertuples(index=False, name=None),), names=len(names))
     lines += ["", "## All runs", *_numbers(runs), ""]
     lines += ["table.csv has every column, index.html how each number was made."]
     return "\n".join(lines) + "\n"

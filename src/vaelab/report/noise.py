@@ -30,7 +30,7 @@ def table(section: Section) -> Table:
             rows.append((section.labels[record.name], sigma(record), *values, *plain_values))
     return Table(
         ("run", "σ", *plain, *(f"{one.heading} without noise" for one in without)),
-        rows,
+        tuple(rows),
         title="Distance of images from codes and noise",
         caption="New images against the images whose codes they were made of, on average; without noise: of the test"
         " split. σ counts in units of the code, whose scale nothing fixes in an autoencoder.",

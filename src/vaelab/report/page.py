@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -70,7 +71,7 @@ def _render(
         ),
         collection=collection,
         problems=[(record.name, record.problems) for record in collection.records if record.problems],
-        counts=_counts(collection.records),
+        counts=Counter(record.status for record in collection.records),
         title=headline(collection),
         reported=comparisons.reported_values(collection),
         columns=_columns(collection, table),
@@ -115,11 +116,6 @@ def _summary(section: Section, record: Record) -> dict[str, Any]:
         if math.isfinite(v := record.metric(one.name))
     }
     return {"label": section.labels[record.name], "metrics": metrics}
-
-
-def _counts(records: Sequence[Record]) -> str:
-    statuses = [record.status for record in records]
-    return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
 
 
 def _columns(collection: Collection, table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ class Record(RunFolder):
         """AE, VAE or GAN."""
         if str(self.config["loss"]["_target_"]).endswith("Adversarial"):
             return "GAN"
-        return "VAE" if self.kl_weight is not None or self._told_prior else "AE"
+        return "VAE" if self.kl_weight is not None or self._names_prior else "AE"
 
     @property
     def is_conditioned(self) -> bool:
@@ -98,7 +98,7 @@ class Record(RunFolder):
     @property
     def has_prior(self) -> bool:
         """Whether samples of a prior mean something: not in an autoencoder, nor at λ = 0."""
-        return self.kind == "GAN" or (self._told_prior if self.kl_weight is None else self.kl_weight != 0)
+        return self.kind == "GAN" or (self._names_prior if self.kl_weight is None else self.kl_weight != 0)
 
     @property
     def _names_prior(self) -> bool:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from vaelab.report.record import Record
 from vaelab.report.records import Group, Section, group_labels
@@ -31,7 +32,7 @@ class Series:
 
 def by_code_size(section: Section) -> list[Series]:
     """Models that were trained alike with codes of different sizes; none where all are of one size."""
-    found = _groups(section, SIZES, _size)
+    found = _groups(section, SIZES, attrgetter("code_size"))
     trained: dict[str, list[list[Record]]] = {}
     for group in found:
         alike = {k: v for k, v in group[0].line.items() if not k.startswith("model.") and k not in SIZES}
@@ -39,7 +40,7 @@ def by_code_size(section: Section) -> list[Series]:
     several = [
         groups for groups in trained.values() if len({r.code_size for group in groups for r in group}) > 1
     ]
-    return _series([group for groups in several for group in groups], SIZES, _size)
+    return _series([group for groups in several for group in groups], SIZES, attrgetter("code_size"))
 
 
 def by_epochs(section: Section) -> list[Series]:
@@ -51,10 +52,6 @@ def by_epochs(section: Section) -> list[Series]:
 def _epochs(record: Record) -> float:
     """Epochs that were asked for; NaN where the configuration has no number."""
     return or_nan(record.config.get("epochs"))
-
-
-def _size(record: Record) -> float:
-    return record.code_size
 
 
 def _groups(section: Section, apart: Sequence[str], value: Callable[[Record], float]) -> list[list[Record]]:

@@ -14,7 +14,7 @@ class Table:
     """Rows of numbers; the first `names` cells of each are texts that say whose they are."""
 
     heads: tuple[str, ...]
-    rows: Sequence[tuple[Value, ...]]
+    rows: tuple[tuple[Value, ...], ...]
     names: int = 1
     title: str = ""
     caption: str = ""
