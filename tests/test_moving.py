@@ -22,7 +22,7 @@ from vaelab.moving import (
     save_gif,
     there_and_back,
 )  # fmt: skip
-from vaelab.report import moving
+from vaelab.report import animations
 from vaelab.report.record import Record
 
 
@@ -122,4 +122,4 @@ def test_a_report_leaves_out_what_is_no_moving_picture(tmp_path: Path) -> None:
     (tmp_path / "figures" / "bomb.gif").write_bytes(data)
     (tmp_path / "figures" / "text.gif").write_text("GIF89a")
     record = cast("Record", SimpleNamespace(name="run", folder=tmp_path))
-    assert [one.title for one in moving.of_runs([record], 10**6)["run"]] == ["small"]
+    assert [one.title for one in animations.of_runs([record], 10**6)["run"]] == ["small"]

@@ -28,7 +28,7 @@ from vaelab.sweep.processes import portable
 from vaelab.words import printable
 
 if TYPE_CHECKING:
-    from vaelab.report import Written
+    from vaelab.report import Report
 
 FAILURE, MISTAKE = 1, 2  # exit statuses; 0 is success, 128 + the signal's number an interruption
 
@@ -155,7 +155,7 @@ def _report(argv: Sequence[str], cfg: DictConfig) -> None:
         print(f"table: {file}")
 
 
-def report_of(argv: Sequence[str], cfg: DictConfig) -> "Written":
+def report_of(argv: Sequence[str], cfg: DictConfig) -> "Report":
     """Writes the report of vae-report's configuration, and says what of the runs cannot be read."""
     values = config.check(cfg, config.Report)
     refuse_unwritable(Path(cfg.output_dir))

@@ -79,8 +79,8 @@ def test_reported_values_stand_beside_measured_ones_with_twins_below(run: Make, 
     run(
         "running", 5.0, status="running", reported=told[:2], info={"command": ["vae-sweep", "experiment=a,b"]}
     )
-    found = comparisons.reported(collection(tmp_path / "outputs"))
-    assert found is not None
+    found = comparisons.reported_values(collection(tmp_path / "outputs"))
+    assert found
     assert [row[0] for row in found.rows] == ["a", "a_tuned", "b", "b", "b", "z", "–"]
     assert found.rows[2][3:] == ("loss", "figure 3", 120.0, 127.9, "+7.9")
     assert found.rows[3][3:] == ("ssim", "–", 0.5, 0.5, "0")
@@ -104,8 +104,8 @@ def test_numbers_of_training_images_stand_beside_those_of_training_images(run: M
     rows = [{"epoch": 1, "step": 9, "split": "train", "loss": 118.0, "seconds": 1.0}]
     metrics = measured(-127.9, 30.0, 22.0, 0.5) | {"train_psnr": 24.5}
     run("one", 1.0, metrics=metrics, reported=told, rows=rows)
-    found = comparisons.reported(collection(tmp_path / "outputs"))
-    assert found is not None
+    found = comparisons.reported_values(collection(tmp_path / "outputs"))
+    assert found
     assert [(row[3], *row[5:8]) for row in found.rows[:3]] == [
         ("loss of training images", 120.0, 118.0, "−2"),
         ("psnr of training images", 23.0, 24.5, "+1.5"),
@@ -119,7 +119,7 @@ def test_numbers_of_training_images_stand_beside_those_of_training_images(run: M
 @pytest.mark.parametrize("told", [3, [], [{"metric": "psnr", "value": 1, "when": {"kl_weight": 9}}], [[]]])
 def test_nothing_reported_is_no_table(told: object, run: Make, tmp_path: Path) -> None:
     run("one", 1.0, metrics=measured(-127.9, 30.0, 22.0, 0.96), reported=told)
-    assert comparisons.reported(collection(tmp_path / "outputs")) is None
+    assert not comparisons.reported_values(collection(tmp_path / "outputs"))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_copies_of_all_runs_stand_below_their_images(run: Make, tmp_path: Path) 
     np.testing.assert_allclose(shown[3], [0.4, 0.5], atol=0.02)
     np.testing.assert_allclose(shown[5], [0.2, 0.3], atol=0.02)
     table = noise.table(found)
-    assert table is not None
+    assert table
     assert table.rows == (
         ("conv_vae · λ = 1", 0.5, 0.025, 16.5, 0.75, 19.0),
         ("conv_ae", 0.5, 0.025, 16.5, 0.25, 20.0),
@@ -345,7 +345,7 @@ def sizes(run: Make, tmp_path: Path) -> Path:
 def test_sizes_of_codes_are_compared_among_models_trained_alike(sizes: Path) -> None:
     found = section(sizes)
     table = comparisons.code_sizes(found)
-    assert table is not None
+    assert table
     assert table.heads[1:3] == ("code size", "compression ratio")
     assert [row[:4] for row in table.rows] == [
         ("conv_ae", 4.0, 16.0, 20.0),  # 64 values of an image by 4 of its code
@@ -353,17 +353,17 @@ def test_sizes_of_codes_are_compared_among_models_trained_alike(sizes: Path) -> 
         ("spatial_ae", 128.0, 0.5, 40.0),
     ]
     assert [row[6] for row in table.rows] == [4000.0, 16000.0, 128000.0]
-    assert comparisons.along_code_sizes(found) == [
+    assert comparisons.effect_of_code_size(found) == [
         "conv_ae: PSNR is 20.00 dB with a code of 4 values and 25.50 dB with a code of 16 values.",
         "spatial_ae: PSNR is 40.00 dB with a code of 128 values.",
     ]
     figure = charts.by_code_size(found, PSNR)
-    assert figure is not None
+    assert figure
     go.Figure(figure.as_json())  # raises for what Plotly does not know
     lines = {trace["name"]: (trace["x"], trace["y"]) for trace in figure.traces}
     assert lines == {"conv_ae": ([4.0, 16.0], [20.0, 25.5]), "spatial_ae": ([128.0], [40.0])}
     assert figure.layout["xaxis"]["type"] == "log"
-    assert [one.name for one in columns.of_images(found.records)] == ["psnr", "ssim"]
+    assert [one.name for one in columns.image_quantities(found.records)] == ["psnr", "ssim"]
     assert "Compression ratio" in text_of(sizes)
     document = (sizes / "report/report.md").read_text()
     assert r"| spatial\_ae | 128 | 0.5 | 40 | 0.4 | 0.025 | 128,000 |" in document
@@ -373,8 +373,8 @@ def test_sizes_of_codes_are_compared_among_models_trained_alike(sizes: Path) -> 
 def test_codes_of_one_size_are_not_compared(sweep: Path) -> None:
     found = section(sweep)
     assert {record.code_size for record in found.records} == {4.0}
-    assert comparisons.code_sizes(found) is None
-    assert charts.by_code_size(found, PSNR) is None
+    assert not comparisons.code_sizes(found)
+    assert not charts.by_code_size(found, PSNR)
 
 
 def test_each_weight_is_a_line_over_the_sizes(run: Make, tmp_path: Path) -> None:
@@ -411,7 +411,7 @@ def test_epochs_are_compared_beside_reported_values(run: Make, tmp_path: Path) -
             run(f"{weight}-{epochs}", weight, metrics=metrics, **settings)
     run("other", None, metrics={"psnr": 1.0}, epochs=5, lr=3)
     found = comparisons.epochs(section(tmp_path / "outputs"))
-    assert found is not None
+    assert found
     assert found.heads == ("model", "epochs", "loss", "psnr", "psnr (reported)", "ssim", "mse")
     assert [row[:2] + row[3:5] for row in found.rows] == [
         *(("conv_vae", 5.0, 30.5, ""), ("conv_vae", 10.0, 31.0, ""), ("conv_vae", 15.0, 31.5, "")),
@@ -424,7 +424,7 @@ def test_epochs_are_compared_beside_reported_values(run: Make, tmp_path: Path) -
 
 
 def test_runs_of_the_same_epochs_have_no_table_of_them(sweep: Path) -> None:
-    assert comparisons.epochs(section(sweep)) is None
+    assert not comparisons.epochs(section(sweep))
 
 
 @pytest.mark.parametrize("weight", [None, 1.0])
@@ -438,7 +438,7 @@ def test_the_loss_inside_epochs_is_drawn(weight: float | None, run: Make, tmp_pa
     run("inside", weight, rows=[*rows[:1], *steps[:5], *rows[1:3], *steps[5:], *rows[3:]])
     found = section(tmp_path / "outputs")
     figure = charts.learning_curve(found, Quantity("loss", "loss"))
-    assert figure is not None
+    assert figure
     (thin,) = [t for t in figure.traces if t["meta"] == "inside" and t["name"].endswith("(train)")]
     assert (thin["line"]["width"], thin["line"]["dash"]) == (1.0, "solid")
     np.testing.assert_allclose(thin["x"], np.arange(0.2, 2.1, 0.2))
@@ -473,10 +473,10 @@ def test_the_epoch_whose_weights_are_kept_is_marked(run: Make, tmp_path: Path) -
     found = section(tmp_path / "outputs")
     for column, value in (("loss", 100.0), ("elbo", 100.0)):
         figure = charts.learning_curve(found, Quantity(column, "title", sign=-1 if column == "elbo" else 1))
-        assert figure is not None
+        assert figure
         (star,) = [t for t in figure.traces if t["name"].endswith("(kept)")]
         assert (star["meta"], star["x"], star["y"], star["customdata"]) == ("best", [1.0], [value], [3.0])
-    facts = {r.name: details.details(found, r)["facts"].get("weights") for r in found.records}
+    facts = {r.name: details.details(r)["facts"].get("weights") for r in found.records}
     assert facts == {
         "last": None,
         "best": "of epoch 1, whose validation was the best; a moving average (decay 0.99)",
@@ -495,7 +495,7 @@ def test_a_run_says_by_what_it_was_checked_if_it_was(run: Make, tmp_path: Path) 
     run("odd", 1.0, info={"verified": odd})
     run("no table", 1.0, info={"verified": "yes"})
     found = section(tmp_path / "outputs")
-    facts = {r.name: details.details(found, r)["facts"].get("checked with") for r in found.records}
+    facts = {r.name: details.details(r)["facts"].get("checked with") for r in found.records}
     assert facts["checked"] == (
         "scikit-image 0.26.0, 128 test images; largest difference: psnr 1.25e-06, kl 0.5"
     )
@@ -508,7 +508,7 @@ def test_the_best_epochs_are_said_where_they_are_neither_the_fewest_nor_the_most
 ) -> None:
     for epochs, psnr in ((5, 20.0), (10, 24.0), (15, 23.0)):
         run(f"epochs={epochs}", None, epochs=epochs, metrics={"psnr": psnr})
-    assert comparisons.along_epochs(section(tmp_path / "outputs")) == [
+    assert comparisons.effect_of_epochs(section(tmp_path / "outputs")) == [
         "conv_ae: PSNR is 20.00 dB after 5 epochs and 23.00 dB after 15 epochs; the best is 24.00 dB after 10 epochs."
     ]
 
@@ -554,6 +554,6 @@ def test_what_was_reported_in_words_is_there_once(run: Make, tmp_path: Path) -> 
         "All is <b>blurred</b> (report B)",
         "Nothing",
     ]
-    assert comparisons.reported(collection(tmp_path / "outputs")) is None
+    assert not comparisons.reported_values(collection(tmp_path / "outputs"))
     assert text_of(tmp_path / "outputs").count("All is <b>blurred</b> (report B)") == 1
     assert "**What was reported**\n\n- All is" in (tmp_path / "outputs/report/report.md").read_text()

@@ -63,7 +63,7 @@ def test_another_length_of_training_is_said(run: Make, tmp_path: Path) -> None:
 
 def test_the_curve_stands_in_the_plane_as_a_line(section: Section) -> None:
     chart = plane.rate_distortion(section, ("bernoulli",))
-    assert chart is not None
+    assert chart
     (drawn,) = (t for t in chart.traces if "one network for all λ" in t.get("name", ""))
     assert drawn["mode"] == "lines"
     assert drawn["x"] == RATES.tolist()
@@ -71,7 +71,7 @@ def test_the_curve_stands_in_the_plane_as_a_line(section: Section) -> None:
     assert drawn["text"][1] == "λ = 0.5"
     assert drawn["meta"] == "told"
     other = plane.rate_distortion(section, ("gaussian", 1.0))
-    assert other is not None
+    assert other
     assert not any("one network" in t.get("name", "") for t in other.traces)
 
 

@@ -22,7 +22,7 @@ def test_over_images_it_is_the_paired_interval(run: Make, tmp_path: Path) -> Non
     for weight, values in ((0.0, a), (1.0, b)):
         stored = arrays(0, 0.5, np.ones(4)) | {"test_metrics": {"index": np.arange(500), "psnr": values}}
         run(f"kl_weight={weight:g}", weight, metrics={"psnr": float(values.mean())}, stored=stored)
-    found = differences.between(line(tmp_path / "outputs"), 0.0, 1.0, "psnr")
+    found = differences.between(*line(tmp_path / "outputs").groups(), "psnr")
     assert found is not None
     interval = stats.ttest_rel(a, b).confidence_interval(0.95)
     assert found.value - found.half_width == pytest.approx(interval.low, abs=2e-3)
@@ -38,7 +38,7 @@ def test_over_three_seeds_it_is_students(run: Make, tmp_path: Path) -> None:
     for weight, values in elbos.items():
         for seed, elbo in enumerate(values):
             run(f"{weight:g}-{seed}", weight, metrics={"elbo": elbo}, seed=seed)
-    found = differences.between(line(tmp_path / "outputs"), 0.0, 1.0, "elbo", sign=-1)
+    found = differences.between(*line(tmp_path / "outputs").groups(), "elbo", sign=-1)
     assert found is not None
     interval = stats.ttest_rel(*elbos.values()).confidence_interval(0.95)
     assert -found.value - found.half_width == pytest.approx(interval.low)
@@ -53,4 +53,4 @@ def test_of_other_images_nothing_is_said(run: Make, tmp_path: Path) -> None:
         index = np.arange(500) + int(weight)
         stored = arrays(0, 0.5, np.ones(4)) | {"test_metrics": {"index": index, "psnr": np.ones(500)}}
         run(f"kl_weight={weight:g}", weight, metrics={"psnr": 20.0 + weight}, stored=stored)
-    assert differences.between(line(tmp_path / "outputs"), 0.0, 1.0, "psnr") is None
+    assert differences.between(*line(tmp_path / "outputs").groups(), "psnr") is None

@@ -53,13 +53,13 @@ def test_the_prediction_stands_beside_what_was_measured(run: Make, tmp_path: Pat
         f" has {best - 0.25:.2f}, 0.25 nats better. A linear one collapses from λ = 4 on."
     ]
     chart = plane.rate_distortion(found, found.records[0].convention)
-    assert chart is not None
+    assert chart
     (curve,) = [trace for trace in chart.traces if "linear" in trace.get("name", "")]
     for x, y, told in zip(curve["x"], curve["y"], curve["text"], strict=True):
         one = spectrum.predict(EIGENVALUES, float(told.removeprefix("λ = ")), 1.0, 4)
         assert (x, y) == (pytest.approx(one.rate, abs=0.02), pytest.approx(one.distortion, abs=0.02))
     cascade = dimensions.cascade(found)
-    assert cascade is not None
+    assert cascade
     first, linear, *_ = cascade.traces
     assert first["x"] == [0.5, 1.0, 2.0]
     assert first["y"] == pytest.approx([np.log(4 / weight) / 2 for weight in first["x"]], rel=1e-3)

@@ -254,7 +254,7 @@ def test_a_codebook_has_a_rate_and_a_prior_but_no_weight(run: Make, tmp_path: Pa
     (record,) = section.records
     assert (record.kl_weight, record.kind, record.has_prior) == (None, "VAE", True)
     drawn = plane.rate_distortion(section, record.convention)
-    assert drawn is not None
+    assert drawn
     (point,) = (trace for trace in drawn.traces if trace.get("meta") == record.name)
     assert (point["x"], point["y"]) == ([150], [80])
     page = written(tmp_path / "outputs").page.read_text(encoding="utf-8")
@@ -269,14 +269,14 @@ def test_the_kl_of_layers_stands_one_on_the_other(run: Make, tmp_path: Path) -> 
         run(f"vae/{weight}", weight, metrics=measured(-100, sum(layers), 20, 0.7) | numbers)
     (section,) = read(tmp_path / "outputs").sections
     chart = dimensions.kl_of_layers(section)
-    assert chart is not None
+    assert chart
     assert chart.layout["barmode"] == "stack"
     assert [(trace["name"], trace["y"]) for trace in chart.traces] == [
         ("layer 1", [20, 8]),
         ("layer 2", [3, 0.5]),
     ]
     run("vae/plain", 100.0)
-    assert dimensions.kl_of_layers(read(tmp_path / "outputs" / "vae" / "plain").sections[0]) is None
+    assert not dimensions.kl_of_layers(read(tmp_path / "outputs" / "vae" / "plain").sections[0])
 
 
 def test_of_many_runs_some_are_pictured_and_all_are_counted(run: Make, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_of_many_runs_some_are_pictured_and_all_are_counted(run: Make, tmp_path:
             metrics = measured(-100.0 - seed - weight, 20.0 / weight, 20.0, 0.8)
             run(f"vae/{weight}-{seed}", weight, seed=seed, metrics=metrics, stored={})
     (section,) = read(tmp_path / "outputs").sections
-    few = section.pictured
+    few = section.with_pictures
     assert [(r.kl_weight, r.seed) for r in few.records] == [(1.0, 0), (5.0, 0), (5.0, 24)]
     assert {r.name for line in few.lines for r in line.records} == {r.name for r in few.records}
     assert len(section.records) == 50

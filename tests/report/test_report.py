@@ -48,7 +48,7 @@ class Elements(HTMLParser):
         self.text += "" if self._raw else data
 
 
-def written(folder: Path, where: Path | None = None) -> report.Written:
+def written(folder: Path, where: Path | None = None) -> report.Report:
     return report.write(str(folder), where or folder / "report", ["vae-report"], 60)
 
 
@@ -286,7 +286,7 @@ def test_the_plane_has_each_run_where_it_was_measured(sweep: Path, run: Make) ->
         run(f"vae/one-{seed}", 1.0, seed=seed, metrics=measured(-120.0 - 3 * seed, 30.0, 22.0, 0.96, 3))
     (section,) = collect(str(sweep), sweep / "report").sections
     figure = plane.rate_distortion(section, ("bernoulli",))
-    assert figure is not None
+    assert figure
     at = {trace["meta"]: (trace["x"], trace["y"]) for trace in figure.traces if "meta" in trace}
     assert at["vae/zero"] == ([300.0], [100.0])
     assert at["ae/default"][1] == [85.0, 85.0]
@@ -304,7 +304,7 @@ def test_the_plane_has_each_run_where_it_was_measured(sweep: Path, run: Make) ->
 def test_the_heat_map_orders_dimensions_by_their_kl(sweep: Path) -> None:
     (section,) = collect(str(sweep), sweep / "report").sections
     figure = dimensions.kl_heat_map(section)
-    assert figure is not None
+    assert figure
     (trace,) = figure.traces
     column = [row[0] for row in trace["customdata"]]
     assert column == ["z0", "z1", "z2", "z3"]
@@ -422,7 +422,7 @@ def test_seeds_have_their_mean_in_a_band(run: Make, tmp_path: Path) -> None:
         run(f"seed={seed}", 1.0, seed=seed, rows=rows_of(elbo))
     section = collect(str(tmp_path / "outputs"), tmp_path / "report").sections[0]
     chart = charts.learning_curve(section, LOSS)
-    assert chart is not None
+    assert chart
     *own, low, high, mean = chart.traces
     assert [trace["y"] for trace in own] == [[100.0, 200.0], [104.0, 208.0]]
     assert mean["y"] == [102.0, 204.0]

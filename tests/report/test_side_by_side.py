@@ -25,7 +25,7 @@ def section(folder: Path) -> Section:
     return found
 
 
-def text_of(done: report.Written) -> str:
+def text_of(done: report.Report) -> str:
     return Elements(done.page.read_text()).text.replace("\xa0", " ")
 
 
@@ -134,7 +134,7 @@ def test_times_of_different_devices_are_not_compared(zoo: Path) -> None:
 
 def test_every_run_is_a_row_and_only_measured_columns_are_there(zoo: Path) -> None:
     table = side_by_side.table(section(zoo))
-    assert table is not None
+    assert table
     assert list(table.heads) == [
         "run",
         *("MS-SSIM of pairs", "sharpness", "distance to training images", "GAN-test accuracy"),
@@ -152,12 +152,12 @@ def test_every_run_is_a_row_and_only_measured_columns_are_there(zoo: Path) -> No
 
 
 def test_without_a_gan_and_without_two_kinds_nothing_is_beside(sweep: Path, run: Make) -> None:
-    assert side_by_side.compared(section(sweep)) == ()
+    assert side_by_side.contestants(section(sweep)) == ()
     assert "Models side by side" not in text_of(written(sweep))
     run("vae/own", 2.0, metrics=measured(-120.0, 30.0, 22.0, 0.96) | of_samples(0.4, 0.1, 0.1))
-    assert side_by_side.compared(section(sweep)) == ()
+    assert side_by_side.contestants(section(sweep)) == ()
     run("ae/own", None, seed=1, metrics={"psnr": 20.0} | of_samples(0.8, 0.003, 0.05))
-    assert len(side_by_side.compared(section(sweep))) == 6
+    assert len(side_by_side.contestants(section(sweep))) == 6
     sentences = side_by_side.sentences(section(sweep))
     assert sentences[1].startswith(
         "The samples of conv_ae (means of 2 seeds) are less diverse than those of conv_vae λ"

@@ -40,7 +40,7 @@ def test_at_the_optimum_each_slope_is_that_of_its_weight(run: Make, tmp_path: Pa
         "Between neighbouring λ the slope of distortion against rate lies between the two −λ in 4 of 4 pairs"
     )
     table = slopes.table(found)
-    assert table is not None
+    assert table
     assert [row[1] for row in table.rows] == list(WEIGHTS)
     for row, following in zip(table.rows, WEIGHTS[1:], strict=False):
         assert -following <= row[6] <= -row[1]  # type: ignore[operator]

@@ -97,7 +97,7 @@ def test_what_no_run_has_is_refused_with_the_nearest_name(seeds: Path) -> None:
 def test_letters_that_latex_reads_are_escaped(run: Make, tmp_path: Path) -> None:
     run("vae/odd", 1.0, chapter="50% of $x$ & {more}_~^\\#", metrics=measured(-1.0, 1.0, 1.0, 0.1))
     (section,) = collect(str(tmp_path / "outputs"), tmp_path / "report").sections
-    (quantity,) = tables.chosen(section, "psnr")
+    (quantity,) = tables.choose(section, "psnr")
     text = tables.latex(section, [quantity])
     assert text.splitlines()[0].startswith("% 50%")
     for line in text.splitlines()[1:]:

@@ -40,7 +40,7 @@ def test_rows_with_a_key_are_compared_and_differences_are_drawn(run: Make, tmp_p
         }
         made(run, f"kl_weight={weight:g}", weight, declared, mine)
     found = section(tmp_path / "outputs")
-    every = [rows.compared(found, 1.0, record) for record in found.records]
+    every = [rows.comparable_rows(found, 1.0, record) for record in found.records]
     own, error, to_best = (m for m in rows.matrices(found, 1.0, every) if m.id.startswith("mine"))
     assert [strip.label for strip in own.strips] == ["given", "λ = 0", "λ = 1"]
     assert own.strips[1].columns == ("image 7, 1.5 dB", "image 8, 2.5 dB", "image 9, 3.5 dB")
@@ -77,7 +77,7 @@ def test_earlier_epochs_are_frames_of_the_same_rows(run: Make, tmp_path: Path) -
         earlier = now | {"reconstruction": np.full_like(now["reconstruction"], value)}
         np.savez(folder / "arrays" / "reconstructions" / f"epoch_{epoch:04d}.npz", **earlier)
     found = section(tmp_path / "outputs")
-    matrix = next(rows.matrices(found, 1.0, [rows.compared(found, 1.0, found.records[0])]))
+    matrix = next(rows.matrices(found, 1.0, [rows.comparable_rows(found, 1.0, found.records[0])]))
     assert [(when, int(frame.strips[1].images.mean())) for when, frame in matrix.frames] == [
         ("epoch 1", 0),
         ("epoch 10", 255),
@@ -92,7 +92,7 @@ def test_bars_and_grids_are_charts(run: Make, tmp_path: Path) -> None:
     for weight in (0.0, 1.0):
         mine = {"share": np.array([0.25, weight]), "table": np.array([[1.0, weight], [np.nan, 1.0]])}
         made(run, f"kl_weight={weight:g}", weight, declared, mine)
-    drawn = {name: (title, chart) for name, title, chart in views.charts(section(tmp_path / "outputs"))}
+    drawn = {one.name: (one.label, one.chart) for one in views.drawings(section(tmp_path / "outputs"))}
     assert list(drawn) == ["view-mine-0", "view-mine-1-0", "view-mine-1-1"]
     title, chart = drawn["view-mine-0"]
     assert title == "Shares"
@@ -114,7 +114,7 @@ def test_arrays_that_are_no_images_are_damage(made_of: np.ndarray, run: Make, tm
     declared = [{"kind": "rows", "title": "Mine", "images": "made", "key": ["index"]}]
     made(run, "one", 1.0, declared, {"made": made_of, "index": np.arange(3)})
     found = section(tmp_path / "outputs")
-    assert all("mine" not in one.id for one in rows.compared(found, 1.0, found.records[0]))
+    assert all("mine" not in one.id for one in rows.comparable_rows(found, 1.0, found.records[0]))
     assert any("arrays/mine.npz is damaged" in problem for problem in found.records[0].problems)
     json.dumps(found.records[0].problems)
 
@@ -145,11 +145,11 @@ def test_whatever_a_view_says_the_other_runs_are_reported(
     made(run, "odd", 1.0, declared, mine)
     run("kl_weight=5", 5.0)
     found = section(tmp_path / "outputs")
-    every = [rows.compared(found, 1.0, record) for record in found.records]
+    every = [rows.comparable_rows(found, 1.0, record) for record in found.records]
     assert "reconstructions" in [matrix.id for matrix in rows.matrices(found, 1.0, every)]
     for record in found.records:
         rows.gallery(found, 1.0, record)
-    list(views.charts(found))
+    list(views.drawings(found))
 
 
 def test_a_name_of_a_built_in_evaluation_may_show_arrays_of_its_own(run: Make, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_name_of_a_built_in_evaluation_may_show_arrays_of_its_own(run: Make, t
     stored["samples"] = {"mine": np.zeros((3, *SIDE), np.float32), "index": np.arange(3)}
     run("one", 1.0, info={"views": {"samples": declared}}, stored=stored)
     found = section(tmp_path / "outputs")
-    assert "samples" in [one.id for one in rows.compared(found, 1.0, found.records[0])]
+    assert "samples" in [one.id for one in rows.comparable_rows(found, 1.0, found.records[0])]
     assert rows.gallery(found, 1.0, found.records[0]).matrices == ()
     assert found.records[0].problems == []
 
@@ -172,7 +172,7 @@ def test_groups_of_rows_have_frames_and_few_of_many_epochs(run: Make, tmp_path: 
     for epoch in range(1, 61):
         np.savez(folder / f"epoch_{epoch:04d}.npz", **mine)
     found = section(tmp_path / "outputs")
-    every = [rows.compared(found, 1.0, found.records[0])]
+    every = [rows.comparable_rows(found, 1.0, found.records[0])]
     first, second = (m for m in rows.matrices(found, 1.0, every) if m.id.startswith("mine"))
     assert [first.id, second.id] == ["mine-0", "mine-1"]
     assert [when for when, _ in second.frames] == [f"epoch {n}" for n in (1, 9, 18, 26, 35, 43, 52, 60)]
@@ -183,5 +183,5 @@ def test_views_of_two_runs_at_one_place_are_both_shown(run: Make, tmp_path: Path
     grid = {"kind": "grid", "title": "Table", "values": "table"}
     made(run, "kl_weight=0", 0.0, [bars], {"share": np.ones(2)})
     made(run, "kl_weight=1", 1.0, [grid], {"table": np.ones((2, 2))})
-    titles = [title for _, title, _ in views.charts(section(tmp_path / "outputs"))]
+    titles = [one.label for one in views.drawings(section(tmp_path / "outputs"))]
     assert titles == ["Shares", "Table: λ = 1"]

@@ -20,7 +20,7 @@ sys.modules[__name__].__class__ = ReportPackage
 
 
 @dataclass(frozen=True)
-class Written:
+class Report:
     """What a report holds, and what it took."""
 
     page: Path
@@ -55,7 +55,7 @@ def write(
     command: Sequence[str],
     dpi: int,
     paper_tables: Sequence[str] = (),
-) -> Written:
+) -> Report:
     """Reads the runs of a glob pattern, or of several, and writes their report; raises UsageError where are none."""
     began = time.perf_counter()
     collection = with_oracles(collect(runs, folder), folder.parent / "spectrum")
@@ -69,4 +69,4 @@ def write(
     for name, content in (("index.html", page), ("table.csv", as_csv(table)), ("report.md", text)):
         with files.whole(folder / name) as part:
             part.write_text(content, encoding="utf-8", newline="")
-    return Written(folder / "index.html", collection, time.perf_counter() - began, extra)
+    return Report(folder / "index.html", collection, time.perf_counter() - began, extra)

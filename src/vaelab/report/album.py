@@ -28,12 +28,12 @@ class Album:
 def album(section: Section, scale: float) -> Album:
     """Reads and encodes the pictures of a section, each image reduced by `scale`."""
     with ThreadPoolExecutor(WORKERS) as pool:  # decompression and encoding release the interpreter
-        compared = list(pool.map(partial(rows.compared, section, scale), section.records))
-        sheets = list(pool.map(partial(explorer.of_run, section, scale), section.records))
+        compared = list(pool.map(partial(rows.comparable_rows, section, scale), section.records))
+        sheets = list(pool.map(partial(explorer.sheets_of_run, section, scale), section.records))
         galleries = list(pool.map(partial(rows.gallery, section, scale), section.records))
     return Album(
         tuple(rows.matrices(section, scale, compared)),
-        explorer.of_runs(section, [found for found in sheets if found], scale),
+        explorer.sheets_of_runs(section, [found for found in sheets if found], scale),
         samples.side_by_side(section, scale),
         tuple(found for found in galleries if found.matrices),
     )
@@ -43,7 +43,7 @@ def scale_for(sections: Sequence[Section], budget: int) -> float:
     """By how much images must be reduced so that all take at most `budget` bytes, as far as one run of each tells."""
     total = 0
     for section in sections:
-        evaluated = [record for record in section.pictured.records if record.is_evaluated]
+        evaluated = [record for record in section.with_pictures.records if record.is_evaluated]
         if evaluated:
             total += _bytes(section, evaluated[len(evaluated) // 2].name) * len(evaluated)
     return min(1.0, (budget / max(1, total)) ** (1 / SHRINKS))
@@ -51,7 +51,7 @@ def scale_for(sections: Sequence[Section], budget: int) -> float:
 
 def _bytes(section: Section, name: str) -> int:
     """What one run's pictures take of the page at full size."""
-    alone = album(section.only({name}), 1.0)
+    alone = album(section.subset({name}), 1.0)
     matrices = [*alone.matrices, *(m for gallery in alone.galleries for m in gallery.matrices)]
     every = [shown for matrix in matrices for shown in (matrix, *(frame for _, frame in matrix.frames))]
     strips = [strip.sheet.uri for matrix in every for strip in matrix.strips]

@@ -1,30 +1,17 @@
 """What the numbers say, in sentences that carry their numbers; nothing is said that no number supports."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from vaelab.quantities import Quantity, called
 from vaelab.report import columns, conditioned, differences, slopes, trainings
 from vaelab.report.record import Record
-from vaelab.report.records import Line, Section, repeats
+from vaelab.report.records import Group, Line, Section, repeats
 from vaelab.report.series import by_code_size, by_epochs
-from vaelab.report.side_by_side import Group
 
 UNLIKE = math.log(1.5)  # of the ratio of two standard deviations, from which they are called unlike
 SAMPLES = 64  # of the prior, whose nearest test image is looked for
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A metric of the runs of one λ."""
-
-    weight: float
-    value: float
-    deviation: float  # over runs; 0 with one
-    runs: int
-    repeats: str  # the runs in words
 
 
 def paragraphs(section: Section) -> list[tuple[str, list[str]]]:
@@ -34,28 +21,28 @@ def paragraphs(section: Section) -> list[tuple[str, list[str]]]:
     found = []
     for line in section.lines:
         whole = line.has_several_weights or any(record.name not in tabled for record in line.records)
-        sentences = paragraph(line) if whole else trainings.of_training(line)
+        sentences = paragraph(line) if whole else trainings.training_sentences(line)
         found.append((line.label, [*sentences, *conditioned.prices(section, line)]))
     return [(label, sentences) for label, sentences in found if sentences]
 
 
 def paragraph(line: Line) -> list[str]:
     """Sentences on the evaluated runs of one line."""
-    if not line.by_weight():
+    if not line.groups():
         return ["No run of this model is done yet, so there is nothing to compare."]
     if line.kind == "GAN":
-        return trainings.of_gan(line)
+        return trainings.gan_sentences(line)
     if not line.has_kl:
-        return [*_without_kl(line), *trainings.of_training(line)]
+        return [*_without_kl(line), *trainings.training_sentences(line)]
     return [
         *_best_elbo(line),
         *_best_images(line),
-        *_how_sure(line),
+        *_certainty(line),
         *_from_low_to_high(line),
         *slopes.sentences(line),
         *_active_units(line),
         *_without_prior(line),
-        *trainings.of_training(line),
+        *trainings.training_sentences(line),
     ]
 
 
@@ -69,12 +56,12 @@ def against_linear(section: Section) -> list[str]:
 def across_lines(section: Section) -> list[str]:
     """What models without a KL term lack, and their reconstructions beside those of models with one."""
     sentences = []
-    if any(line.kind == "AE" and line.by_weight() for line in section.lines):
+    if any(line.kind == "AE" and line.groups() for line in section.lines):
         sentences.append(
             "An autoencoder has no KL term, so no rate, no ELBO and no prior: its samples are of a Gaussian fitted"
             " to its codes."
         )
-    for one in columns.of_images(section.records):
+    for one in columns.image_quantities(section.records):
         vae, other = (_best_run(section, one.name, has_kl) for has_kl in (True, False))
         if vae is None or other is None:
             continue
@@ -89,42 +76,32 @@ def across_lines(section: Section) -> list[str]:
 
 
 def _best_run(section: Section, metric: str, has_kl: bool) -> Record | None:
-    runs = [r for line in section.lines if line.has_kl is has_kl for r in line.records]
-    return max(
-        (r for r in runs if math.isfinite(r.metric(metric))), key=lambda r: r.metric(metric), default=None
-    )
+    groups = [group for line in section.lines if line.has_kl is has_kl for group in line.groups(metric)]
+    runs = [record for group in groups for record in group.records]
+    return max(runs, key=lambda record: record.metric(metric), default=None)
 
 
-def _means(line: Line, metric: str) -> list[Mean]:
-    """The metric at each λ that has it, in the order of λ."""
-    found = []
-    for weight, records in line.by_weight():
-        own = Group(line.label, tuple(r for r in records if math.isfinite(r.metric(metric))))
-        if weight is not None and own.records:
-            mean, deviation = own.mean(metric), own.deviation(metric)
-            found.append(Mean(weight, mean, deviation, len(own.records), repeats(own.records)))
-    return found
-
-
-def _ranked(line: Line, metric: str) -> list[Mean]:
-    """The highest first."""
-    return sorted(_means(line, metric), key=lambda mean: -mean.value)
+def _ranking(line: Line, metric: str) -> list[Group]:
+    """The runs of each λ that have a metric, the highest mean first."""
+    return sorted(line.groups(metric), key=lambda group: -group.mean(metric))
 
 
 def _best_elbo(line: Line) -> list[str]:
-    ranked = _ranked(line, "elbo")
+    ranked = _ranking(line, "elbo")
     if not ranked:
         return []
     best, *others = ranked
     images = line.records[0].sizes.get("test")
     where = f" on {images:,} test images" if images else ""
-    spread = f" (± {best.deviation:.2f} over {best.repeats})" if best.runs > 1 else ""
-    number = f"−ELBO is {-best.value:.2f} nats per image{where}{spread}"
+    several = len(best.records) > 1
+    spread = f" (± {best.deviation('elbo'):.2f} over {repeats(best.records)})" if several else ""
+    number = f"−ELBO is {-best.mean('elbo'):.2f} nats per image{where}{spread}"
     if not others:
         return [f"λ = {best.weight:g}: {number}."]
     second = others[0]
-    next_best = f"next is λ = {second.weight:g} with {-second.value:.2f}"
-    close = best.runs > 1 and best.value - second.value < max(best.deviation, second.deviation)
+    next_best = f"next is λ = {second.weight:g} with {-second.mean('elbo'):.2f}"
+    spreads = [group.deviation("elbo") for group in (best, second)]
+    close = several and best.mean("elbo") - second.mean("elbo") < max(spreads)
     return [
         f"λ = {best.weight:g} has the best ELBO: {number}; {next_best}"
         + (", which is within the spread of the runs." if close else ".")
@@ -132,38 +109,38 @@ def _best_elbo(line: Line) -> list[str]:
 
 
 def _best_images(line: Line) -> list[str]:
-    ranked = [(one, found) for one in columns.of_images(line.records) if (found := _ranked(line, one.name))]
+    ranked = [
+        (one, found) for one in columns.image_quantities(line.records) if (found := _ranking(line, one.name))
+    ]
     if not ranked:
         return []
-    (first, means), *others = ranked
-    if len(means) == 1:
-        words = [
-            f"{_article(one.title)} {one.title} of {one.measured(found[0].value)}" for one, found in ranked
-        ]
+    (first, groups), *others = ranked
+    best = [(one, found[0].weight, one.measured(found[0].mean(one.name))) for one, found in ranked]
+    if len(groups) == 1:
+        words = [f"{_article(one.title)} {one.title} of {value}" for one, _, value in best]
         return [f"Its reconstructions have {' and '.join(words)}."]
-    if any(found[0].weight != means[0].weight for _, found in others):
+    if any(found[0].weight != groups[0].weight for _, found in others):
         words = [
-            f"the best {one.title}{' is that' if one is first else ' that'} of λ = {found[0].weight:g}"
-            f" ({one.measured(found[0].value)})"
-            for one, found in ranked
+            f"best {one.title}{' is that' if one is first else ' that'} of λ = {weight:g} ({value})"
+            for one, weight, value in best
         ]
-        return [f"{', '.join(words)[:1].upper()}{', '.join(words)[1:]}."]
-    words = [f"{one.title} {one.measured(found[0].value)}" for one, found in ranked]
+        return [f"The {', the '.join(words)}."]
+    words = [f"{one.title} {value}" for one, _, value in best]
     return [
-        f"λ = {means[0].weight:g} has the best reconstructions: {' and '.join(words)};"
-        f" λ = {means[1].weight:g} has the next {first.title}, {first.measured(means[1].value)}."
+        f"λ = {groups[0].weight:g} has the best reconstructions: {' and '.join(words)};"
+        f" λ = {groups[1].weight:g} has the next {first.title}, {first.measured(groups[1].mean(first.name))}."
     ]
 
 
-def _how_sure(line: Line) -> list[str]:
+def _certainty(line: Line) -> list[str]:
     """How far the differences to the next λ are known."""
     found = []
-    for one in (_called(line, "elbo"), *columns.of_images(line.records)[:1]):
-        ranked = _ranked(line, one.name)
+    for one in (_quantity(line, "elbo"), *columns.image_quantities(line.records)[:1]):
+        ranked = _ranking(line, one.name)
         if len(ranked) < 2:
             continue
         best, other = (ranked[0], ranked[1]) if one.sign > 0 else (ranked[1], ranked[0])
-        apart = differences.between(line, best.weight, other.weight, one.name, one.sign)
+        apart = differences.between(best, other, one.name, one.sign)
         if apart is None:
             continue
         doubt = "" if apart.is_sure else ", so there may be none"
@@ -176,28 +153,27 @@ def _how_sure(line: Line) -> list[str]:
 
 def _from_low_to_high(line: Line) -> list[str]:
     """What happens to rate and images from the smallest to the largest λ."""
-    rate = _means(line, "kl")
-    images = [
-        (one, found) for one in columns.of_images(line.records)[:1] if (found := _means(line, one.name))
-    ]
-    if len(rate) < 2 or not images or len(images[0][1]) < 2:
-        return []
-    one, found = images[0]
-    return [
-        f"From λ = {rate[0].weight:g} to λ = {rate[-1].weight:g} the rate (KL) goes from {_nats(rate[0].value)} to"
-        f" {_nats(rate[-1].value)} nats and {one.title} from {one.written(found[0].value)} to"
-        f" {one.measured(found[-1].value)}."
-    ]
+    for one in columns.image_quantities(line.records)[:1]:
+        rates, images = ([g.mean(name) for g in line.groups(name)] for name in ("kl", one.name))
+        weights = [group.weight for group in line.groups("kl")]
+        if len(rates) > 1 and len(images) > 1:
+            return [
+                f"From λ = {weights[0]:g} to λ = {weights[-1]:g} the rate (KL) goes from {_nats(rates[0])} to"
+                f" {_nats(rates[-1])} nats and {one.title} from {one.written(images[0])} to"
+                f" {one.measured(images[-1])}."
+            ]
+    return []
 
 
 def _active_units(line: Line) -> list[str]:
     """How many units are active at each λ, and where the posterior has collapsed."""
-    rate = {mean.weight: mean.value for mean in _means(line, "kl")}
+    rate = {group.weight: group.mean("kl") for group in line.groups("kl")}
     groups: dict[str, list[float]] = {}
-    for mean in _means(line, "active_units"):
-        size = _code_size(line, mean.weight)
+    for group in line.groups("active_units"):
+        stored = (record.arrays("kl_per_dimension", kl="d") for record in group.records)
+        size = next((found["kl"].size for found in stored if found), 0)
         of_all = f" of {size:,}" if size else ""
-        groups.setdefault(f"{mean.value:.3g}{of_all} units active", []).append(mean.weight)
+        groups.setdefault(f"{group.mean('active_units'):.3g}{of_all} units active", []).append(group.weight)
     sentences = []
     for words, weights in groups.items():
         nats = f" (KL {_nats(rate[weights[0]])} nats)" if len(weights) == 1 and weights[0] in rate else ""
@@ -206,27 +182,17 @@ def _active_units(line: Line) -> list[str]:
     return sentences
 
 
-def _code_size(line: Line, weight: float) -> int:
-    """Dimensions of the code, as the arrays of a run of this λ have them; 0 where there are none."""
-    for record in line.records:
-        if record.kl_weight == weight and (stored := record.arrays("kl_per_dimension", kl="d")):
-            return int(stored["kl"].size)
-    return 0
-
-
 def _without_prior(line: Line) -> list[str]:
     """What λ = 0 costs: nats of ELBO, the spread of the codes, and how far samples are from real images."""
-    ranked = _ranked(line, "elbo")
-    zero = next((r for r in line.records if r.kl_weight == 0 and r.is_evaluated), None)
-    if zero is None or len(ranked) < 2:
+    ranked = _ranking(line, "elbo")
+    without = next((group for group in line.groups() if group.weight == 0), None)
+    if without is None or len(ranked) < 2:
         return []
-    best = ranked[0]
+    best, zero = ranked[0], without.records[0]
     sentences = []
-    at_zero = [mean.value for mean in ranked if mean.weight == 0]
-    if best.weight != 0 and at_zero:
-        cost = best.value - at_zero[0]
-        rate = [mean.value for mean in _means(line, "kl") if mean.weight == 0]
-        reason = f": nothing holds its KL down, which is {_nats(rate[0])} nats" if rate else ""
+    cost, rate = best.mean("elbo") - without.mean("elbo"), without.mean("kl")
+    if best.weight != 0 and math.isfinite(cost):
+        reason = f": nothing holds its KL down, which is {_nats(rate)} nats" if math.isfinite(rate) else ""
         sentences.append(f"λ = 0 costs {cost:.2f} nats of ELBO against λ = {best.weight:g}{reason}.")
     deviation = aggregate_deviation(zero)
     if math.isfinite(deviation) and deviation > 0:
@@ -235,20 +201,19 @@ def _without_prior(line: Line) -> list[str]:
             f"At λ = 0 the codes of test images have a standard deviation of {deviation:.2f} per dimension, where the"
             f" prior has 1{unlike}."
         )
-    return sentences + _samples(line, zero, best.weight)
+    return sentences + _samples(zero, best)
 
 
-def _samples(line: Line, zero: Record, best: float) -> list[str]:
+def _samples(zero: Record, best: Group) -> list[str]:
     """How far prior samples are from test images, at λ = 0 and at the λ of the best ELBO."""
-    other = next(r for r in line.records if r.kl_weight == best and r.is_evaluated)
     plain, fitted = (distance_to_nearest(zero, name) for name in ("image", "aggregate_image"))
-    at_best = distance_to_nearest(other, "image")
-    if best == 0 or not all(map(math.isfinite, (plain, fitted, at_best))):
+    at_best = distance_to_nearest(best.records[0], "image")
+    if best.weight == 0 or not all(map(math.isfinite, (plain, fitted, at_best))):
         return []
     return [
         "Mean squared error per pixel between a prior sample and the nearest test image (of those in the map):"
         f" {plain:.4f} at λ = 0, {fitted:.4f} there for samples of a Gaussian fitted to the aggregate posterior,"
-        f" {at_best:.4f} at λ = {best:g}."
+        f" {at_best:.4f} at λ = {best.weight:g}."
     ]
 
 
@@ -273,20 +238,20 @@ def distance_to_nearest(record: Record, samples: str) -> float:
 
 def _without_kl(line: Line) -> list[str]:
     sentences = []
-    others = [_called(line, name) for name in ("reconstruction", "kl", "perplexity")]
-    for _, records in line.by_weight():
+    others = [_quantity(line, name) for name in ("reconstruction", "kl", "perplexity")]
+    for group in line.groups():
         parts = [
             f"{'rate' if one.name == 'kl' else one.title} {one.measured(mean)}"
-            for one in (*columns.of_images(line.records), *others)
-            if math.isfinite(mean := Group(line.label, tuple(records)).mean(one.name))
+            for one in (*columns.image_quantities(line.records), *others)
+            if math.isfinite(mean := group.mean(one.name))
         ]
-        seeds = f" (means of {repeats(records)})" if len(records) > 1 else ""
+        seeds = f" (means of {repeats(group.records)})" if len(group.records) > 1 else ""
         if parts:
             sentences.append(f"{', '.join(parts)}{seeds}.")
     return sentences
 
 
-def _called(line: Line, name: str) -> Quantity:
+def _quantity(line: Line, name: str) -> Quantity:
     return called(name, columns.quantities(line.records))
 
 

@@ -40,7 +40,7 @@ def refuse(file: Path) -> None:
     _refuse_size(file, file.stat().st_size)
 
 
-def fitting(view: Rows, found: dict[str, Array]) -> dict[str, Array]:
+def check_view(view: Rows, found: dict[str, Array]) -> dict[str, Array]:
     """The arrays of a view; raises ValueError where they are not what it says: images, and values for every row."""
     images = found[view.images]
     if view.columns_first and images.ndim != 5:
@@ -79,7 +79,7 @@ def read(
     Raises UsageError for more than a report reads, and any other error for a file that is damaged, or whose arrays
     have other axes or kinds of numbers.
     """
-    with _opened(file) as archive:
+    with _open(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         wanted = {key: entries.get(f"{key}.npy") for key in dict.fromkeys((*keys, *if_there))}
         if any(wanted[key] is None for key in keys):
@@ -94,12 +94,12 @@ def read(
 def shape(file: Path, key: str) -> tuple[int, ...]:
     """The shape of one array of a file, whose values are not read; raises some error where there is none."""
     refuse(file)
-    with _opened(file) as archive, archive.open(f"{key}.npy") as stream:
+    with _open(file) as archive, archive.open(f"{key}.npy") as stream:
         return _header(stream)[0]
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[zipfile.ZipFile]:
+def _open(file: Path) -> Iterator[zipfile.ZipFile]:
     """A zip file as numpy writes it, whose directory is looked at before it is read whole."""
     with file.open("rb") as stream:
         stream.seek(-END.size, io.SEEK_END)

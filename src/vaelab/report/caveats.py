@@ -20,15 +20,15 @@ def warnings(collection: Collection, section: Section) -> list[str]:
             " of its own."
         )
     in_nats = replace(section, records=tuple(r for r in section.records if r.kind != "GAN"))
-    found += _differing(section, "split sizes", _sizes, "are not measured on the same test images")
-    found += _differing(
+    found += _difference(section, "split sizes", _sizes, "are not measured on the same test images")
+    found += _difference(
         in_nats,
         "likelihood",
-        lambda r: " with σ = ".join(map(str, r.convention)),
+        lambda r: r.likelihood,
         "have nats that mean different things: −ELBO, reconstruction and λ do not compare between them, PSNR and"
         " SSIM do",
     )
-    found += _differing(
+    found += _difference(
         in_nats,
         "reduction",
         lambda r: r.reduction,
@@ -40,10 +40,10 @@ def warnings(collection: Collection, section: Section) -> list[str]:
             " negative log-likelihood of a unit-variance Gaussian (or of the Bernoulli), in nats."
         )
     if not _same_epochs(section):  # the table of epochs says it, and what it does
-        found += _differing(
+        found += _difference(
             section, "epochs", lambda r: r.config.get("epochs"), "did not train for the same time"
         )
-    found += _differing(section, "vaelab version", _version, "may measure in another way")
+    found += _difference(section, "vaelab version", _version, "may measure in another way")
     return found
 
 
@@ -67,16 +67,16 @@ def _version(record: Record) -> Any:
     return versions.get("vaelab") if isinstance(versions, dict) else None
 
 
-def _differing(section: Section, what: str, value: Callable[[Record], Any], consequence: str) -> list[str]:
+def _difference(section: Section, what: str, value: Callable[[Record], Any], consequence: str) -> list[str]:
     groups: dict[str, list[str]] = {}
     for record in section.records:
         groups.setdefault(str(value(record)), []).append(section.labels[record.name])
     if len(groups) < 2:
         return []
-    parts = "; ".join(f"{name}: {_some(labels)}" for name, labels in groups.items())
+    parts = "; ".join(f"{name}: {_first_labels(labels)}" for name, labels in groups.items())
     return [f"Runs of different {what} ({parts}) {consequence}."]
 
 
-def _some(labels: Sequence[str], most: int = 6) -> str:
+def _first_labels(labels: Sequence[str], most: int = 6) -> str:
     rest = len(labels) - most
     return ", ".join(labels[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,25 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 
 
-@dataclass
 class Chart:
-    """What Plotly draws, as it reads it: plain lists and dictionaries, for its Python objects take seconds to check."""
+    """What Plotly draws, as it reads it: plain lists and dictionaries, for its Python objects take seconds to check.
 
-    traces: list[dict[str, Any]] = field(default_factory=list)
-    layout: dict[str, Any] = field(default_factory=dict)
+    A chart without traces is false.
+    """
+
+    def __init__(self, x: str, y: str, **x_axis: Any) -> None:
+        """The titles of its axes, and what else Plotly reads of the horizontal one."""
+        self.traces: list[dict[str, Any]] = []
+        self.layout: dict[str, Any] = {
+            "margin": {"l": 60, "r": 12, "t": 12, "b": 48},
+            "xaxis": {"title": {"text": x}, "automargin": True, "zeroline": False, **x_axis},
+            "yaxis": {"title": {"text": y}, "automargin": True, "zeroline": False},
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
+            "hoverlabel": {"align": "left"},
+        }
+
+    def __bool__(self) -> bool:
+        return bool(self.traces)
 
     def draw(self, kind: str, **properties: Any) -> None:
         """Adds a trace."""
@@ -92,16 +104,6 @@ def dashes(section: Section) -> dict[str, str]:
     """For each run the dash of its line."""
     return {
         r.name: DASHES[place % len(DASHES)] for place, line in enumerate(section.lines) for r in line.records
-    }
-
-
-def axes(figure: Chart, x: str, y: str) -> None:
-    figure.layout |= {
-        "margin": {"l": 60, "r": 12, "t": 12, "b": 48},
-        "xaxis": {"title": {"text": x}, "automargin": True, "zeroline": False},
-        "yaxis": {"title": {"text": y}, "automargin": True, "zeroline": False},
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
-        "hoverlabel": {"align": "left"},
     }
 
 

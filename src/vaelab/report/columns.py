@@ -38,24 +38,18 @@ def _moves(records: Sequence[Record], column: str) -> bool:
     )
 
 
-def of_samples(records: Iterable[Record]) -> list[Quantity]:
+def sample_quantities(records: Iterable[Record]) -> list[Quantity]:
     """What is measured of new images."""
     return [one for one in quantities(records).values() if one.of == "samples"]
 
 
-def of_images(records: Iterable[Record]) -> list[Quantity]:
-    """What is measured of each reconstruction, and shown without being asked for, higher being better."""
-    return [
-        one
-        for one in quantities(records).values()
-        if one.of == "images" and one.shown == "always" and one.better == "higher"
-    ]
-
-
-def of_pixels(records: Iterable[Record]) -> list[Quantity]:
+def pixel_quantities(records: Iterable[Record]) -> list[Quantity]:
     """What is measured of each reconstruction without a likelihood, so that all models compare."""
-    return [
-        one
-        for one in quantities(records).values()
-        if one.of == "images" and one.shown and not one.unit.startswith("nats")
-    ]
+    measured = (one for one in quantities(records).values() if one.of == "images" and one.shown)
+    return [one for one in measured if not one.unit.startswith("nats")]
+
+
+def image_quantities(records: Iterable[Record]) -> list[Quantity]:
+    """What is measured of each reconstruction, and shown without being asked for, higher being better."""
+    measured = (one for one in quantities(records).values() if one.of == "images")
+    return [one for one in measured if one.shown == "always" and one.better == "higher"]

@@ -2,21 +2,20 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from vaelab.report import columns
 from vaelab.report.record import Record
-from vaelab.report.records import Collection, Section, image_values
+from vaelab.report.records import Collection, Group, Section, image_values
 from vaelab.report.series import Series, by_code_size, by_epochs
-from vaelab.report.side_by_side import Group
-from vaelab.report.table import in_words, is_of_training, references
+from vaelab.report.table import REPORTED, in_words, is_of_training, references
 from vaelab.report.topics import Table, Value
 
-REPORTED = " (reported)"  # ends the head of a column
 TUNED = "_tuned"  # ends the name of an experiment's twin with other settings
 
 
-def reported(collection: Collection) -> Table | None:
-    """Each reported value beside the measured one, experiments above their tuned twins; None without any."""
+def reported_values(collection: Collection) -> Table:
+    """Each reported value beside the measured one, experiments above their tuned twins."""
     found: list[tuple[tuple[str, bool], tuple[Value, ...]]] = []
     for section in collection.sections:
         for record in section.records:
@@ -34,13 +33,13 @@ def reported(collection: Collection) -> Table | None:
         title="Reported and measured values",
         caption="Values that the experiments' files name with their source, beside those of the runs on the test split;"
         " difference: measured − reported.",
-    ).if_any()
+    )
 
 
-def code_sizes(section: Section) -> Table | None:
-    """What models make of images with codes of different sizes, by size; None where all are of one size."""
+def code_sizes(section: Section) -> Table:
+    """What models make of images with codes of different sizes, by size."""
     points = [point for series in by_code_size(section) for point in series.points]
-    measured = columns.of_pixels(section.records)
+    measured = columns.pixel_quantities(section.records)
     rows: list[tuple[Value, ...]] = []
     for size, group in sorted(points, key=lambda point: point[0]):
         ratio = (image_values(section) or math.nan) / size
@@ -51,51 +50,51 @@ def code_sizes(section: Section) -> Table | None:
         tuple(rows),
         title="Numbers by the size of the code",
         caption="Compression ratio: values of an image (pixels times channels) by values of its code.",
-    ).if_any()
+    )
 
 
-def epochs(section: Section) -> Table | None:
-    """Numbers of the same model after different epochs, beside the reported ones; None without such runs."""
+def epochs(section: Section) -> Table:
+    """Numbers of the same model after different epochs, beside the reported ones."""
     points = [point for series in by_epochs(section) for point in series.points]
-    heads: list[str] = []
-    for metric in ("loss", *(one.name for one in columns.of_pixels(section.records))):
-        told = any(_reported(group, metric) for _, group in points)
-        heads += [metric, f"{metric}{REPORTED}"] if told else [metric]
-    beside = "; beside them what was reported" if any(head.endswith(REPORTED) for head in heads) else ""
+    cells: dict[str, Callable[[Group], Value]] = {}
+    for metric in ("loss", *(one.name for one in columns.pixel_quantities(section.records))):
+        cells[metric] = partial(Group.mean, metric=metric)
+        if any(_reported_cell(group, metric) for _, group in points):
+            cells[metric + REPORTED] = partial(_reported_cell, metric=metric)
+    beside = "; beside them what was reported" if any(head.endswith(REPORTED) for head in cells) else ""
     return Table(
-        ("model", "epochs", *heads),
-        tuple((group.name, value, *(_under(head, group) for head in heads)) for value, group in points),
+        ("model", "epochs", *cells),
+        tuple((group.name, value, *(cell(group) for cell in cells.values())) for value, group in points),
         title="Numbers by epochs of training",
         caption=f"The same model after different numbers of epochs, on the test split{beside}",
-    ).if_any()
+    )
 
 
 def findings(section: Section) -> list[str]:
     """What was reported in words of the runs of a section, each once."""
-    found = []
-    for record in section.records:
-        entries = record.config.get("reported")
-        for entry in entries if isinstance(entries, list) else []:
-            words = entry.get("finding") if isinstance(entry, dict) else None
-            if words and isinstance(words, str):
-                found.append(f"{words} ({entry['source']})" if entry.get("source") else words)
+    found = [
+        f"{words} ({entry['source']})" if entry.get("source") else words
+        for record in section.records
+        for entry in record.reported
+        if isinstance(words := entry.get("finding"), str) and words
+    ]
     return list(dict.fromkeys(found))
 
 
-def along_epochs(section: Section) -> list[str]:
+def effect_of_epochs(section: Section) -> list[str]:
     """What more epochs do to the images of each model."""
-    return _along(section, by_epochs(section), _after)
+    return _effects(section, by_epochs(section), _epochs_in_words)
 
 
-def along_code_sizes(section: Section) -> list[str]:
+def effect_of_code_size(section: Section) -> list[str]:
     """What larger codes do to the images of each model."""
-    return _along(section, by_code_size(section), "with a code of {:,.0f} values".format)
+    return _effects(section, by_code_size(section), "with a code of {:,.0f} values".format)
 
 
-def _along(section: Section, found: Sequence[Series], place: Callable[[float], str]) -> list[str]:
+def _effects(section: Section, found: Sequence[Series], place: Callable[[float], str]) -> list[str]:
     """The first measure of images at both ends of each series, and the best where it is at neither."""
     sentences = []
-    for one in columns.of_images(section.records)[:1]:
+    for one in columns.image_quantities(section.records)[:1]:
         for series in found:
             setting, values = series.curve(one.name)
             words = [f"{one.measured(value)} {place(x)}" for x, value in zip(setting, values, strict=True)]
@@ -108,7 +107,7 @@ def _along(section: Section, found: Sequence[Series], place: Callable[[float], s
     return sentences
 
 
-def _after(epochs: float) -> str:
+def _epochs_in_words(epochs: float) -> str:
     return f"after {epochs:,.0f} epoch{'' if epochs == 1 else 's'}"
 
 
@@ -123,7 +122,7 @@ def _against_reported(record: Record) -> list[tuple[Value, ...]]:
     for entry in references(record):
         value, metric, source = float(entry["value"]), entry["metric"], str(entry.get("source") or "–")
         measured = _of_training(record, metric) if is_of_training(entry) else record.metric(metric)
-        found.append((in_words(entry), source, value, measured, _signed(measured - value)))
+        found.append((in_words(entry), source, value, measured, _with_sign(measured - value)))
     return found
 
 
@@ -134,20 +133,14 @@ def _of_training(record: Record, metric: str) -> float:
     return steps[-1] if steps and not math.isfinite(measured) else measured
 
 
-def _signed(difference: float) -> str:
+def _with_sign(difference: float) -> str:
     if not math.isfinite(difference):
         return "–"
     digits = ",.0f" if 1000 <= abs(difference) < 1e10 else ".4g"
     return f"{difference:+{digits}}".replace("-", "−") if difference else "0"
 
 
-def _under(head: str, group: Group) -> Value:
-    """What stands under a metric's name, or under that of its reported values."""
-    metric = head.removesuffix(REPORTED)
-    return group.mean(metric) if metric == head else _reported(group, metric)
-
-
-def _reported(group: Group, metric: str) -> str:
+def _reported_cell(group: Group, metric: str) -> str:
     """The values that were reported of a group's runs, each once."""
     entries: Sequence[dict[str, object]] = [e for record in group.records for e in references(record)]
     values = [f"{e['value']:g}" for e in entries if e["metric"] == metric and not is_of_training(e)]

@@ -17,7 +17,7 @@ from vaelab.report.slopes import is_plain
 
 FILE = "rate_distortion"
 IMAGES = {"original": "nhwc", "reconstruction": "lnhwc", "sample": "lnhwc"}
-SHOWN = {"rate": "rate", "distortion": "distortion", "negative_elbo": "−ELBO", "psnr": "PSNR"}
+NUMBERS = {"rate": "rate", "distortion": "distortion", "negative_elbo": "−ELBO", "psnr": "PSNR"}
 MOST = 100  # λ of a slider
 
 
@@ -59,11 +59,11 @@ def _price(record: Record, own: dict[str, Array], other: Line) -> Iterator[str]:
     if first.is_conditioned or not other.has_kl or not alike or not all(map(is_plain, (record, first))):
         return
     apart = {
-        weight: _objective(own, place, weight) - ensemble
-        for weight, records in other.by_weight()
-        if weight
-        and math.isfinite(ensemble := _mean_objective(records, weight))
-        and len(place := np.flatnonzero(np.isclose(own["kl_weight"], weight, rtol=1e-6)))
+        group.weight: _objective(own, place, group.weight) - ensemble
+        for group in other.groups()
+        if group.weight
+        and math.isfinite(ensemble := group.mean("reconstruction") + group.weight * group.mean("kl"))
+        and len(place := np.flatnonzero(np.isclose(own["kl_weight"], group.weight, rtol=1e-6)))
     }
     if not apart:
         return
@@ -73,8 +73,8 @@ def _price(record: Record, own: dict[str, Array], other: Line) -> Iterator[str]:
         "" if epochs[0] == epochs[1] else f" (it was trained for {epochs[0]} epochs, they for {epochs[1]})"
     )
     yield (
-        f"One network for all λ costs {_signed(statistics.fmean(apart.values()))} nats of D + λ · KL on average over"
-        f" the {len(apart)} λ that {other.label} has runs of their own for, and {_signed(apart[worst])} at most, at"
+        f"One network for all λ costs {_with_sign(statistics.fmean(apart.values()))} nats of D + λ · KL on average over"
+        f" the {len(apart)} λ that {other.label} has runs of their own for, and {_with_sign(apart[worst])} at most, at"
         f" λ = {worst:g}{trained}. Below 0 it is better than they are."
     )
 
@@ -83,21 +83,17 @@ def _objective(own: dict[str, Array], place: Array, weight: float) -> float:
     return float(own["distortion"][place[0]] + weight * own["rate"][place[0]])
 
 
-def _mean_objective(records: list[Record], weight: float) -> float:
-    return statistics.fmean(r.metric("reconstruction") + weight * r.metric("kl") for r in records)
-
-
-def _signed(value: float) -> str:
+def _with_sign(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
 def explorable(section: Section, scale: float) -> list[dict[str, Any]]:
     """What each network makes of the same images and the same draws of the prior, a row for each λ, for a slider."""
-    return [found for record in section.records if (found := _along(section, scale, record))]
+    return [found for record in section.records if (found := _slider(section, scale, record))]
 
 
-def _along(section: Section, scale: float, record: Record) -> dict[str, Any] | None:
-    axes = dict.fromkeys(("kl_weight", *SHOWN), "l") | IMAGES
+def _slider(section: Section, scale: float, record: Record) -> dict[str, Any] | None:
+    axes = dict.fromkeys(("kl_weight", *NUMBERS), "l") | IMAGES
     stored = record.arrays(FILE, **axes) if curve(record) else {}
     if not stored or len(stored["kl_weight"]) > MOST:
         return None
@@ -105,7 +101,7 @@ def _along(section: Section, scale: float, record: Record) -> dict[str, Any] | N
         "label": _line_of(section, record),
         "weights": [f"{weight:.3g}" for weight in stored["kl_weight"].tolist()],
         "numbers": [
-            {title: amount(round(float(stored[name][place]), 2)) for name, title in SHOWN.items()}
+            {title: amount(round(float(stored[name][place]), 2)) for name, title in NUMBERS.items()}
             for place in range(len(stored["kl_weight"]))
         ],
         "original": sheet(stored["original"][None], scale).as_json(),

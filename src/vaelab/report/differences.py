@@ -1,13 +1,11 @@
 """How far a difference between two λ is known: paired over test images, or over seeds."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vaelab.report.record import Record
-from vaelab.report.records import Line
+from vaelab.report.records import Group
 
 LEVEL = 0.95
 SEEDS = 3  # of both, from which the interval is one over seeds
@@ -33,18 +31,17 @@ class Difference:
         return f"{self.value:.{digits}f} ± {self.half_width:.{digits}f}{unit} ({over})"
 
 
-def between(line: Line, first: float, second: float, metric: str, sign: int = 1) -> Difference | None:
-    """How much more of a metric, times its sign, λ = first has than λ = second; None where its spread is not known."""
-    groups = dict(line.by_weight())
-    one, other = groups.get(first, ()), groups.get(second, ())
+def between(one: Group, other: Group, metric: str, sign: int = 1) -> Difference | None:
+    """How much more of a metric, times its sign, one λ has than another; None where its spread is not known."""
     found = _over_seeds(one, other, metric) or _over_images(one, other, metric)
     return found and replace(found, value=sign * found.value)
 
 
-def _over_seeds(one: Sequence[Record], other: Sequence[Record], metric: str) -> Difference | None:
+def _over_seeds(one: Group, other: Group, metric: str) -> Difference | None:
     """Paired over the seeds that both have."""
     a, b = (
-        {str(r.seed): v for r in records if math.isfinite(v := r.metric(metric))} for records in (one, other)
+        {str(r.seed): v for r in group.records if math.isfinite(v := r.metric(metric))}
+        for group in (one, other)
     )
     seeds = sorted(a.keys() & b.keys())
     if len(seeds) < SEEDS:
@@ -56,11 +53,10 @@ def _over_seeds(one: Sequence[Record], other: Sequence[Record], metric: str) -> 
     return Difference(float(apart.mean()), width, f"paired over {len(apart)} seeds")
 
 
-def _over_images(one: Sequence[Record], other: Sequence[Record], metric: str) -> Difference | None:
+def _over_images(one: Group, other: Group, metric: str) -> Difference | None:
     """Paired over the test images of the first run of each."""
-    if not one or not other:
-        return None
-    stored = [group[0].arrays("test_metrics", **{"index": "n", metric: "n"}) for group in (one, other)]
+    first = [group.records[0] for group in (one, other)]
+    stored = [record.arrays("test_metrics", **{"index": "n", metric: "n"}) for record in first]
     if not all(stored) or not np.array_equal(stored[0]["index"], stored[1]["index"]):
         return None
     apart = stored[0][metric].astype(np.float64) - stored[1][metric]

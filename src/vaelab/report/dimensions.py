@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vaelab.report.chart import INSTEAD, SCALE, WITHOUT_KL, Chart, axes, colours, dashes, short, text
+from vaelab.report.chart import INSTEAD, SCALE, WITHOUT_KL, Chart, colours, dashes, short, text
 from vaelab.report.oracle import RANKS
 from vaelab.report.record import Record
 from vaelab.report.records import Line, Section
@@ -17,11 +17,12 @@ LINE = 60  # points of a predicted curve
 HEAT_MAP_ROWS = 64  # dimensions; of more, those with the most KL
 
 
-def kl_heat_map(section: Section) -> Chart | None:
-    """KL in nats of each dimension, the most informative of each run first, over λ; None where no run has it."""
+def kl_heat_map(section: Section) -> Chart:
+    """KL in nats of each dimension, the most informative of each run first, over λ."""
+    figure = Chart("", "dimension, by its KL", type="category")
     columns = [(section.labels[r.name], kl) for r in section.records if len(kl := _kl(r))]
     if not columns:
-        return None
+        return figure
     height = min(HEAT_MAP_ROWS, max(len(kl) for _, kl in columns))
     grid = np.full((height, len(columns)), np.nan)
     names = np.full((height, len(columns)), "", dtype=object)
@@ -32,7 +33,6 @@ def kl_heat_map(section: Section) -> Chart | None:
     # On a logarithmic scale, for at λ = 0 a dimension carries a thousand times what it does at λ = 5.
     shown = np.log10(np.maximum(grid, LEAST_KL))
     ticks = list(range(math.ceil(math.log10(LEAST_KL)), math.ceil(np.nanmax(shown)) + 1))
-    figure = Chart()
     figure.draw(
         "heatmap",
         z=short(shown),
@@ -50,34 +50,31 @@ def kl_heat_map(section: Section) -> Chart | None:
         },
         hovertemplate="%{x}<br>%{customdata}: %{text} nats<extra></extra>",
     )
-    axes(figure, "", "dimension, by its KL")
     figure.layout["yaxis"]["autorange"] = "reversed"
-    figure.layout["xaxis"]["type"] = "category"
     return figure
 
 
-def cascade(section: Section) -> Chart | None:
-    """KL of the units of most information over λ, beside what a linear VAE would have; None without three λ."""
-    line = max(section.lines, key=lambda line: len(line.by_weight()))
+def cascade(section: Section) -> Chart:
+    """KL of the units of most information over λ, beside what a linear VAE would have, from three λ on."""
+    line = max(section.lines, key=lambda line: len(line.groups()))
     found = [
-        (weight, np.sort(kl)[::-1])
-        for weight, records in line.by_weight()
-        if weight and weight > 0 and len(kl := _kl(records[0])) > 1
+        (group.weight, np.sort(kl)[::-1])
+        for group in line.groups()
+        if group.weight > 0 and len(kl := _kl(group.records[0])) > 1
     ]
     if len(found) < FEWEST:
-        return None
-    figure = Chart()
+        return Chart("", "")
     weights = [weight for weight, _ in found]
     ranks = min(RANKS, *(len(kl) for _, kl in found))
     along, linear = _linear_cascade(section, line, weights, ranks)
+    title = "λ" + ("; dotted: a linear VAE, predicted" if len(along) else "")
+    figure = Chart(title, "KL of the unit (nats)", type="log")
     for rank in range(ranks):
         colour = INSTEAD[rank % len(INSTEAD)]
         heights, name = [kl[rank] for _, kl in found], f"unit {rank + 1}"
         figure.line(weights, heights, colour, name, ", λ = %{x}: %{y} nats", mode="lines+markers")
         if len(along):
             figure.line(along, linear[:, rank], colour, dash="dot", width=1, showlegend=False)
-    axes(figure, "λ" + ("; dotted: a linear VAE, predicted" if len(along) else ""), "KL of the unit (nats)")
-    figure.layout["xaxis"]["type"] = "log"
     return figure
 
 
@@ -86,40 +83,34 @@ def _linear_cascade(
 ) -> tuple[np.ndarray, np.ndarray]:
     """λ (N,) and the KL (N, units) of a linear VAE; none of them where the runs' λ are not in its nats."""
     oracle = section.oracle
-    runs = [(r, w) for w, records in line.by_weight() if w for r in records]
+    runs = [(r, group.weight) for group in line.groups() if group.weight for r in group.records]
     if oracle is None or not all(math.isclose(oracle.weight(r) or 0, w, rel_tol=1e-6) for r, w in runs):
         return np.empty(0), np.empty((0, units))
     along = np.geomspace(min(weights), max(*weights, oracle.collapse), LINE)
     return along, oracle.kl(along, units)
 
 
-def active_units(section: Section) -> Chart | None:
-    """Active units of each run over λ, beside the size of the code; None where no run has them."""
-    figure = Chart()
+def active_units(section: Section) -> Chart:
+    """Active units of each run over λ, beside the size of the code."""
+    figure = Chart("", "active units", type="category")
     shade = colours(section)
     for line in section.lines:
         runs = [r for r in line.records if math.isfinite(r.metric("active_units"))]
-        if not runs:
-            continue
         values = [r.metric("active_units") for r in runs]
-        figure.bars(
-            [section.labels[r.name] for r in runs], values, [shade[r.name] for r in runs], line.label,
-            ": %{y} active units", text=[f"{v:.0f}" for v in values], textposition="outside", cliponaxis=False,
-            showlegend=False,
-        )  # fmt: skip
-    if not figure.traces:
-        return None
-    axes(figure, "", "active units")
-    figure.layout["xaxis"]["type"] = "category"
+        if runs:
+            figure.bars(
+                [section.labels[r.name] for r in runs], values, [shade[r.name] for r in runs], line.label,
+                ": %{y} active units", text=[f"{v:.0f}" for v in values], textposition="outside",
+                cliponaxis=False, showlegend=False,
+            )  # fmt: skip
     return figure
 
 
-def kl_of_layers(section: Section) -> Chart | None:
-    """KL of each layer of each run's code, one on the other; None where no code has layers."""
-    figure = Chart()
+def kl_of_layers(section: Section) -> Chart:
+    """KL of each layer of each run's code, one on the other."""
+    figure = Chart("", "KL (nats per image)", type="category")
+    figure.layout["barmode"] = "stack"
     runs = [r for r in section.records if math.isfinite(r.metric("kl_2"))]
-    if not runs:
-        return None
     for layer, colour in enumerate(INSTEAD, 1):
         values = [r.metric(f"kl_{layer}") for r in runs]
         if not any(map(math.isfinite, values)):
@@ -128,15 +119,13 @@ def kl_of_layers(section: Section) -> Chart | None:
         figure.bars(
             labels, values, colour, f"layer {layer}", f"<br>layer {layer}: %{{y}} nats", showlegend=True
         )
-    axes(figure, "", "KL (nats per image)")
-    figure.layout |= {"barmode": "stack"}
-    figure.layout["xaxis"]["type"] = "category"
     return figure
 
 
-def aggregate_posterior(section: Section) -> Chart | None:
+def aggregate_posterior(section: Section) -> Chart:
     """Standard deviation of the aggregate posterior by dimension, widest first, beside the prior's 1."""
-    figure = Chart()
+    figure = Chart("dimension, widest first", "standard deviation")
+    figure.layout["yaxis"]["type"] = "log"
     shade, dash = colours(section), dashes(section)
     widest = 0
     for record in section.records:
@@ -150,11 +139,8 @@ def aggregate_posterior(section: Section) -> Chart | None:
             range(1, len(deviation) + 1), deviation, shade[record.name], section.labels[record.name], ": %{y:.3g}",
             mode="lines+markers", marker={"size": 4}, dash=dash[record.name], meta=record.name,
         )  # fmt: skip
-    if not figure.traces:
-        return None
-    figure.line([1, max(2, widest)], [1, 1], WITHOUT_KL, "prior N(0, 1)", dash="dot")
-    axes(figure, "dimension, widest first", "standard deviation")
-    figure.layout["yaxis"]["type"] = "log"
+    if figure:
+        figure.line([1, max(2, widest)], [1, 1], WITHOUT_KL, "prior N(0, 1)", dash="dot")
     return figure
 
 
@@ -173,6 +159,8 @@ TITLES = {
 
 
 def drawings(section: Section) -> list[Drawing]:
-    """The charts that the section's runs have something for."""
-    found = [(draw.__name__.replace("_", "-"), draw(section), title) for draw, title in TITLES.items()]
-    return [Drawing(name, chart, title, title) for name, chart, title in found if chart]
+    """A chart of each kind."""
+    return [
+        Drawing(draw.__name__.replace("_", "-"), draw(section), title, title)
+        for draw, title in TITLES.items()
+    ]

@@ -12,20 +12,20 @@ import pandas as pd
 
 from vaelab import canvas
 from vaelab.quantities import amount
-from vaelab.report import comparisons, moving, paper
-from vaelab.report.charts import inside_epochs
+from vaelab.report import animations, comparisons, paper
+from vaelab.report.charts import inside_epochs, learning_curves
 from vaelab.report.page import headline
-from vaelab.report.parts import Part, learning_curves
+from vaelab.report.parts import Part
 from vaelab.report.pictures import Matrix, Strip
 from vaelab.report.records import Collection, Section
-from vaelab.report.table import first_columns
+from vaelab.report.table import main_columns
+from vaelab.report.tables import LONGEST_NAME
 from vaelab.report.topics import Drawing, Table, Topic
 from vaelab.words import printable
 
 MOST_ROWS = 24  # of one figure
 MOST_COLUMNS = 40  # images of one row
 MOST_GALLERIES = 8  # runs with figures of their own
-LONGEST_NAME = 60  # of a section in the name of a file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,12 +36,12 @@ def markdown(
 ) -> str:
     """The text of report.md; writes the figures that it shows into folder/figures."""
     lines = [f"# {headline(collection)}", ""]
-    lines += [f"- {_escaped(name)} is left out: {_escaped(why)}" for name, why in collection.refused]
-    if reported := comparisons.reported(collection):
+    lines += [f"- {escape(name)} is left out: {escape(why)}" for name, why in collection.refused]
+    if reported := comparisons.reported_values(collection):
         lines += ["", "## Reported and measured", *_numbers(reported)]
     written: set[str] = set()
     for place, part in enumerate(parts, 1):
-        lines += ["", f"## {_escaped(part.section.title)}", "", _images(part.section)]
+        lines += ["", f"## {escape(part.section.title)}", "", _images(part.section)]
         for topic in part.topics:
             lines += _words(topic)
             for name, caption, figure in _figures(part, topic):
@@ -49,13 +49,15 @@ def markdown(
                 file = Path("figures", f"{place}-{title}-{name}.png")
                 written.add(file.name)
                 canvas.save(figure, folder / file, dpi)
-                lines += ["", f"![{_escaped(caption)}]({file.as_posix()})", "", f"*{_escaped(caption)}*"]
-        for record, files in moving.links(part.section.records, folder):
-            shown_in = ", ".join(f"[{_escaped(title)}]({path})" for title, path in files)
-            lines += ["", f"Moving pictures of {_escaped(part.section.labels[record.name])}: {shown_in}"]
+                lines += ["", f"![{escape(caption)}]({file.as_posix()})", "", f"*{escape(caption)}*"]
+        for record, files in animations.links(part.section.records, folder):
+            shown_in = ", ".join(f"[{escape(title)}]({path})" for title, path in files)
+            lines += ["", f"Moving pictures of {escape(part.section.labels[record.name])}: {shown_in}"]
     for name in _figures_before(folder) - written:
         (folder / "figures" / name).unlink(missing_ok=True)
-    lines += ["", "## All runs", "", *_table(collection, table), ""]
+    names = main_columns(collection, table)
+    runs = Table(tuple(names), (*table[names].itertuples(index=False, name=None),), names=len(names))
+    lines += ["", "## All runs", *_numbers(runs), ""]
     lines += ["table.csv has every column, index.html how each number was made."]
     return "\n".join(lines) + "\n"
 
@@ -70,29 +72,29 @@ def _figures_before(folder: Path) -> set[str]:
 def _images(section: Section) -> str:
     """The data that the runs of a section share."""
     runs = f"{len(section.records)} run{'s' if len(section.records) > 1 else ''}"
-    images = f"{_escaped(section.dataset)}, the images {_escaped(section.fingerprint)}"
-    return f"{runs} on {images}: {_escaped(section.sizes)}"
+    images = f"{escape(section.dataset)}, the images {escape(section.fingerprint)}"
+    return f"{runs} on {images}: {escape(section.sizes)}"
 
 
 def _words(topic: Topic) -> Iterator[str]:
     """Sentences and tables."""
-    if topic.sentences or topic.warnings or topic.found:
-        yield from ("", f"### {_escaped(topic.title)}")
-    for head, sentences in topic.sentences:
-        yield from ("", f"**{_escaped(head)}**") if head else ()
-        yield from ("", *(f"- {_escaped(sentence)}" for sentence in sentences))
+    if topic.paragraphs or topic.warnings or topic.tables:
+        yield from ("", f"### {escape(topic.title)}")
+    for head, sentences in topic.paragraphs:
+        yield from ("", f"**{escape(head)}**") if head else ()
+        yield from ("", *(f"- {escape(sentence)}" for sentence in sentences))
     if topic.warnings:
-        yield from ("", *(f"- Before you compare: {_escaped(words)}" for words in topic.warnings))
-    for table in topic.found:
+        yield from ("", *(f"- Before you compare: {escape(words)}" for words in topic.warnings))
+    for table in topic.tables:
         yield from _numbers(table)
 
 
 def _numbers(table: Table) -> Iterator[str]:
-    yield from ("", _escaped(table.caption)) if table.caption else ()
-    yield from ("", "| " + " | ".join(map(_escaped, table.heads)) + " |")
+    yield from ("", escape(table.caption)) if table.caption else ()
+    yield from ("", "| " + " | ".join(map(escape, table.heads)) + " |")
     yield "|" + "---|" * table.names + "---:|" * (len(table.heads) - table.names)
     for row in table.rows:
-        yield "| " + " | ".join(_escaped(amount(value) or "–") for value in row) + " |"
+        yield "| " + " | ".join(escape(amount(value) or "–") for value in row) + " |"
 
 
 def _figures(part: Part, topic: Topic) -> Iterator[tuple[str, str, Figure]]:
@@ -101,8 +103,8 @@ def _figures(part: Part, topic: Topic) -> Iterator[tuple[str, str, Figure]]:
     of = f"{section.dataset} · {section.chapter}" if section.chapter else section.dataset
     drawings = topic.drawings
     if topic.id == "learning-curves":  # paper has no room for every seed
-        drawings = learning_curves(_first_seeds(section.pictured))
-        inside = section.only({record.name for record in inside_epochs(section.pictured)[:MOST_ROWS]})
+        drawings = learning_curves(_first_seeds(section.with_pictures))
+        inside = section.subset({record.name for record in inside_epochs(section.with_pictures)[:MOST_ROWS]})
         if loss := [one for one in learning_curves(inside) if one.name == "curve-loss"]:
             yield (
                 "loss-by-iteration",
@@ -132,7 +134,7 @@ def _first_seeds(section: Section, drawable: set[str] | None = None) -> Section:
         for r in line.records[::-1]
         if (r.history if drawable is None else r.name in drawable)
     }
-    return section.only(set(first.values()))
+    return section.subset(set(first.values()))
 
 
 def _few(section: Section, matrix: Matrix) -> list[Strip]:
@@ -152,16 +154,7 @@ def _equal(strips: Sequence[Strip]) -> list[tuple[str, np.ndarray]]:
     return [(label, np.concatenate((images, white[len(images) :]))) for label, images in rows]
 
 
-def _table(collection: Collection, table: pd.DataFrame) -> Iterator[str]:
-    first = first_columns(collection)
-    names = [name for name in table.columns if name.removesuffix(" (reported)") in first]
-    yield "| " + " | ".join(map(_escaped, names)) + " |"
-    yield "|" + "---|" * len(names)
-    for row in table[names].itertuples(index=False):
-        yield "| " + " | ".join(_escaped(amount(value)) for value in row) + " |"
-
-
-def _escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Text that Markdown shows as it is: no markup, HTML, entity, mathematics or list begins in it."""
     plain = re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", printable(" ".join(str(text).split())))
     return re.sub(r"^(\d*)([-+.)=])(?= |$|[-=]+$)", r"\1\\\2", plain)

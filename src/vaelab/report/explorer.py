@@ -7,6 +7,7 @@ import numpy as np
 from vaelab.canvas import in_rows
 from vaelab.report import conditioned
 from vaelab.report.arrays import Array
+from vaelab.report.chart import short
 from vaelab.report.pictures import sheet
 from vaelab.report.record import Record
 from vaelab.report.records import Section
@@ -20,35 +21,36 @@ ATLAS = {
     "strip": "ethwc",
     "strip_dimension": "e",
     "strip_value": "et",
+    "slice_kl": "2?",
+    "strip_kl": "e?",
     "index": "n",
     "reconstruction": "nhwc",
 }
 
 
-def of_run(section: Section, scale: float, record: Record) -> dict[str, Any] | None:
+def sheets_of_run(section: Section, scale: float, record: Record) -> dict[str, Any] | None:
     """The sheets of one run's atlas, and its points; None where the run has no atlas."""
     stored = record.arrays("atlas", **ATLAS)
     if not stored:
         return None
-    kl = record.arrays("atlas", strip_kl="e", slice_kl="2")
     return {
         "run": record.name,
         "label": section.labels[record.name],
         "slice": sheet(stored["slice"], scale).as_json(),
         "dimensions": stored["slice_dimension"].tolist(),
-        "values": _rounded(stored["slice_value"]),
-        "kl": _rounded(kl["slice_kl"]) if kl else None,
+        "values": short(stored["slice_value"]),
+        "kl": short(stored["slice_kl"]) if "slice_kl" in stored else None,
         "strips": sheet(stored["strip"], scale).as_json() if len(stored["strip"]) else None,
         "stripDimensions": stored["strip_dimension"].tolist(),
-        "stripValues": _rounded(stored["strip_value"]),
-        "stripKl": _rounded(kl["strip_kl"]) if kl else None,
+        "stripValues": short(stored["strip_value"]),
+        "stripKl": short(stored["strip_kl"]) if "strip_kl" in stored else None,
         "index": stored["index"].tolist(),
         "reconstructions": sheet(in_rows(stored["reconstruction"], MAP_COLUMNS), scale).as_json(),
         "maps": _maps(record, stored["index"]),
     }
 
 
-def of_runs(section: Section, found: list[dict[str, Any]], scale: float) -> dict[str, Any]:
+def sheets_of_runs(section: Section, found: list[dict[str, Any]], scale: float) -> dict[str, Any]:
     """The runs that can be explored; the original images are kept once for all runs that show the same."""
     by_name = {record.name: record for record in section.records}
     kept: dict[tuple[int, ...], dict[str, object]] = {}
@@ -73,26 +75,18 @@ def _maps(record: Record, index: Array) -> dict[str, Any]:
     """Where the atlas's test images lie in each map, and their labels."""
     maps = {}
     for name, method in METHODS.items():
-        stored = record.arrays(name, embedding="n2", index="n")
+        stored = record.arrays(name, embedding="n2", index="n", label="n?")
         if not stored:
             continue
         order = np.argsort(stored["index"])
         place = np.searchsorted(stored["index"], index, sorter=order).clip(max=len(order) - 1)
         rows = order[place]
         there = stored["index"][rows] == index  # a map may have fewer images than the atlas
-        points = stored["embedding"][rows].astype(np.float64)
-        labels = record.arrays(name, label="n", index="n").get("label")
+        points = stored["embedding"][rows]
         maps[method] = {
             "at": np.flatnonzero(there).tolist(),
-            "x": _rounded(points[there, 0]),
-            "y": _rounded(points[there, 1]),
-            "label": labels[rows][there].tolist() if labels is not None else None,
+            "x": short(points[there, 0]),
+            "y": short(points[there, 1]),
+            "label": stored["label"][rows][there].tolist() if "label" in stored else None,
         }
     return maps
-
-
-def _rounded(values: Array) -> Any:
-    """Numbers of four digits, as lists."""
-    if values.ndim > 1:
-        return [_rounded(row) for row in values]
-    return [float(f"{value:.4g}") for value in values.astype(np.float64)]

@@ -16,42 +16,42 @@ ALIKE = 1e-4  # noise that differs by less is the same
 PERTURBED = "perturbed_"  # begins the names of the numbers of such images
 
 
-def table(section: Section) -> Table | None:
-    """How far images from codes and noise are from the images of the codes; None where no run has measured it."""
+def table(section: Section) -> Table:
+    """How far images from codes and noise are from the images of the codes."""
     declared = columns.quantities(section.records)
     names = [name for name in declared if name.startswith(PERTURBED)]
     plain = [called(name.removeprefix(PERTURBED), declared).heading for name in names]
+    without = columns.image_quantities(section.records)[:1]
     rows: list[tuple[Value, ...]] = []
     for record in section.records:
         values = [record.metric(name) for name in names]
         if any(map(math.isfinite, values)):
-            without = [record.metric(one.name) for one in columns.of_images(section.records)[:1]]
-            rows.append((section.labels[record.name], sigma(record), *values, *without))
-    without_noise = [f"{one.heading} without noise" for one in columns.of_images(section.records)[:1]]
+            plain_values = (record.metric(one.name) for one in without)
+            rows.append((section.labels[record.name], sigma(record), *values, *plain_values))
     return Table(
-        ("run", "σ", *plain, *without_noise),
+        ("run", "σ", *plain, *(f"{one.heading} without noise" for one in without)),
         tuple(rows),
         title="Distance of images from codes and noise",
         caption="New images against the images whose codes they were made of, on average; without noise: of the test"
         " split. σ counts in units of the code, whose scale nothing fixes in an autoencoder.",
-    ).if_any()
+    )
 
 
 def sentences(section: Section) -> list[str]:
     """Whose images suffer least and most from noise on their codes, and whether the noise was the same."""
-    same = [words] if (words := same_noise(section)) else []
-    for one in columns.of_images(section.records)[:1]:
+    found = []
+    for one in columns.image_quantities(section.records)[:1]:
         name = PERTURBED + one.name
         measured = [r for r in _of_one_size(section) if math.isfinite(r.metric(name))]
-        if len({r.metric(name) for r in measured}) < 2:
-            continue
-        best, worst = (f(measured, key=lambda r: r.metric(name)) for f in (max, min))
-        values = [f"{one.title} {one.measured(best.metric(name))}", one.measured(worst.metric(name))]
-        same[:0] = [
-            f"Decoded from their codes and noise, images stay nearest to the originals for {section.labels[best.name]}"
-            f" ({values[0]}) and go farthest for {section.labels[worst.name]} ({values[1]})."
-        ]
-    return same
+        if len({r.metric(name) for r in measured}) > 1:
+            best, worst = (f(measured, key=lambda r: r.metric(name)) for f in (max, min))
+            values = [one.measured(record.metric(name)) for record in (best, worst)]
+            found.append(
+                "Decoded from their codes and noise, images stay nearest to the originals for"
+                f" {section.labels[best.name]} ({one.title} {values[0]}) and go farthest for"
+                f" {section.labels[worst.name]} ({values[1]})."
+            )
+    return [*found, *filter(None, [same_noise(section)])]
 
 
 def same_noise(section: Section) -> str:
@@ -62,7 +62,7 @@ def same_noise(section: Section) -> str:
     (first, z), *others = stored.items()
     if z.shape[1] < 2:
         return "Each image has one copy, so whether the noise was the same cannot be told."
-    unlike = [section.labels[name] for name, other in others if not _alike(z, other)]
+    unlike = [section.labels[name] for name, other in others if not _equal_noise(z, other)]
     if not unlike:
         return "The noise was the same for all of them."
     return (
@@ -96,7 +96,7 @@ def _codes(section: Section) -> dict[str, dict[str, Array]]:
     return {name: stored for (name, stored), key in zip(found.items(), keys, strict=True) if key == common}
 
 
-def _alike(a: Array, b: Array) -> bool:
+def _equal_noise(a: Array, b: Array) -> bool:
     """Whether codes (N, copy, ...) around different centres have the same noise."""
     if a.shape != b.shape:
         return False

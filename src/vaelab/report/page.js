@@ -17,20 +17,32 @@ function picture(uri) {
   return loaded.get(uri);
 }
 
-// Draws cells [[sheet, row, column], ...] beside each other; only the last call for a canvas counts.
-async function drawCells(canvas, cells) {
+// Draws on a canvas what needs images that are still to load; only the last call for a canvas counts.
+async function paint(canvas, images, drawing) {
   const call = (canvas.call = Symbol("call"));
-  const images = await Promise.all(cells.map(([sheet]) => picture(sheet.uri)));
-  if (canvas.call !== call) return;
-  const [width, height] = cells[0][0].cell;
-  const gap = cells.length > 1 ? 1 : 0;
-  canvas.width = cells.length * (width + gap) - gap;
-  canvas.height = height;
-  const context = canvas.getContext("2d");
-  cells.forEach(([sheet, row, column], place) => {
-    const [w, h] = sheet.cell;
-    context.drawImage(images[place], column * w, row * h, w, h, place * (width + gap), 0, width, height);
+  const loadedImages = await Promise.all(images);
+  if (canvas.call === call) drawing(canvas.getContext("2d"), loadedImages);
+}
+
+const columnsOf = (strip) => JSON.parse(strip.dataset.columns);
+
+// Cells [[sheet, row, column], ...] beside each other.
+function drawCells(canvas, cells) {
+  const [width, height] = cells[0][0].cell, gap = cells.length > 1 ? 1 : 0;
+  return paint(canvas, cells.map(([sheet]) => picture(sheet.uri)), (context, images) => {
+    canvas.width = cells.length * (width + gap) - gap;
+    canvas.height = height;
+    cells.forEach(([sheet, row, column], place) => {
+      const [w, h] = sheet.cell;
+      context.drawImage(images[place], column * w, row * h, w, h, place * (width + gap), 0, width, height);
+    });
   });
+}
+
+// Says what a slider stands at, beside it and to who hears the page.
+function say(slider, text) {
+  one("output", slider.closest("label")).textContent = text;
+  slider.setAttribute("aria-valuetext", text);
 }
 
 // ---- charts
@@ -93,30 +105,29 @@ function point(chart, run) {
   describe(select);
 }
 
-async function describe(select) {
-  const run = DATA[select.closest(".part").dataset.part].runs[select.value];
-  const panel = select.closest(".panel");
-  const numbers = one(".numbers", panel);
-  numbers.replaceChildren();
-  for (const [name, value] of Object.entries(run.metrics)) numbers.append(make("dt", name), make("dd", value));
-  const canvas = one(".probes", panel);
-  canvas.hidden = !run.reconstructions;
+function describe(select) {
+  const part = select.closest(".part"), run = DATA[part.dataset.part].runs[select.value];
+  const panel = select.closest(".panel"), canvas = one(".probes", panel);
+  const numbers = Object.entries(run.metrics).flatMap(([name, value]) => [make("dt", name), make("dd", value)]);
+  one(".numbers", panel).replaceChildren(...numbers);
+  const rows = all('[data-matrix="reconstructions"] .frame:first-of-type tr', part);
+  const strips = ["", select.value].map((name) => rows.find((row) => row.dataset.run === name));
+  canvas.hidden = !strips.every(Boolean);
   canvas.setAttribute("aria-label", `Test images above their reconstructions: ${run.label}`);
-  if (run.reconstructions) drawProbes(canvas, run);
+  if (!canvas.hidden) drawProbes(canvas, strips.map((row) => one(".strip", row)));
 }
 
 // Half of the columns, wrapped: images above reconstructions, then again.
-async function drawProbes(canvas, run) {
-  const call = (canvas.call = Symbol("call"));
-  const rows = [await picture(run.originals), await picture(run.reconstructions)];
-  if (canvas.call !== call) return;
-  const columns = Math.ceil(run.columns / 2), width = rows[0].naturalWidth / run.columns, height = rows[0].naturalHeight;
-  canvas.width = columns * width;
-  canvas.height = 4 * height + 4;
-  canvas.style.width = "100%";
-  const context = canvas.getContext("2d");
-  for (const half of [0, 1]) rows.forEach((image, row) =>
-    context.drawImage(image, half * columns * width, 0, columns * width, height, 0, half * (2 * height + 4) + row * height, columns * width, height));
+function drawProbes(canvas, strips) {
+  const count = columnsOf(strips[1]).length, columns = Math.ceil(count / 2);
+  return paint(canvas, strips.map((strip) => picture(one("img", strip).src)), (context, images) => {
+    const width = images[0].naturalWidth / count, height = images[0].naturalHeight;
+    canvas.width = columns * width;
+    canvas.height = 4 * height + 4;
+    canvas.style.width = "100%";
+    for (const half of [0, 1]) images.forEach((image, row) =>
+      context.drawImage(image, half * columns * width, 0, columns * width, height, 0, half * (2 * height + 4) + row * height, columns * width, height));
+  });
 }
 for (const select of all(".pointed")) {
   select.addEventListener("change", () => describe(select));
@@ -153,14 +164,11 @@ for (const slider of all(".frame-slider")) slider.addEventListener("input", () =
   // What was kept in the end comes first, and is the slider's last place.
   const chosen = (+slider.value + 1) % (+slider.max + 1);
   all(".frame", slider.closest(".matrix-box")).forEach((frame, place) => { frame.hidden = place !== chosen; });
-  const when = JSON.parse(slider.dataset.frames)[+slider.value];
-  one("output", slider.closest("label")).textContent = when;
-  slider.setAttribute("aria-valuetext", when);
+  say(slider, JSON.parse(slider.dataset.frames)[+slider.value]);
 });
 
 const viewer = one("#viewer");
 let at = null; // { strips, row, column } of the enlarged image
-const columnsOf = (strip) => JSON.parse(strip.dataset.columns);
 
 async function enlarge() {
   const strip = at.strips[at.row], names = columnsOf(strip), image = one("img", strip);
@@ -197,150 +205,6 @@ viewer.addEventListener("keydown", (event) => {
   move(direction);
 });
 viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
-
-// ---- the explorer: λ, two dimensions, one strip for each active dimension, the latent map
-
-const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toPrecision(3);
-const dimension = (name, kl) => `z${name}${kl === undefined || kl === null ? "" : `, KL ${kl.toFixed(2)} nats`}`;
-
-function explorer(root) {
-  const part = root.closest(".part"), { runs, originals, classes } = DATA[part.dataset.part].explorer;
-  const slider = one(".run-slider", root), first = one(".first", root), second = one(".second", root);
-  const plane = one(".slice", root), map = one(".map", root), nearest = one(".image-slider", root);
-  let run = runs[0], method = null;
-
-  function showDecoded() {
-    const row = +first.value, column = +second.value;
-    drawCells(one(".decoded", root), [[run.slice, row, column]]);
-    [first, second].forEach((input, which) => {
-      const label = input.closest("label"), value = run.values[which][+input.value];
-      one(".name", label).textContent = dimension(run.dimensions[which], run.kl?.[which]);
-      one("output", label).textContent = signed(value);
-      input.setAttribute("aria-valuetext", signed(value));
-    });
-    showPlane(row, column);
-  }
-  async function showPlane(row, column) {
-    const sheet = run.slice, [w, h] = sheet.cell, call = (plane.call = Symbol("call"));
-    const image = await picture(sheet.uri);
-    if (plane.call !== call) return;
-    plane.width = sheet.columns * w;
-    plane.height = sheet.rows * h;
-    const context = plane.getContext("2d");
-    context.drawImage(image, 0, 0);
-    context.lineWidth = Math.max(2, w / 12);
-    context.strokeStyle = "#ff7a00";
-    context.strokeRect(column * w, row * h, w, h);
-  }
-  function showStrips() {
-    const box = one(".strips", root);
-    box.replaceChildren();
-    if (!run.strips) return box.append(make("p", "No dimension is active: the posterior has collapsed, and no slider would change the image."));
-    run.stripDimensions.forEach((name, row) => {
-      const label = make("label", dimension(name, run.stripKl?.[row])), canvas = make("canvas"), input = make("input"), output = make("output");
-      Object.assign(input, { type: "range", min: 0, max: run.strips.columns - 1, value: (run.strips.columns - 1) / 2 });
-      canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", `Decoded with z${name} moved`);
-      const update = () => {
-        drawCells(canvas, [[run.strips, row, +input.value]]);
-        output.textContent = signed(run.stripValues[row][+input.value]);
-        input.setAttribute("aria-valuetext", output.textContent);
-      };
-      input.addEventListener("input", update);
-      label.append(canvas, input, output);
-      box.append(label);
-      update();
-    });
-  }
-  if (innerWidth < 700) one(".strips-box", root).open = false;
-
-  function showMethods() {
-    const methods = Object.keys(run.maps), box = one(".methods", root);
-    method = methods.includes(method) ? method : methods[0];
-    all("label", box).forEach((label) => label.remove());
-    for (const name of methods) {
-      const label = make("label"), input = Object.assign(make("input"), { type: "radio", name: `${part.id}-method`, value: name, checked: name === method });
-      input.addEventListener("change", () => { method = name; showMap(); });
-      label.append(input, ` ${name}`);
-      box.append(label);
-    }
-  }
-  function showMap() {
-    const points = run.maps[method];
-    map.hidden = nearest.disabled = !points;
-    if (!points) return;
-    const groups = points.label ? [...new Set(points.label)].sort((a, b) => a - b) : [null];
-    const palette = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8a8a8a"];
-    const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "bowtie", "hourglass", "triangle-down"];
-    const traces = groups.map((group, place) => {
-      const own = points.at.flatMap((_, i) => (group === null || points.label[i] === group ? [i] : []));
-      return { type: "scatter", mode: "markers", name: String(classes[group] ?? group ?? "test images").replaceAll("&", "&amp;").replaceAll("<", "&lt;"),
-        x: own.map((i) => points.x[i]), y: own.map((i) => points.y[i]), customdata: own,
-        marker: { size: 8, color: palette[place % palette.length], symbol: symbols[place % symbols.length] }, hoverinfo: "none" };
-    });
-    traces.push({ type: "scatter", mode: "markers", x: [], y: [], showlegend: false, hoverinfo: "skip", marker: { size: 18, symbol: "circle-open", color: "#ff7a00", line: { width: 3 } } });
-    const layout = { margin: { l: 44, r: 8, t: 8, b: 40 }, showlegend: groups[0] !== null, legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
-      xaxis: { title: { text: `${method} 1` }, zeroline: false }, yaxis: { title: { text: `${method} 2` }, zeroline: false } };
-    map.drawn = Plotly.react(map, traces, layout, CONFIG).then(() => Plotly.relayout(map, themed()));
-    map.drawn.then(() => {
-      map.removeAllListeners("plotly_hover");
-      map.on("plotly_hover", (event) => { nearest.value = event.points[0].customdata; showPoint(); });
-    });
-    nearest.max = points.at.length - 1;
-    showPoint();
-  }
-  function showPoint() {
-    const points = run.maps[method], place = Math.min(+nearest.value, points.at.length - 1), image = points.at[place];
-    const sheet = originals[run.originals], row = Math.floor(image / sheet.columns), column = image % sheet.columns;
-    drawCells(one(".map-pair", root), [[sheet, row, column], [run.reconstructions, row, column]]);
-    const label = points.label ? `, ${classes[points.label[place]] ?? points.label[place]}` : "";
-    one("output", nearest.closest("label")).textContent = `test image ${run.index[image]}${label}`;
-    map.drawn.then(() => Plotly.restyle(map, { x: [[points.x[place]]], y: [[points.y[place]]] }, [map.data.length - 1]));
-  }
-  function showRun() {
-    run = runs[+slider.value];
-    one("output", slider.closest("label")).textContent = run.label;
-    slider.setAttribute("aria-valuetext", run.label);
-    for (const input of [first, second]) input.max = run.slice.rows - 1;
-    showDecoded();
-    showStrips();
-    showMethods();
-    showMap();
-  }
-  slider.max = runs.length - 1;
-  slider.value = Math.max(0, runs.findIndex((other) => other.run === DATA[part.dataset.part].best));
-  slider.addEventListener("input", showRun);
-  first.addEventListener("input", showDecoded);
-  second.addEventListener("input", showDecoded);
-  nearest.addEventListener("input", showPoint);
-  plane.addEventListener("click", (event) => {
-    const box = plane.getBoundingClientRect();
-    first.value = Math.floor(((event.clientY - box.top) / box.height) * run.slice.rows);
-    second.value = Math.floor(((event.clientX - box.left) / box.width) * run.slice.columns);
-    showDecoded();
-  });
-  showRun();
-}
-// A network that is told λ: its decodings of the same codes and images at each λ.
-function along(root) {
-  const found = DATA[root.closest(".part").dataset.part].explorer.conditioned[+root.dataset.place];
-  const slider = one(".along-slider", root);
-  const row = (name, place) => drawCells(one(`.along-${name}`, root), Array.from({ length: found[name].columns }, (_, column) => [found[name], place, column]));
-  const show = () => {
-    const place = +slider.value, numbers = Object.entries(found.numbers[place]).map(([name, value]) => `${name} ${value}`);
-    row("reconstruction", place);
-    row("sample", place);
-    one("output", root).textContent = `${found.weights[place]}: ${numbers.join(", ")}`;
-    slider.setAttribute("aria-valuetext", `λ = ${found.weights[place]}`);
-  };
-  row("original", 0);
-  slider.addEventListener("input", show);
-  show();
-}
-const approached = new IntersectionObserver((entries) => {
-  for (const entry of entries) if (entry.isIntersecting) { approached.unobserve(entry.target); (entry.target.matches(".along") ? along : explorer)(entry.target); }
-}, { rootMargin: "600px" });
-all(".explorer, .along").forEach((root) => approached.observe(root));
 
 // ---- the table: columns, filter, order, copies
 

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,19 +16,17 @@ from plotly.offline import get_plotlyjs
 
 from vaelab import __version__
 from vaelab.quantities import amount, called
-from vaelab.report import chart, columns, comparisons, details, moving, settings
+from vaelab.report import animations, chart, columns, comparisons, details
 from vaelab.report.album import SHRINKS, album, scale_for
 from vaelab.report.parts import Part, part
-from vaelab.report.pictures import Strip
 from vaelab.report.record import Record
 from vaelab.report.records import Collection, Section
-from vaelab.report.table import first_columns
+from vaelab.report.table import REPORTED, main_columns
 from vaelab.words import printable
 
 LARGEST = 20_000_000  # bytes of the page
 MOST_MOVING = 4_000_000  # bytes of moving pictures in it
 SMALLEST = 0.1  # images are not reduced further
-HERE = Path(__file__).parent
 
 
 def render(collection: Collection, table: pd.DataFrame, command: Sequence[str]) -> tuple[str, list[Part]]:
@@ -37,7 +36,7 @@ def render(collection: Collection, table: pd.DataFrame, command: Sequence[str]) 
     scale = max(SMALLEST, scale_for(collection.sections, max(0, budget)))
     while True:
         parts = [
-            part(f"part-{i}", collection, section, album(section.pictured, scale))
+            part(f"part-{i}", collection, section, album(section.with_pictures, scale))
             for i, section in enumerate(collection.sections)
         ]
         page = _render(collection, parts, table, command, script, scale)
@@ -63,26 +62,28 @@ def _render(
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    environment.filters |= {"amount": amount, "tied": tied}
-    environment.globals |= {"colours": chart.colours, "details": details.details, "settings": settings}
+    environment.filters |= {"amount": amount, "tie": tie}
+    environment.globals |= {"colours": chart.colours, "details": details}
     return environment.get_template("page.html.j2").render(
         parts=parts,
-        moving=moving.of_runs([r for s in collection.sections for r in s.pictured.records], MOST_MOVING),
+        moving=animations.of_runs(
+            [r for s in collection.sections for r in s.with_pictures.records], MOST_MOVING
+        ),
         collection=collection,
         problems=[(record.name, record.problems) for record in collection.records if record.problems],
-        counts=_counts(collection.records),
+        counts=Counter(record.status for record in collection.records),
         title=headline(collection),
-        reported=comparisons.reported(collection),
+        reported=comparisons.reported_values(collection),
         columns=_columns(collection, table),
         rows=_rows(collection, table),
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
         version=__version__,
         command=printable(shlex.join(command)),
         scale=scale,
-        data=finite({part.id: _data(part) for part in parts}),
-        plotly=Markup(_inside_script(script)),
-        script=Markup(_inside_script((HERE / "page.js").read_text(encoding="utf-8"))),
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        data={part.id: _data(part) for part in parts},
+        plotly=Markup(_script_text(script)),
+        script=Markup(_script_text(_file("page.js") + _file("explorer.js"))),
+        style=Markup(_file("page.css")),
     )
 
 
@@ -96,18 +97,16 @@ def headline(collection: Collection) -> str:
 
 def _data(part: Part) -> dict[str, Any]:
     """What the page's script reads of one section."""
-    probes = {s.run: s for m in part.album.matrices if m.id == "reconstructions" for s in m.strips}
     return {
         "figures": {name: figure.as_json() for name, figure in part.charts.items()},
         "explorer": part.album.explorer,
         "best": part.best.name,
-        "runs": {r.name: _summary(part.section, r, probes) for r in part.section.records},
+        "runs": {r.name: _summary(part.section, r) for r in part.section.records},
     }
 
 
-def _summary(section: Section, record: Record, probes: dict[str, Strip]) -> dict[str, Any]:
+def _summary(section: Section, record: Record) -> dict[str, Any]:
     """What the page's script says of a run that is pointed at."""
-    own, originals = probes.get(record.name), probes.get("")
     main = [
         one for one in columns.quantities([record]).values() if one.shown == "always" and one.of != "samples"
     ]
@@ -116,28 +115,16 @@ def _summary(section: Section, record: Record, probes: dict[str, Strip]) -> dict
         for one in main
         if math.isfinite(v := record.metric(one.name))
     }
-    return {
-        "label": section.labels[record.name],
-        "weight": section.weight(record),
-        "metrics": metrics,
-        "reconstructions": own.sheet.uri if own and originals else None,
-        "originals": originals.sheet.uri if originals else None,
-        "columns": len(own.columns) if own else 0,
-    }
-
-
-def _counts(records: Sequence[Record]) -> str:
-    statuses = [record.status for record in records]
-    return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+    return {"label": section.labels[record.name], "metrics": metrics}
 
 
 def _columns(collection: Collection, table: pd.DataFrame) -> list[dict[str, Any]]:
-    first = first_columns(collection)
+    shown = main_columns(collection, table)
     return [
         {
             "name": name,
             "numeric": is_numeric_dtype(table[name]) and not is_bool_dtype(table[name]),
-            "shown": name.removesuffix(" (reported)") in first,
+            "shown": name in shown,
         }
         for name in table.columns
     ]
@@ -146,7 +133,7 @@ def _columns(collection: Collection, table: pd.DataFrame) -> list[dict[str, Any]
 def _rows(collection: Collection, table: pd.DataFrame) -> list[list[dict[str, Any]]]:
     """Each cell as it is shown, with its whole value for sorting and copying."""
     declared = columns.quantities(collection.records)
-    named = [called(name.removesuffix(" (reported)"), declared) for name in table.columns]
+    named = [called(name.removesuffix(REPORTED), declared) for name in table.columns]
     return [
         [
             {"text": one.written(value), "value": "" if pd.isna(value) else value}
@@ -156,20 +143,15 @@ def _rows(collection: Collection, table: pd.DataFrame) -> list[list[dict[str, An
     ]
 
 
-def finite(values: Any) -> Any:
-    """Nested lists and dictionaries without infinities and NaN, which JSON does not know."""
-    if isinstance(values, dict):
-        return {key: finite(value) for key, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [finite(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values
-
-
-def tied(text: str) -> str:
+def tie(text: str) -> str:
     """Text in which no line ends within "λ = 5"."""
     return text.replace(" = ", "\xa0=\xa0")
 
 
-def _inside_script(text: str) -> str:
+def _file(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _script_text(text: str) -> str:
     """JavaScript that cannot end the element that it stands in."""
     return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")

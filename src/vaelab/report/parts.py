@@ -1,15 +1,12 @@
 """The parts of the report, one for each section: which topics it has, in the order in which a reader asks."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from vaelab.report import (
     answers,
     caveats,
     charts,
-    columns,
     comparisons,
     dimensions,
     noise,
@@ -23,7 +20,7 @@ from vaelab.report.chart import Chart
 from vaelab.report.details import state
 from vaelab.report.record import Record
 from vaelab.report.records import Collection, Section
-from vaelab.report.topics import Drawing, Topic
+from vaelab.report.topics import Topic
 
 ATLAS = (
     "vae-evaluate run=FOLDER 'evaluation=[atlas,latent_space,latent_space_tsne,kl_per_dimension]' adds one."
@@ -48,12 +45,12 @@ class Part:
     @property
     def best(self) -> Record:
         """The run of the best ELBO."""
-        return max(self.section.records, key=_elbo)
+        return max(self.section.records, key=lambda record: record.rank("elbo"))
 
     @property
     def runs(self) -> list[Record]:
         """Those that are shown with pictures and curves."""
-        return list(self.section.pictured.records)
+        return list(self.section.with_pictures.records)
 
 
 def part(identity: str, collection: Collection, section: Section, album: Album) -> Part:
@@ -62,23 +59,8 @@ def part(identity: str, collection: Collection, section: Section, album: Album) 
     return Part(identity, section, album, tuple(topic for topic in topics if topic))
 
 
-def conventions(section: Section) -> list[tuple[Any, ...]]:
-    """The likelihoods of a section's runs that have one, each once."""
-    return list(dict.fromkeys(record.convention for record in section.records if record.kind != "GAN"))
-
-
-def learning_curves(section: Section) -> list[Drawing]:
-    """A chart of each quantity that changes in training."""
-    found = ((one, charts.learning_curve(section, one)) for one in columns.curves(section))
-    return [
-        Drawing(f"curve-{one.name}", chart, f"{one.heading} by epoch of each run")
-        for one, chart in found
-        if chart
-    ]
-
-
 def _topics(collection: Collection, section: Section, album: Album) -> Iterator[Topic]:
-    few = section.pictured
+    few = section.with_pictures
     yield _answer(collection, section)
     yield from _tables(section)
     yield _plane(section)
@@ -89,12 +71,11 @@ def _topics(collection: Collection, section: Section, album: Album) -> Iterator[
         note="Thick: validation split. Thin: training split, while the weights still moved; dotted by epoch, not"
         " dotted where log_every kept rows inside epochs. Of several seeds also the mean, in a band of one standard"
         " deviation.",
-        drawings=learning_curves(few),
+        drawings=charts.learning_curves(few),
     )
     yield _explorer(few, album)
     yield Topic("kl-per-dimension", "KL per dimension", drawings=dimensions.drawings(few))
-    own = [Drawing(name, chart, title, title) for name, title, chart in views.charts(few)]
-    yield Topic("views", "Further evaluations", drawings=own)
+    yield Topic("views", "Further evaluations", drawings=list(views.drawings(few)))
     yield Topic(
         "galleries",
         "Run by run",
@@ -115,7 +96,7 @@ def _answer(collection: Collection, section: Section) -> Topic:
             *answers.paragraphs(section),
             ("Against the best linear VAE", answers.against_linear(section)),
             ("Models without λ", answers.across_lines(section)),
-            ("Not done", [_unfinished(section, r) for r in section.records if not r.is_evaluated]),
+            ("Not done", [_state_sentence(section, r) for r in section.records if not r.is_evaluated]),
         ],
         caveats.warnings(collection, section),
     )
@@ -123,13 +104,13 @@ def _answer(collection: Collection, section: Section) -> Topic:
 
 def _tables(section: Section) -> Iterator[Topic]:
     """What experiments compare beside λ."""
-    along = [("", comparisons.along_epochs(section))]
+    along = [("", comparisons.effect_of_epochs(section))]
     yield Topic("epochs", "Epochs", along, tables=[comparisons.epochs(section)])
     yield Topic(
         "code-size",
         "Size of the code",
-        [("", comparisons.along_code_sizes(section))],
-        drawings=list(_sizes(section)),
+        [("", comparisons.effect_of_code_size(section))],
+        drawings=charts.code_sizes(section),
         tables=[comparisons.code_sizes(section)],
     )
     yield Topic(
@@ -148,7 +129,7 @@ def _plane(section: Section) -> Topic:
         + (f", named by its {section.symbol}" if section.has_several_weights else "")
         + ". Rate and distortion add up to −ELBO, which is the same along each dotted line; to the lower left is"
         " better.",
-        drawings=list(_planes(section)),
+        drawings=plane.drawings(section),
         tables=[slopes.table(section)],
     )
 
@@ -173,45 +154,23 @@ def _pictures(section: Section, album: Album) -> Iterator[Topic]:
     )
 
 
-def _unfinished(section: Section, record: Record) -> str:
+def _state_sentence(section: Section, record: Record) -> str:
     rest = "Its curves are shown as far as they go." if record.history else "It has no numbers yet."
     return f"{section.labels[record.name]}: {state(record)}. {rest}"
-
-
-def _sizes(section: Section) -> Iterator[Drawing]:
-    for one in columns.of_images(section.records):
-        if chart := charts.by_code_size(section, one):
-            label = f"{one.heading} over the values of the code; the table below has the numbers"
-            yield Drawing(f"code-size-{one.name}", chart, label)
-
-
-def _planes(section: Section) -> Iterator[Drawing]:
-    likelihoods = conventions(section)
-    for place, convention in enumerate(likelihoods):
-        if chart := plane.rate_distortion(section, convention):
-            caption = f"Likelihood: {' with σ = '.join(map(str, convention))}" if len(likelihoods) > 1 else ""
-            label = "Rate against distortion of each run; the table below has the numbers"
-            yield Drawing(f"rate-distortion-{place}", chart, label, caption)
 
 
 def _explorer(section: Section, album: Album) -> Topic:
     there = {run["run"] for run in album.explorer["runs"]}
     absent = [r for r in section.records if r.is_evaluated and r.kind != "GAN" and r.name not in there]
-    labels = ", ".join(section.labels[record.name] for record in absent)
-    without = (
-        f"Without an atlas, so not here: {labels}; {ATLAS}"
-        if there
-        else f"These runs have no atlas to explore; {ATLAS}"
-    )
     note = (
         "All images here were decoded when the runs were evaluated. The first two sliders move the two dimensions with"
         " the most information, the others stay at the code of one test image. "
+        if there
+        else ""
     )
-    note = (note if there else "") + (without if absent else "")
+    if absent:
+        labels = ", ".join(section.labels[record.name] for record in absent)
+        whose = f"Without an atlas, so not here: {labels}" if there else "These runs have no atlas to explore"
+        note += f"{whose}; {ATLAS}"
     has_more = bool(there or absent or album.explorer["conditioned"])
     return Topic("explorer", "Latent explorer", note=note, has_more=has_more)
-
-
-def _elbo(record: Record) -> float:
-    elbo = record.metric("elbo")
-    return elbo if math.isfinite(elbo) else -math.inf

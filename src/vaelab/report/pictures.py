@@ -11,7 +11,7 @@ from PIL import Image
 Array = np.ndarray
 QUALITY = 84  # of WebP: at 28×28 and 64×64 no blocks are seen, at a fifth of PNG's bytes
 LARGEST_CELL = 96  # pixels; a page shows no image larger than this from one of its sheets
-LARGEST_KEPT = 256  # pixels of an image's side on paper
+LARGEST_ON_PAPER = 256  # pixels of an image's side on paper
 WIDEST = 16_383  # pixels of a WebP picture
 AT_ONCE = 16 << 20  # bytes of images that are rounded together
 
@@ -66,8 +66,9 @@ class Matrix:
 
 
 def strip_of(run: str, label: str, images: Array, columns: Sequence[str], scale: float) -> Strip:
-    """A row of images (columns, H, W, C) in [0, 1], each reduced by `scale` in the sheet."""
-    step = -(-max(images.shape[1:3]) // LARGEST_KEPT)
+    """A row of the first images (N, H, W, C) in [0, 1], one for each column, each reduced by `scale` in the sheet."""
+    images = images[: len(columns)]
+    step = -(-max(images.shape[1:3]) // LARGEST_ON_PAPER)
     kept = in_bytes(images[:, ::step, ::step])
     return Strip(run, label, kept, sheet(images[None], scale), tuple(columns))
 
@@ -78,7 +79,7 @@ def sheet(images: Array, scale: float = 1.0) -> Sheet:
     pixels = in_bytes(images).transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
     picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
     factor = min(1.0, scale, LARGEST_CELL / max(height, width))
-    cell = (_fitted(width * factor, columns), _fitted(height * factor, rows))
+    cell = (_fit(width * factor, columns), _fit(height * factor, rows))
     if cell != (width, height):
         picture = picture.resize((columns * cell[0], rows * cell[1]), Image.Resampling.BOX)
     return Sheet(_uri(picture), rows, columns, cell)
@@ -95,7 +96,7 @@ def in_bytes(images: Array) -> Array:
     return scaled.astype(np.uint8)
 
 
-def _fitted(side: float, count: int) -> int:
+def _fit(side: float, count: int) -> int:
     """The side in whole pixels, of which `count` fit into a picture."""
     return max(1, min(max(4, round(side)), WIDEST // count))
 

@@ -7,24 +7,35 @@ from typing import Any
 import numpy as np
 
 from vaelab.report import conditioned
-from vaelab.report.chart import DASHES, SYMBOLS, WITHOUT_KL, Chart, axes, colours, text
-from vaelab.report.record import Record
+from vaelab.report.chart import DASHES, SYMBOLS, WITHOUT_KL, Chart, colours, text
 from vaelab.report.records import Line, Section
-from vaelab.report.side_by_side import Group
+from vaelab.report.topics import Drawing
 
 MOST_LINEAR = 4  # curves of linear VAEs
 
 
-def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart | None:
-    """Held-out rate against distortion in nats, of the runs whose nats mean the same; None without a point."""
-    figure = Chart()
+def drawings(section: Section) -> list[Drawing]:
+    """A plane for the runs of each likelihood."""
+    likelihoods = {r.convention: r.likelihood for r in section.records if r.kind != "GAN"}
+    label = "Rate against distortion of each run; the table below has the numbers"
+    found = []
+    for place, (convention, words) in enumerate(likelihoods.items()):
+        caption = f"Likelihood: {words}" if len(likelihoods) > 1 else ""
+        chart = rate_distortion(section, convention)
+        found.append(Drawing(f"rate-distortion-{place}", chart, label, caption))
+    return found
+
+
+def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart:
+    """Held-out rate against distortion in nats, of the runs whose nats mean the same."""
+    figure = Chart("rate: KL (nats per image)", "distortion: −log p(x|z) (nats per image)")
     lines = [line for line in section.lines if line.records[0].convention == convention]
     shade = colours(section)
     place = {line.records[0].name: number for number, line in enumerate(section.lines)}
     points = [(r.metric("kl"), r.metric("reconstruction")) for line in lines for r in line.records]
     points = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     if not points:
-        return None
+        return figure
     _iso_elbo(figure, points)
     for line in lines:
         number = place[line.records[0].name]
@@ -35,7 +46,6 @@ def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart | No
     linear = _linear(figure, section, convention, lines, max(x for x, _ in points))
     told = conditioned.draw(figure, section, convention)
     figure.layout["showlegend"] = len(lines) > 1 or linear or told
-    axes(figure, "rate: KL (nats per image)", "distortion: −log p(x|z) (nats per image)")
     return figure
 
 
@@ -67,10 +77,9 @@ def _along_weight(
     figure: Chart, section: Section, line: Line, shade: dict[str, str], number: int, named: bool
 ) -> None:
     """One line of means over seeds along λ with error bars, and one marker for each run."""
-    groups = [Group(line.label, tuple(records)) for _, records in line.by_weight()]
     means = [
         tuple((group.mean(name), group.deviation(name)) for name in ("kl", "reconstruction"))
-        for group in groups
+        for group in line.groups()
     ]
     means = [(x, y) for x, y in means if math.isfinite(x[0] + y[0])]
     several = any(x[1] or y[1] for x, y in means)
@@ -84,7 +93,8 @@ def _along_weight(
     )  # fmt: skip
     named_weights: set[str] = set()  # for seeds of one λ lie beside each other
     for record in (r for r in line.records if math.isfinite(r.metric("kl"))):
-        label = (section.has_several_weights and _weight(section, record)) or text(line.label)
+        weight = section.weight(record) if section.has_several_weights else None
+        label = text(line.label) if weight is None else f"{weight:.3g}"
         said = f"<br>rate %{{x:.2f}}<br>distortion %{{y:.2f}}<br>−ELBO {-record.metric('elbo'):.2f}"
         marker = {"color": shade[record.name], "size": 11, "symbol": SYMBOLS[number % len(SYMBOLS)]}
         figure.line(
@@ -114,17 +124,11 @@ def _iso_elbo(figure: Chart, points: Sequence[tuple[float, float]]) -> None:
     for total in np.arange(math.ceil(best / step) * step, worst + step, step) if step else [best]:
         distortion = total - rate
         inside = (distortion > bottom - step) & (distortion < top + step)
-        if not inside.any():
-            continue
-        figure.line(
-            rate[inside], distortion[inside], "rgba(128,128,128,0.35)", f"−ELBO = {total:g}", "", width=1, dash="dot",
-            showlegend=False,
-        )  # fmt: skip
-
-
-def _weight(section: Section, record: Record) -> str:
-    weight = section.weight(record)
-    return "" if weight is None else f"{weight:.3g}"
+        if inside.any():
+            figure.line(
+                rate[inside], distortion[inside], "rgba(128,128,128,0.35)", f"−ELBO = {total:g}", "", width=1,
+                dash="dot", showlegend=False,
+            )  # fmt: skip
 
 
 def _round_step(step: float) -> float:

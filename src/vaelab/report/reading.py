@@ -54,17 +54,17 @@ def read(folder: Path, name: str) -> Record:
         files.refuse_irregular(folder / needed)
         if not (folder / needed).is_file():
             raise UsageError(f"{folder} is not a run folder: it has no {needed}")
-    with _remedied(folder, "run.json"):
+    with _with_remedy(folder, "run.json"):
         info = _plain(stored := files.read_json(folder / "run.json", MOST_BYTES))
         checksums.refuse_broken_seal(folder, stored)
-    with _remedied(folder, "config.yaml"):
+    with _with_remedy(folder, "config.yaml"):
         checksums.refuse_changed(folder, stored, "config.yaml")
         config = _plain(older.config(files.read_yaml(folder / "config.yaml")))
     _check(folder, config, info)
     record = Record(folder, name, config, info)
     for part, read_part in (("evaluation/metrics.json", _metrics), ("metrics.csv", _history)):
         try:
-            with _remedied(folder, part):
+            with _with_remedy(folder, part):
                 checksums.refuse_changed(folder, stored, part)
                 read_part(record)
         except Exception as error:
@@ -79,7 +79,7 @@ def _metrics(record: Record) -> None:
     if len(found) > MOST_KEYS:
         raise UsageError(f"{file} is refused: it has {len(found):,} numbers, which no evaluation writes")
     record.metrics.update({key: value for key, value in found.items() if number(value) is not None})
-    record.problems.extend(map(printable, _unmeasured(record, file)))
+    record.problems.extend(map(printable, _missing_numbers(record, file)))
 
 
 def _history(record: Record) -> None:
@@ -88,7 +88,7 @@ def _history(record: Record) -> None:
     record.history.extend(row for row in history.read(file) if number(row.get("epoch")) is not None)
 
 
-def _unmeasured(record: Record, file: Path) -> Iterator[str]:
+def _missing_numbers(record: Record, file: Path) -> Iterator[str]:
     """Why a finished run has no numbers, where its file is not damaged."""
     # Of a GAN, pictures alone may have been asked for.
     if record.status != "done" or record.metrics or (record.kind == "GAN" and file.is_file()):
@@ -103,7 +103,7 @@ def _unmeasured(record: Record, file: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _remedied(folder: Path, name: str) -> Iterator[None]:
+def _with_remedy(folder: Path, name: str) -> Iterator[None]:
     """Adds to what is wrong with a file what to do about it."""
     remedy = checksums.remedy(folder, name)
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from vaelab.keys import CONDITIONED, without
 from vaelab.names import choice_of
 from vaelab.quantities import Quantity, of_run
-from vaelab.report.stored import Stored
+from vaelab.report.run_folder import RunFolder
 from vaelab.report.values import flatten, number, or_nan
 from vaelab.runs import older
 
@@ -18,7 +18,7 @@ PARTS = ("likelihood", "regulariser", "loss")  # groups whose choice stands for 
 
 
 @dataclass(frozen=True)
-class Record(Stored):
+class Record(RunFolder):
     """One run folder that could be read; what is missing in it is absent here."""
 
     @property
@@ -120,6 +120,11 @@ class Record(Stored):
         return words, *(str(scale) if number(scale) is None else scale for scale in scales)
 
     @property
+    def likelihood(self) -> str:
+        """The convention in words."""
+        return " with σ = ".join(map(str, self.convention))
+
+    @property
     def reduction(self) -> str:
         """The convention of the optimised loss: sum or mean, and the tool whose weight of the KL is given."""
         unit = self.config.get("kl_weight_unit", "nats")
@@ -157,6 +162,12 @@ class Record(Stored):
         return {key: value for key, value in flat.items() if key not in (*hidden, *without_part)} | told
 
     @property
+    def reported(self) -> list[dict[str, Any]]:
+        """What others have reported of such runs: numbers and findings."""
+        entries = self.config.get("reported")
+        return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+    @property
     def experiment(self) -> str:
         """The experiment's name, from the command or else the folder's name; empty where there is none."""
         command = self.info.get("command")
@@ -171,7 +182,7 @@ class Record(Stored):
         return ""
 
     @property
-    def kept_epoch(self) -> int | None:
+    def weights_epoch(self) -> int | None:
         """The epoch whose weights a run has kept for its validation, or None where they are the last."""
         told = self.info.get("training")
         if not isinstance(told, dict) or flatten(self.config).get("trainer.keep") != "best":
@@ -183,7 +194,9 @@ class Record(Stored):
     def weights(self) -> str:
         """Which weights were measured, in words; empty where they are those of the last epoch."""
         decay = flatten(self.config).get("trainer.ema")
-        words = [f"of epoch {self.kept_epoch}, whose validation was the best"] if self.kept_epoch else []
+        words = (
+            [f"of epoch {self.weights_epoch}, whose validation was the best"] if self.weights_epoch else []
+        )
         words += [f"a moving average (decay {decay:g})"] if number(decay) else []
         return "; ".join(words)
 
@@ -199,3 +212,8 @@ class Record(Stored):
     def metric(self, name: str) -> float:
         """A number of the test split, NaN where there is none."""
         return or_nan(self.metrics.get(name)) if self.is_evaluated else math.nan
+
+    def rank(self, name: str) -> float:
+        """The same number to sort by: below all others where there is none."""
+        found = self.metric(name)
+        return -math.inf if math.isnan(found) else found

@@ -2,6 +2,7 @@
 
 import math
 import re
+import statistics
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,11 +10,52 @@ from typing import Any
 
 from vaelab.report.oracle import Oracle
 from vaelab.report.record import PARTS, Record
-from vaelab.report.values import number
+from vaelab.report.values import number, or_nan
 from vaelab.words import printable
 
-TYPED = {"regulariser.kl_weight": "kl_weight"}  # as a command has it
-MOST_PICTURED = 40  # runs of a section that are shown with pictures and curves
+SPELLINGS = {"regulariser.kl_weight": "kl_weight"}  # as a command has it
+MOST_WITH_PICTURES = 40  # runs of a section that are shown with pictures and curves
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one model and λ, which differ in their seed."""
+
+    label: str
+    records: tuple[Record, ...]
+
+    @property
+    def kind(self) -> str:
+        """AE, VAE or GAN."""
+        return self.records[0].kind
+
+    @property
+    def weight(self) -> float:
+        """λ; NaN for models without a KL term."""
+        return or_nan(self.records[0].kl_weight)
+
+    @property
+    def name(self) -> str:
+        """The label, with the number of runs where there are several."""
+        return self.label + (f" (means of {repeats(self.records)})" if len(self.records) > 1 else "")
+
+    def mean(self, metric: str) -> float:
+        """Over seeds; NaN where no run has it."""
+        values = self._values(metric)
+        return statistics.fmean(values) if values else math.nan
+
+    def deviation(self, metric: str) -> float:
+        """Over seeds; 0 with one."""
+        values = self._values(metric)
+        return statistics.stdev(values) if len(values) > 1 else 0.0
+
+    def fact(self, name: str) -> float:
+        """The mean of a number of run.json; NaN where no run has it."""
+        values = [v for r in self.records if (v := number(r.info.get(name))) is not None]
+        return statistics.fmean(values) if values else math.nan
+
+    def _values(self, metric: str) -> list[float]:
+        return [v for r in self.records if math.isfinite(v := r.metric(metric))]
 
 
 @dataclass(frozen=True)
@@ -38,13 +80,13 @@ class Line:
         """AE, VAE or GAN."""
         return self.records[0].kind
 
-    def by_weight(self) -> list[tuple[float | None, list[Record]]]:
-        """The evaluated runs of each λ."""
+    def groups(self, metric: str = "") -> list[Group]:
+        """The evaluated runs of each λ, in its order; those alone that have a metric where one is named."""
         groups: dict[float | None, list[Record]] = {}
         for record in self.records:
-            if record.is_evaluated:
+            if math.isfinite(record.metric(metric)) if metric else record.is_evaluated:
                 groups.setdefault(record.kl_weight, []).append(record)
-        return list(groups.items())
+        return [Group(self.label, tuple(records)) for records in groups.values()]
 
 
 @dataclass(frozen=True)
@@ -74,20 +116,20 @@ class Section:
         )
 
     @cached_property
-    def pictured(self) -> "Section":
+    def with_pictures(self) -> "Section":
         """The section with the runs alone whose pictures and curves are shown.
 
-        All of them, or of more than MOST_PICTURED those of the best and the worst ELBO and the first seed of each λ.
+        All of them, or of too many those of the best and the worst ELBO and the first seed of each λ.
         """
-        if len(self.records) <= MOST_PICTURED:
+        if len(self.records) <= MOST_WITH_PICTURES:
             return self
         ranked = sorted(
             (r for r in self.records if math.isfinite(r.metric("elbo"))), key=lambda r: r.metric("elbo")
         )
-        first = [runs[0] for line in self.lines for _, runs in line.by_weight()]
-        return self.only({r.name for r in [*ranked[-1:], *ranked[:1], *first][:MOST_PICTURED]})
+        first = [group.records[0] for line in self.lines for group in line.groups()]
+        return self.subset({r.name for r in [*ranked[-1:], *ranked[:1], *first][:MOST_WITH_PICTURES]})
 
-    def only(self, names: Container[str]) -> "Section":
+    def subset(self, names: Container[str]) -> "Section":
         """The section with the runs of these names alone."""
         lines = [
             replace(line, records=tuple(r for r in line.records if r.name in names)) for line in self.lines
@@ -137,18 +179,15 @@ def sections(records: Iterable[Record]) -> list[Section]:
     found = []
     for (dataset, fingerprint, chapter), own in sorted(groups.items()):
         title = f"{chapter} · {dataset}" if chapter and len(data[chapter]) > 1 else chapter or dataset
-        found.append(_section(dataset, fingerprint, chapter, title, own))
+        in_beta_eff = len({(r.convention, r.reduction) for r in own if r.kl_weight is not None}) > 1
+        lines = _lines(own)
+        ordered = tuple(record for line in lines for record in line.records)
+        labels = _labels(lines, in_beta_eff)
+        found.append(
+            Section(dataset, fingerprint, chapter, title, ordered, tuple(lines), labels, in_beta_eff)
+        )
     # What has no numbers yet stands last.
     return sorted(found, key=lambda section: not any(record.is_evaluated for record in section.records))
-
-
-def _section(dataset: str, fingerprint: str, chapter: str, title: str, records: Sequence[Record]) -> Section:
-    with_kl = [record for record in records if record.kl_weight is not None]
-    in_beta_eff = len({(record.convention, record.reduction) for record in with_kl}) > 1
-    lines = _lines(records)
-    ordered = tuple(record for line in lines for record in line.records)
-    labels = _labels(lines, in_beta_eff)
-    return Section(dataset, fingerprint, chapter, title, ordered, tuple(lines), labels, in_beta_eff)
 
 
 def _lines(records: Sequence[Record]) -> list[Line]:
@@ -165,7 +204,7 @@ def _lines(records: Sequence[Record]) -> list[Line]:
         by_model.setdefault(group[0].model, []).append(group)
     lines = []
     for same in by_model.values():
-        labels = told_apart(same, [group[0].line for group in same])
+        labels = group_labels(same, [group[0].line for group in same])
         for group, label in zip(same, labels, strict=True):
             group.sort(key=lambda r: (r.kl_weight or 0.0, str(r.seed), r.name))
             lines.append(Line(label, tuple(group)))
@@ -177,12 +216,12 @@ def _by_number(name: str) -> list[str | int]:
     return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
-def told_apart(groups: Sequence[Sequence[Record]], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+def group_labels(groups: Sequence[Sequence[Record]], settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """What groups of runs of one model are called: by what they differ in, of their settings, one of each group.
 
     Where several settings follow from the experiment, its name stands for them.
     """
-    keys = differing(settings)
+    keys = differing_keys(settings)
     experiments = [{record.experiment for record in group} for group in groups]
     names = [found.pop() if len(found) == 1 else "" for found in experiments]
     by_name = [key for key in keys if _follows(key, names, settings)] if all(names) else []
@@ -190,13 +229,13 @@ def told_apart(groups: Sequence[Sequence[Record]], settings: Sequence[Mapping[st
         by_name = []
     labels = []
     for group, name, values in zip(groups, names, settings, strict=True):
-        told = [key for key in keys if key not in by_name and _tells(key, values, settings)]
-        words = [f"{TYPED.get(key, key.removeprefix('model.'))}={values.get(key)}" for key in told]
+        told = [key for key in keys if key not in by_name and _distinguishes(key, values, settings)]
+        words = [f"{SPELLINGS.get(key, key.removeprefix('model.'))}={values.get(key)}" for key in told]
         labels.append(" ".join([group[0].model, *([name] if by_name else []), *words]))
     return labels
 
 
-def _tells(key: str, values: Mapping[str, Any], settings: Sequence[Mapping[str, Any]]) -> bool:
+def _distinguishes(key: str, values: Mapping[str, Any], settings: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a setting of a part of the loss tells groups apart that have the same part; other settings always do."""
     part = key.partition(".")[0]
     if part in PARTS and key not in values:
@@ -227,17 +266,13 @@ def repeats(records: Sequence[Record]) -> str:
     return f"{len(records)} {'seeds' if len(seeds) == len(records) else 'runs'}"
 
 
-def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys in which configurations differ; of keys that always change together, the shortest."""
     keys = sorted({key for config in configs for key in config}, key=lambda key: (key.count("."), key))
-    seen: set[tuple[str, ...]] = set()
-    differing = []
+    shortest: dict[tuple[str, ...], str] = {}
     for key in keys:
-        values = tuple(repr(config.get(key)) for config in configs)
-        if len(set(values)) > 1 and values not in seen:
-            seen.add(values)
-            differing.append(key)
-    return differing
+        shortest.setdefault(tuple(repr(config.get(key)) for config in configs), key)
+    return [key for values, key in shortest.items() if len(set(values)) > 1]
 
 
 def _labels(lines: Sequence[Line], in_beta_eff: bool) -> dict[str, str]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from vaelab.report.arrays import Array
 from vaelab.report.pictures import Matrix, Strip, strip_of
 from vaelab.report.record import Record
 from vaelab.report.records import Section
-from vaelab.report.side_by_side import compared
+from vaelab.report.side_by_side import contestants
 
 SAMPLES = 16  # of one row
-FITTED = "fitted Gaussian"
+FITTED_GAUSSIAN = "fitted Gaussian"
 IMAGES = "nhwc"
 NOTE = (
     "an autoencoder and a VAE at λ = 0 have no prior that means something to the decoder, so a Gaussian fitted to the"
@@ -19,32 +18,32 @@ NOTE = (
 
 def side_by_side(section: Section, scale: float) -> Matrix | None:
     """Samples of each run that is compared, below real images; None where there is nothing to compare."""
-    runs = compared(section)
+    runs = contestants(section)
     found = {run.name: _of_run(section, run, scale) for run in runs}
     there = [row for row in found.values() if row]
     if not there:
         return None
     left_out = tuple(section.labels[name] for name, row in found.items() if not row)
-    note = NOTE if any(row.label.endswith(FITTED) for row in there) else ""
+    note = NOTE if any(row.label.endswith(FITTED_GAUSSIAN) for row in there) else ""
     rows = (*_real(section, runs, scale), *there)
     return Matrix("side-by-side", "Samples", rows, left_out, note=note, on_paper=True, why="Without samples")
 
 
 def _of_run(section: Section, record: Record, scale: float) -> Strip | None:
     """The row of a run's samples, where its files hold some."""
-    label, has_prior = section.labels[record.name], record.has_prior
-    for name, key in (
-        ("samples", "image"),
-        ("prior_samples", "image" if has_prior else "aggregate_image"),
-        ("nearest_neighbours", "image"),
+    label, fitted = section.labels[record.name], not record.has_prior
+    for name, key, labels in (
+        ("samples", "image", {"label": "n?"}),
+        ("prior_samples", "aggregate_image" if fitted else "image", {}),
+        ("nearest_neighbours", "image", {}),
     ):
-        if stored := record.arrays(name, **{key: IMAGES}):
-            labels = (
-                record.arrays(name, label="n", **{key: IMAGES}).get("label") if name == "samples" else None
-            )
-            images = stored[key][:SAMPLES]
-            names = _sample_names(section, len(images), labels)
-            return strip_of(record.name, label if has_prior else f"{label}, {FITTED}", images, names, scale)
+        if stored := record.arrays(name, **{key: IMAGES}, **labels):
+            names = [f"sample {place}" for place in range(1, 1 + len(stored[key]))]
+            if "label" in stored:
+                classes = map(section.class_name, stored["label"].tolist())
+                names = [f"{sample}, {its}" for sample, its in zip(names, classes, strict=True)]
+            row = f"{label}, {FITTED_GAUSSIAN}" if fitted else label
+            return strip_of(record.name, row, stored[key], names[:SAMPLES], scale)
     return None
 
 
@@ -57,13 +56,8 @@ def _real(section: Section, runs: Sequence[Record], scale: float) -> Iterator[St
     ):
         for record in runs:
             if stored := record.arrays(name, **{key: axes}):
-                images = (stored[key] if axes == IMAGES else stored[key][:, 0])[:SAMPLES]
+                images = stored[key] if axes == IMAGES else stored[key][:, 0]
                 nearest = f"training images nearest to {section.labels[record.name]}"
-                columns = [f"real image {i + 1}" for i in range(len(images))]
+                columns = [f"real image {place}" for place in range(1, 1 + len(images))][:SAMPLES]
                 yield strip_of("", "test images" if axes == IMAGES else nearest, images, columns, scale)
                 return
-
-
-def _sample_names(section: Section, count: int, labels: Array | None) -> list[str]:
-    of = [f", {section.class_name(int(n))}" for n in labels[:count]] if labels is not None else [""] * count
-    return [f"sample {i + 1}{name}" for i, name in enumerate(of)]

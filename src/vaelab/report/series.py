@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from vaelab.report.record import Record
-from vaelab.report.records import Section, told_apart
-from vaelab.report.side_by_side import Group
+from vaelab.report.records import Group, Section, group_labels
 from vaelab.report.values import or_nan
 
 SIZES = (
@@ -32,7 +32,7 @@ class Series:
 
 def by_code_size(section: Section) -> list[Series]:
     """Models that were trained alike with codes of different sizes; none where all are of one size."""
-    found = _grouped(section, SIZES, _size)
+    found = _groups(section, SIZES, attrgetter("code_size"))
     trained: dict[str, list[list[Record]]] = {}
     for group in found:
         alike = {k: v for k, v in group[0].line.items() if not k.startswith("model.") and k not in SIZES}
@@ -40,13 +40,13 @@ def by_code_size(section: Section) -> list[Series]:
     several = [
         groups for groups in trained.values() if len({r.code_size for group in groups for r in group}) > 1
     ]
-    return _named([group for groups in several for group in groups], SIZES, _size)
+    return _series([group for groups in several for group in groups], SIZES, attrgetter("code_size"))
 
 
 def by_epochs(section: Section) -> list[Series]:
     """Models that were trained for different numbers of epochs, all else the same."""
-    found = _grouped(section, ("epochs",), _epochs)
-    return _named([group for group in found if len({_epochs(r) for r in group}) > 1], ("epochs",), _epochs)
+    found = _groups(section, ("epochs",), _epochs)
+    return _series([group for group in found if len({_epochs(r) for r in group}) > 1], ("epochs",), _epochs)
 
 
 def _epochs(record: Record) -> float:
@@ -54,11 +54,7 @@ def _epochs(record: Record) -> float:
     return or_nan(record.config.get("epochs"))
 
 
-def _size(record: Record) -> float:
-    return record.code_size
-
-
-def _grouped(section: Section, apart: Sequence[str], value: Callable[[Record], float]) -> list[list[Record]]:
+def _groups(section: Section, apart: Sequence[str], value: Callable[[Record], float]) -> list[list[Record]]:
     """The evaluated runs with an encoder, by all of their settings and λ but those apart."""
     groups: dict[str, list[Record]] = {}
     for record in section.records:
@@ -68,14 +64,14 @@ def _grouped(section: Section, apart: Sequence[str], value: Callable[[Record], f
     return list(groups.values())
 
 
-def _named(
+def _series(
     groups: Sequence[list[Record]], apart: Sequence[str], value: Callable[[Record], float]
 ) -> list[Series]:
     """Series whose labels say in which other settings those of the same model differ."""
     found = []
     for group in groups:
         same = [other for other in groups if other[0].model == group[0].model]
-        labels = told_apart(same, [_settings(other[0], apart) for other in same])
+        labels = group_labels(same, [_settings(other[0], apart) for other in same])
         label = labels[same.index(group)].replace("kl_weight=", "λ = ")
         by_value: dict[float, list[Record]] = {}
         for record in sorted(group, key=value):

@@ -1,22 +1,21 @@
 """AE, VAE and GAN on the same images: what was measured of their samples, in rows and in sentences."""
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import NamedTuple
 
 from vaelab.quantities import Quantity
 from vaelab.report import columns
 from vaelab.report.record import Record
-from vaelab.report.records import Section, repeats
+from vaelab.report.records import Group, Section
 from vaelab.report.topics import Table, Value
 from vaelab.report.values import number, or_nan
 
 KINDS = ("AE", "VAE", "GAN")
 ALIKE = 0.05  # of the larger of two numbers: a smaller difference is none
 FAR = 0.5  # of the distance of test images, below which samples are called copies
-GUESSED = 0.1  # of the way from chance to 1, below which a class can hardly be told
+NEAR_CHANCE = 0.1  # of the way from chance to 1, below which a class can hardly be told
 NOISY = 1.25  # times the sharpness of real images, from which sharpness is more likely noise
 
 
@@ -64,56 +63,17 @@ FACTS = (
 )
 
 
-@dataclass(frozen=True)
-class Group:
-    """The runs of one line and λ, which differ in their seed."""
-
-    label: str
-    records: tuple[Record, ...]
-
-    @property
-    def kind(self) -> str:
-        """AE, VAE or GAN."""
-        return self.records[0].kind
-
-    @property
-    def name(self) -> str:
-        """The label, with the number of runs where there are several."""
-        return self.label + (f" (means of {repeats(self.records)})" if len(self.records) > 1 else "")
-
-    def mean(self, metric: str) -> float:
-        """Over seeds; NaN where no run has it."""
-        values = self._values(metric)
-        return statistics.fmean(values) if values else math.nan
-
-    def deviation(self, metric: str) -> float:
-        """Over seeds; 0 with one."""
-        values = self._values(metric)
-        return statistics.stdev(values) if len(values) > 1 else 0.0
-
-    def fact(self, name: str) -> float:
-        """The mean of a number of run.json; NaN where no run has it."""
-        values = [v for r in self.records if (v := number(r.info.get(name))) is not None]
-        return statistics.fmean(values) if values else math.nan
-
-    def _values(self, metric: str) -> list[float]:
-        return [v for r in self.records if math.isfinite(v := r.metric(metric))]
-
-
-def compared(section: Section) -> tuple[Record, ...]:
+def contestants(section: Section) -> tuple[Record, ...]:
     """The evaluated runs, AE, VAE by λ, DCGAN, ACGAN; none without a GAN or two kinds with numbers of samples."""
-    runs = [record for record in section.records if record.is_evaluated]
-    measured = [one.name for one in columns.of_samples(runs)]
-    kinds = {r.kind for r in runs if any(math.isfinite(r.metric(name)) for name in measured)}
-    if len(kinds) < 2 and not any(record.kind == "GAN" for record in runs):
-        return ()
-    return tuple(sorted(runs, key=lambda r: (KINDS.index(r.kind), r.model == "acgan")))
+    return tuple(record for group in _groups(section) for record in group.records)
 
 
-def table(section: Section) -> Table | None:
+def table(section: Section) -> Table:
     """The numbers of the samples of each compared run, those that some run has, with the same of real images."""
-    runs = compared(section)
-    measured = [o for o in columns.of_samples(runs) if any(math.isfinite(r.metric(o.name)) for r in runs)]
+    runs = contestants(section)
+    measured = [
+        o for o in columns.sample_quantities(runs) if any(math.isfinite(r.metric(o.name)) for r in runs)
+    ]
     facts = [
         (title, name) for title, name in FACTS if any(number(r.info.get(name)) is not None for r in runs)
     ]
@@ -131,7 +91,7 @@ def table(section: Section) -> Table | None:
         title="Numbers of each run's samples",
         caption="Samples in numbers; in brackets the same of real images. MS-SSIM is lower where samples are more"
         " diverse.",
-    ).if_any()
+    )
 
 
 def sentences(section: Section) -> list[str]:
@@ -142,7 +102,7 @@ def sentences(section: Section) -> list[str]:
     gans, autoencoder = [g for g in groups if g.kind == "GAN"], _best_autoencoder(groups)
     for group in gans or autoencoder:
         if other is not None and other is not group:
-            found += _against(group, other)
+            found += _comparison(group, other)
         found += [*_noise(group), *_copies(group), *_gan_test(group)]
     found += _noise(other) if found and other is not None else []
     return found + _times([g for g in groups if g in [*gans, *autoencoder] or g is other])
@@ -156,14 +116,16 @@ def _cell(record: Record, column: Quantity) -> str:
 
 
 def _groups(section: Section) -> list[Group]:
-    """The compared runs, in the order of their rows."""
-    of_line = {r.name: (place, line) for place, line in enumerate(section.lines) for r in line.records}
-    groups: dict[tuple[int, float | None], list[Record]] = {}
-    for record in compared(section):
-        groups.setdefault((of_line[record.name][0], record.kl_weight), []).append(record)
+    """The contestants, those that differ in their seed together."""
+    found = [group for line in section.lines for group in line.groups()]
+    records = [record for group in found for record in group.records]
+    measured = [one.name for one in columns.sample_quantities(records)]
+    kinds = {r.kind for r in records if any(math.isfinite(r.metric(name)) for name in measured)}
+    if len(kinds) < 2 and not any(record.kind == "GAN" for record in records):
+        return []
+    found.sort(key=lambda group: (KINDS.index(group.kind), group.records[0].model == "acgan"))
     return [
-        Group(section.lines[place].label + ("" if w is None else f" λ = {w:g}"), tuple(records))
-        for (place, w), records in groups.items()
+        replace(g, label=g.label + (f" λ = {g.weight:g}" if math.isfinite(g.weight) else "")) for g in found
     ]
 
 
@@ -171,14 +133,14 @@ def _opponent(groups: Sequence[Group]) -> Group | None:
     """The VAE of the best ELBO, rather with numbers of samples and λ > 0; an autoencoder where there is no VAE."""
     found = [g for g in groups if g.kind == "VAE"]
     found = [g for g in found if _is_measured(g)] or found
-    found = [g for g in found if g.records[0].kl_weight] or found
+    found = [g for g in found if g.weight > 0] or found
     return next(iter(_best(found, "elbo") or _best_autoencoder(groups)), None)
 
 
 def _best_autoencoder(groups: Sequence[Group]) -> list[Group]:
     """The one of the best images alone, for the samples of each are not a finding of their own."""
     found = [g for g in groups if g.kind == "AE"]
-    names = [one.name for one in columns.of_images(r for g in found for r in g.records)]
+    names = [one.name for one in columns.image_quantities(r for g in found for r in g.records)]
     return _best(found, names[0]) if names else found[:1]
 
 
@@ -189,24 +151,24 @@ def _best(groups: Sequence[Group], metric: str) -> list[Group]:
 
 
 def _is_measured(group: Group) -> bool:
-    return any(math.isfinite(group.mean(one.name)) for one in columns.of_samples(group.records))
+    return any(math.isfinite(group.mean(one.name)) for one in columns.sample_quantities(group.records))
 
 
-def _alike(group: Group, other: Group, metric: str) -> bool:
+def _is_close(group: Group, other: Group, metric: str) -> bool:
     """Whether the difference is small, or within the spread of the seeds."""
     a, b = group.mean(metric), other.mean(metric)
     spread = max(group.deviation(metric), other.deviation(metric))
     return abs(a - b) <= max(ALIKE * max(abs(a), abs(b)), spread)
 
 
-def _against(group: Group, other: Group) -> list[str]:
+def _comparison(group: Group, other: Group) -> list[str]:
     """What the numbers of one model's samples say beside those of another's, where both have them."""
     found = []
     for metric, rule in RULES.items():
         a, b, real = group.mean(metric), other.mean(metric), group.mean(f"{metric}_data")
         if not (math.isfinite(a) and math.isfinite(b)):
             continue
-        words = rule.alike if _alike(group, other, metric) else rule.higher if a > b else rule.lower
+        words = rule.alike if _is_close(group, other, metric) else rule.higher if a > b else rule.lower
         words = words.format(a / b) if b > 0 else "sharper than"
         end = f"; training images {_short(real)}" if math.isfinite(real) else rule.end
         numbers = f"({rule.what}{_short(a)} and {_short(b)}{end})"
@@ -243,7 +205,9 @@ def _gan_test(group: Group) -> list[str]:
     classes = len(group.records[0].classes)
     chance = 1 / max(1, classes)
     guessed = (
-        f", little more than the {chance:.2g} of chance" if found < chance + GUESSED * (1 - chance) else ""
+        f", little more than the {chance:.2g} of chance"
+        if found < chance + NEAR_CHANCE * (1 - chance)
+        else ""
     )
     return [
         f"GAN-test: a classifier trained on real images finds the class that was asked for in a share of {found:.3g} of"

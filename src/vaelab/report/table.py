@@ -1,7 +1,7 @@
 """All runs as one pandas table: what they are, what was measured, and what was reported."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -15,6 +15,7 @@ from vaelab.report.values import flatten, number
 
 FIRST = ("dataset", "model", "label", "kl_weight", "seed", "epochs", "status")  # columns, before the numbers
 FACTS = ("beta_eff", "parameters", "seconds", "images_per_second", "peak_memory_bytes", "device", "git_sha")
+REPORTED = " (reported)"  # ends the head of a column
 FORMULA = tuple("=+-@\t\r＝＋－＠")  # how it begins for a spreadsheet
 
 
@@ -26,20 +27,14 @@ def frame(collection: Collection) -> pd.DataFrame:
         for record in section.records
     ]
     table = pd.DataFrame(rows).dropna(axis="columns", how="all")
-    return table[[*_order(table.columns, first_columns(collection))]]
+    return table[[*dict.fromkeys([*main_columns(collection, table), *table.columns])]]
 
 
-def first_columns(collection: Collection) -> list[str]:
-    """Those shown at first; the others can be chosen, and table.csv has all."""
+def main_columns(collection: Collection, table: pd.DataFrame) -> list[str]:
+    """The columns of a table that are shown at first, reported values beside their own; the others can be chosen."""
     declared = columns.quantities(collection.records)
-    return list(dict.fromkeys([*FIRST, *(name for name, one in declared.items() if one.shown)]))
-
-
-def _order(names: Iterable[str], shown: Sequence[str]) -> list[str]:
-    """The columns shown at first, each with its reported values beside it, then all others as they came."""
-    names = list(names)
-    first = [n for name in shown for n in (name, f"{name} (reported)") if n in names]
-    return first + [name for name in names if name not in first]
+    first = dict.fromkeys([*FIRST, *(name for name, one in declared.items() if one.shown)])
+    return [name for own in first for name in (own, own + REPORTED) if name in table]
 
 
 def _row(record: Record, label: str) -> dict[str, Any]:
@@ -58,7 +53,7 @@ def _row(record: Record, label: str) -> dict[str, Any]:
         **simple,
         "kl_weight": record.kl_weight,  # an autoencoder's configuration has the key, its loss has not
         **({} if not record.is_evaluated else record.metrics | {"kl_weight": record.kl_weight}),
-        **reported(record),
+        **reported_columns(record),
         **{key: _plain(record.info.get(key)) for key in FACTS},
         "fingerprint": record.fingerprint,
         **{f"images_{split}": size for split, size in record.sizes.items()},
@@ -69,11 +64,11 @@ def _row(record: Record, label: str) -> dict[str, Any]:
 
 def as_csv(table: pd.DataFrame) -> str:
     """The table as text, in which no cell is a formula to a spreadsheet."""
-    texts = {n: [quoted(cell) for cell in table[n]] for n in table if not is_numeric_dtype(table[n])}
-    return table.assign(**texts).rename(columns=quoted).to_csv(index=False, lineterminator="\n")
+    texts = {n: [quote(cell) for cell in table[n]] for n in table if not is_numeric_dtype(table[n])}
+    return table.assign(**texts).rename(columns=quote).to_csv(index=False, lineterminator="\n")
 
 
-def quoted(cell: Any) -> Any:
+def quote(cell: Any) -> Any:
     """A text that a spreadsheet would compute, behind the apostrophe that makes it a text there; others as they are."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) and not _is_number(cell) else cell
 
@@ -85,10 +80,10 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def reported(record: Record) -> dict[str, float]:
+def reported_columns(record: Record) -> dict[str, float]:
     """The reported values that apply to this run, by the name of their column."""
     return {
-        f"{'train_' if is_of_training(entry) else ''}{entry['metric']} (reported)": entry["value"]
+        f"{'train_' if is_of_training(entry) else ''}{entry['metric']}{REPORTED}": entry["value"]
         for entry in references(record)
     }
 
@@ -105,13 +100,11 @@ def is_of_training(entry: Mapping[str, Any]) -> bool:
 
 def references(record: Record) -> list[dict[str, Any]]:
     """The entries of `reported:` whose conditions this run meets."""
-    entries = record.config.get("reported")
     flat = flatten(record.config)
     return [
         entry
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, dict)
-        and isinstance(entry.get("metric"), str)
+        for entry in record.reported
+        if isinstance(entry.get("metric"), str)
         and number(entry.get("value")) is not None
         and isinstance(when := entry.get("when") or {}, dict)
         and all(flat.get(key) == value for key, value in when.items())

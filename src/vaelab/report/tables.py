@@ -1,21 +1,21 @@
 """Tables as papers print them: LaTeX (booktabs) and CSV, seeds as mean ± standard deviation, the best in bold."""
 
-import csv
-import io
 import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from vaelab import UsageError, files
 from vaelab.names import nearest
 from vaelab.quantities import Quantity, called
 from vaelab.report import columns
-from vaelab.report.records import Collection, Section
-from vaelab.report.side_by_side import Group
-from vaelab.report.table import quoted
+from vaelab.report.records import Collection, Group, Section
+from vaelab.report.table import quote
 from vaelab.words import printable
 
+LONGEST_NAME = 60  # of a section in the name of a file
 PRESETS = {
     "rate_distortion": ("kl", "reconstruction", "elbo"),
     "elbo": ("elbo", "reconstruction", "kl"),
@@ -36,7 +36,7 @@ def write(collection: Collection, names: Sequence[str], folder: Path) -> list[Pa
         found = [
             (place, section, quantities)
             for place, section in enumerate(collection.sections, 1)
-            if (quantities := chosen(section, name))
+            if (quantities := choose(section, name))
         ]
         if not found:
             known = [*PRESETS, *columns.quantities(collection.records)]
@@ -45,7 +45,8 @@ def write(collection: Collection, names: Sequence[str], folder: Path) -> list[Pa
                 f"tables: {', '.join(PRESETS)}, or the name of one number of table.csv"
             )
         for place, section, quantities in found:
-            stem = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{place}-{section.title}-{name}")
+            title = section.title[:LONGEST_NAME]
+            stem = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{place}-{title}-{name}")
             for suffix, text in (("tex", latex), ("csv", as_csv)):
                 file = folder / "tables" / f"{stem}.{suffix}"
                 with files.whole(file) as part:
@@ -54,7 +55,7 @@ def write(collection: Collection, names: Sequence[str], folder: Path) -> list[Pa
     return written
 
 
-def chosen(section: Section, name: str) -> list[Quantity]:
+def choose(section: Section, name: str) -> list[Quantity]:
     """What a table shows: the quantities of a preset, or one by its name, that some run of the section has."""
     declared = columns.quantities(section.records)
     of = {"images": "images", "samples": "samples"}.get(name)
@@ -68,7 +69,7 @@ def chosen(section: Section, name: str) -> list[Quantity]:
 
 def rows(section: Section, quantities: Sequence[Quantity]) -> list[Group]:
     """The evaluated runs of each line and λ, where they have some of the numbers."""
-    found = [Group(line.label, tuple(runs)) for line in section.lines for _, runs in line.by_weight()]
+    found = [group for line in section.lines for group in line.groups()]
     return [row for row in found if any(math.isfinite(row.mean(one.name)) for one in quantities)]
 
 
@@ -76,27 +77,18 @@ def latex(section: Section, quantities: Sequence[Quantity]) -> str:
     """A tabular of booktabs."""
     body = rows(section, quantities)
     best = [_best(body, one) for one in quantities]
-    seeds = sorted({len(row.records) for row in body})
-    told = f"{section.title}, test split" + (
-        f"; mean ± standard deviation of {seeds[-1]} runs" if seeds[-1] > 1 else ""
+    most = max(len(row.records) for row in body)
+    spread = f"; mean ± standard deviation of {most} runs" if most > 1 else ""
+    heads = ["model", section.symbol, *(one.heading for one in quantities)]
+    cells = pd.DataFrame([_cells(row, quantities, best) for row in body], columns=[*map(_plain, heads)])
+    tabular = cells.to_latex(index=False, escape=False, column_format=f"lr{'r' * len(quantities)}")
+    return (
+        f"% {' '.join(section.title.split())}, test split{spread}; needs \\usepackage{{booktabs}}\n{tabular}"
     )
-    heads = [_plain(head) for head in ("model", section.symbol, *(one.heading for one in quantities))]
-    lines = [
-        f"% {' '.join(told.split())}; needs \\usepackage{{booktabs}}",
-        f"\\begin{{tabular}}{{lr{'r' * len(quantities)}}}",
-        r"\toprule",
-        f"{' & '.join(heads)} \\\\",
-        r"\midrule",
-        *(_line(row, quantities, best) for row in body),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    return "\n".join(lines) + "\n"
 
 
-def _line(row: Group, quantities: Sequence[Quantity], best: Sequence[float]) -> str:
-    weight = row.records[0].kl_weight
-    cells = [_plain(row.label), "--" if weight is None else f"{weight:g}"]
+def _cells(row: Group, quantities: Sequence[Quantity], best: Sequence[float]) -> list[str]:
+    cells = [_plain(row.label), _weight(row) or "--"]
     for one, winner in zip(quantities, best, strict=True):
         mean = one.sign * row.mean(one.name)
         text = _plain(one.written(mean)) if math.isfinite(mean) else "--"
@@ -104,7 +96,11 @@ def _line(row: Group, quantities: Sequence[Quantity], best: Sequence[float]) -> 
             text = f"\\textbf{{{text}}}"
         spread = f" $\\pm$ {_plain(one.written(row.deviation(one.name)))}" if len(row.records) > 1 else ""
         cells.append(text + spread)
-    return f"{' & '.join(cells)} \\\\"
+    return cells
+
+
+def _weight(row: Group) -> str:
+    return f"{row.weight:g}" if math.isfinite(row.weight) else ""
 
 
 def _best(body: Sequence[Group], quantity: Quantity) -> float:
@@ -118,20 +114,15 @@ def _best(body: Sequence[Group], quantity: Quantity) -> float:
 
 def as_csv(section: Section, quantities: Sequence[Quantity]) -> str:
     """The same numbers in full, signed as table.csv has them."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["model", "kl_weight", "runs", *(n for one in quantities for n in (one.name, f"{one.name}_std"))]
-    )
-    for row in rows(section, quantities):
-        weight, count = row.records[0].kl_weight, len(row.records)
-        spreads = [row.deviation(one.name) if count > 1 else math.nan for one in quantities]
-        numbers = [
-            v for one, spread in zip(quantities, spreads, strict=True) for v in (row.mean(one.name), spread)
-        ]
-        cells = ["" if math.isnan(value) else repr(value) for value in numbers]
-        writer.writerow([quoted(row.label), "" if weight is None else f"{weight:g}", count, *cells])
-    return text.getvalue()
+    table = [
+        {"model": quote(row.label), "kl_weight": _weight(row), "runs": len(row.records)}
+        | {one.name: row.mean(one.name) for one in quantities}
+        | {f"{one.name}_std": row.deviation(one.name) for one in quantities if len(row.records) > 1}
+        for row in rows(section, quantities)
+    ]
+    names = [name for one in quantities for name in (one.name, f"{one.name}_std")]
+    columns = ["model", "kl_weight", "runs", *names]
+    return pd.DataFrame(table, columns=columns).to_csv(index=False, lineterminator="\n")
 
 
 def _plain(text: str) -> str:

@@ -19,9 +19,8 @@ class Table:
     title: str = ""
     caption: str = ""
 
-    def if_any(self) -> "Table | None":
-        """The table, or None where it has no rows."""
-        return self if self.rows else None
+    def __bool__(self) -> bool:
+        return bool(self.rows)
 
 
 @dataclass(frozen=True)
@@ -34,30 +33,25 @@ class Drawing:
     caption: str = ""  # seen below it
 
 
-@dataclass(frozen=True)
+@dataclass
 class Topic:
-    """One question that is asked of a section: what is said, counted, drawn and shown."""
+    """One question that is asked of a section, and what answers it; tables and charts of nothing are left out."""
 
     id: str
     title: str
-    said: Sequence[tuple[str, Sequence[str]]] = ()  # sentences, each list below its head
+    paragraphs: Sequence[tuple[str, Sequence[str]]] = ()  # sentences, each list below its head
     warnings: Sequence[str] = ()
     note: str = ""  # how what follows is read
     drawings: Sequence[Drawing] = ()
-    tables: Sequence[Table | None] = ()
+    tables: Sequence[Table] = ()
     matrices: Sequence[Matrix] = ()
     has_more: bool = False  # of its own on the page
 
-    @property
-    def sentences(self) -> list[tuple[str, Sequence[str]]]:
-        """Those that there are, below their heads."""
-        return [(head, found) for head, found in self.said if found]
-
-    @property
-    def found(self) -> list[Table]:
-        """The tables that there are."""
-        return [table for table in self.tables if table is not None]
+    def __post_init__(self) -> None:
+        self.paragraphs = [(head, sentences) for head, sentences in self.paragraphs if sentences]
+        self.drawings = [one for one in self.drawings if one.chart]
+        self.tables = [table for table in self.tables if table]
 
     def __bool__(self) -> bool:
-        some = (self.sentences, self.warnings, self.drawings, self.found, self.matrices)
+        some = (self.paragraphs, self.warnings, self.drawings, self.tables, self.matrices)
         return self.has_more or any(map(bool, some))

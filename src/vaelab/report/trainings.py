@@ -4,14 +4,13 @@ import math
 
 from vaelab.report.record import Record
 from vaelab.report.records import Line
-from vaelab.report.values import number
 
-RISEN = 0.03  # of what the validation loss fell by before, from which it has risen
+LEAST_RISE = 0.03  # of what the validation loss fell by before, from which it has risen
 MOST_FINDINGS = 40  # sentences on single runs of one line
 EARLY = 0.8  # of all epochs
 
 
-def of_training(line: Line) -> list[str]:
+def training_sentences(line: Line) -> list[str]:
     """Where training went too far, and what was found of the samples, for each run of an AE or VAE."""
     sentences = []
     runs = [record for record in line.records if record.is_evaluated]
@@ -32,31 +31,22 @@ def of_training(line: Line) -> list[str]:
 
 def _too_long(record: Record) -> list[str]:
     """Whether the validation loss rose while the training loss still fell."""
-    rows = {
-        split: [
-            row for row in record.history if row.get("split") == split and number(row.get("loss")) is not None
-        ]
-        for split in ("train", "val")
-    }
+    train, val = (dict(zip(*record.curve("loss", split)[::2], strict=True)) for split in ("train", "val"))
     # While λ is warmed up, losses of different epochs are different sums.
-    weights = {row.get("kl_weight") for row in rows["train"]}
-    train, val = (
-        {int(row["epoch"]): float(row["loss"]) for row in rows[split]} for split in ("train", "val")
-    )
-    if len(weights) > 1 or len(val) < 4:
+    if len(set(record.curve("kl_weight", "train")[2])) > 1 or len(val) < 4:
         return []
     best, last = min(val, key=lambda epoch: val[epoch]), max(val)
     least = min(val[epoch] for epoch in sorted(val)[-3:])
-    rose = least - val[best] > RISEN * (val[min(val)] - val[best])
+    rose = least - val[best] > LEAST_RISE * (val[min(val)] - val[best])
     if not rose or best > EARLY * last or train.get(last, math.inf) >= train.get(best, -math.inf):
         return []
     return [
-        f"the validation loss was lowest after epoch {best} of {last} ({val[best]:.5g}; {val[last]:.5g} at the end)"
+        f"the validation loss was lowest after epoch {best:g} of {last:g} ({val[best]:.5g}; {val[last]:.5g} at the end)"
         " while the training loss still fell: a sign of overfitting"
     ]
 
 
-def of_gan(line: Line) -> list[str]:
+def gan_sentences(line: Line) -> list[str]:
     """How the game ended, what was found, and what a GAN has no number of."""
     sentences = []
     for record in (r for r in line.records if r.is_evaluated):

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vaelab.report.chart import SCALE, Chart, axes, colours, dashes, short, text
+from vaelab.report.chart import SCALE, Chart, colours, dashes, short, text
 from vaelab.report.record import Record
 from vaelab.report.records import Section
+from vaelab.report.topics import Drawing
 from vaelab.views import Bars, Grid, Rows
 
 MOST_BARS = 512  # of one run
@@ -15,8 +16,8 @@ MOST_GRIDS = 8  # runs with a grid of their own
 MOST_SIDE = 128  # rows or columns of a grid
 
 
-def charts(section: Section) -> Iterator[tuple[str, str, Chart]]:
-    """The name, the title and the chart of each view that some run has arrays for."""
+def drawings(section: Section) -> Iterator[Drawing]:
+    """A chart of each view, or of each run's."""
     declared = dict.fromkeys(
         (name, view) for record in section.records for name, views in record.views.items() for view in views
     )
@@ -24,17 +25,17 @@ def charts(section: Section) -> Iterator[tuple[str, str, Chart]]:
     for name, view in declared:
         identity = f"view-{name}-{counts[name]}"
         counts[name] += not isinstance(view, Rows)
-        if isinstance(view, Bars) and (chart := _bars(section, name, view)):
-            yield identity, view.title, chart
+        if isinstance(view, Bars):
+            yield Drawing(identity, _bars(section, name, view), view.title, view.title)
         if isinstance(view, Grid):
             for number, (record, values) in enumerate(_grids(section, name, view)):
                 title = f"{view.title}: {section.labels[record.name]}"
-                yield f"{identity}-{number}", title, _grid(view, values)
+                yield Drawing(f"{identity}-{number}", _grid(view, values), title, title)
 
 
-def _bars(section: Section, name: str, view: Bars) -> Chart | None:
+def _bars(section: Section, name: str, view: Bars) -> Chart:
     """Lines where there are several runs: bars of many would hide each other."""
-    chart = Chart()
+    chart = Chart(text(view.x), text(view.unit or view.title))
     shade, dash = colours(section), dashes(section)
     runs = [record for record in section.records if view in record.views.get(name, ())]
     found = [(r, v[:MOST_BARS]) for r in runs for v in r.arrays(name, **{view.values: "n"}).values()]
@@ -47,9 +48,6 @@ def _bars(section: Section, name: str, view: Bars) -> Chart | None:
             )  # fmt: skip
         else:
             chart.bars([str(n) for n in x], values, shade[record.name], label, ": %{y}", meta=record.name)
-    if not chart.traces:
-        return None
-    axes(chart, text(view.x), text(view.unit or view.title))
     return chart
 
 
@@ -63,7 +61,7 @@ def _grids(section: Section, name: str, view: Grid) -> Iterator[tuple[Record, np
 
 
 def _grid(view: Grid, values: np.ndarray) -> Chart:
-    chart = Chart()
+    chart = Chart(text(view.x), text(view.y))
     bar = {"title": {"text": text(view.unit)}, "thickness": 14}
     chart.draw(
         "heatmap",
@@ -72,6 +70,5 @@ def _grid(view: Grid, values: np.ndarray) -> Chart:
         colorbar=bar,
         hovertemplate="%{y}, %{x}: %{z}<extra></extra>",
     )
-    axes(chart, text(view.x), text(view.y))
     chart.layout["yaxis"]["autorange"] = "reversed"
     return chart

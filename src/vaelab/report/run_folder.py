@@ -20,7 +20,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Stored:
+class RunFolder:
     """What a run folder holds."""
 
     folder: Path
@@ -58,7 +58,7 @@ class Stored:
                 values.append(value)
         return epochs, seconds, values
 
-    def inside(self, column: str) -> tuple[list[float], list[float], list[float]]:
+    def curve_inside(self, column: str) -> tuple[list[float], list[float], list[float]]:
         """The same as curve() for the rows inside epochs that log_every kept, at fractions of an epoch."""
         begin = elapsed = 0.0
         epochs: dict[float, tuple[float, float, float, float]] = {}
@@ -80,17 +80,22 @@ class Stored:
         return list(x), list(seconds_until), list(values)
 
     def arrays(self, name: str, /, **axes: str) -> dict[str, Array]:
-        """The named arrays of arrays/<name>.npz; empty where it lacks one, and a problem where it is damaged."""
-        return self._read(name, axes, list(axes))
+        """The named arrays of arrays/<name>.npz; empty where it lacks one, and a problem where it is damaged.
 
-    def viewed(self, name: str, view: Rows) -> dict[str, Array]:
+        Arrays whose axes end in a question mark may be absent.
+        """
+        others = [key for key, letters in axes.items() if letters.endswith("?")]
+        known = {key: letters.removesuffix("?") for key, letters in axes.items()}
+        return self._read(name, known, [key for key in axes if key not in others], others)
+
+    def view_arrays(self, name: str, view: Rows) -> dict[str, Array]:
         """The arrays of a view of an evaluation, as arrays() gives them; those of captions only where they are."""
         others = [key for key in (view.above, view.beside, *view.arrays) if key]
         axes = dict.fromkeys((view.images, *view.key, *others), "*")
         found = self._read(name, axes, (view.images, *view.key), others)
-        return self.tried(name, lambda: arrays.fitting(view, found) if found else {}) or {}
+        return self.attempt(name, lambda: arrays.check_view(view, found) if found else {}) or {}
 
-    def tried(self, name: str, call: Callable[[], Answer]) -> Answer | None:
+    def attempt(self, name: str, call: Callable[[], Answer]) -> Answer | None:
         """What a call makes of the arrays of an evaluation; None, and a problem, where it fails."""
         try:
             return call()
@@ -108,7 +113,7 @@ class Stored:
         return sorted(int(epoch[1]) for epoch in found if epoch)
 
     def _read(
-        self, name: str, axes: Mapping[str, str], keys: Sequence[str], if_there: Sequence[str] = ()
+        self, name: str, axes: Mapping[str, str], keys: Sequence[str], if_there: Sequence[str]
     ) -> dict[str, Array]:
         file = self.folder / "arrays" / f"{name}.npz"
 
@@ -119,7 +124,7 @@ class Stored:
             self._refuse_changed(f"arrays/{name}.npz")
             return arrays.read(file, axes, keys, if_there)
 
-        return self.tried(name, read) or {}
+        return self.attempt(name, read) or {}
 
     def _shape(self, name: str, key: str) -> tuple[int, ...]:
         """Of an array, without its values; empty where it cannot be read."""
