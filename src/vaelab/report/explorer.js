@@ -67,7 +67,7 @@ function explorer(root) {
     if (!points) return;
     const groups = points.label ? [...new Set(points.label)].sort((a, b) => a - b) : [null];
     const palette = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8a8a8a"];
-    const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "bowtie", "hourglass", "triangle-down"];
+    const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "circle-open", "square-open", "diamond-open", "triangle-up-open", "cross-open"];
     const traces = groups.map((group, place) => {
       const own = points.at.flatMap((_, i) => (group === null || points.label[i] === group ? [i] : []));
       return { type: "scatter", mode: "markers", name: String(classes[group] ?? group ?? "test images").replaceAll("&", "&amp;").replaceAll("<", "&lt;"),

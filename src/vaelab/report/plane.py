@@ -37,13 +37,14 @@ def rate_distortion(section: Section, convention: tuple[Any, ...]) -> Chart:
     if not points:
         return figure
     _iso_elbo(figure, points)
+    right = max(x for x, _ in points)
     for line in lines:
         number = place[line.records[0].name]
         if any(math.isfinite(record.metric("kl")) for record in line.records):
-            _along_weight(figure, section, line, shade, number, named=len(lines) > 1)
+            _along_weight(figure, section, line, shade, number, right, named=len(lines) > 1)
         else:
-            _autoencoder(figure, section, line, max(x for x, _ in points))
-    linear = _linear(figure, section, convention, lines, max(x for x, _ in points))
+            _autoencoder(figure, section, line, right)
+    linear = _linear(figure, section, convention, lines, right)
     told = conditioned.draw(figure, section, convention)
     figure.layout["showlegend"] = len(lines) > 1 or linear or told
     return figure
@@ -74,7 +75,7 @@ def _linear(
 
 
 def _along_weight(
-    figure: Chart, section: Section, line: Line, shade: dict[str, str], number: int, named: bool
+    figure: Chart, section: Section, line: Line, shade: dict[str, str], number: int, right: float, named: bool
 ) -> None:
     """One line of means over seeds along λ with error bars, and one marker for each run."""
     means = [
@@ -96,10 +97,11 @@ def _along_weight(
         weight = section.weight(record) if section.has_several_weights else None
         label = text(line.label) if weight is None else f"{weight:.3g}"
         said = f"<br>rate %{{x:.2f}}<br>distortion %{{y:.2f}}<br>−ELBO {-record.metric('elbo'):.2f}"
+        side = "left" if record.metric("kl") > 0.9 * right else "right"  # where the chart ends
         marker = {"color": shade[record.name], "size": 11, "symbol": SYMBOLS[number % len(SYMBOLS)]}
         figure.line(
             [record.metric("kl")], [record.metric("reconstruction")], shade[record.name], section.labels[record.name],
-            said, mode="markers+text", meta=record.name, showlegend=False, textposition="top right",
+            said, mode="markers+text", meta=record.name, showlegend=False, textposition=f"top {side}",
             text=["" if label in named_weights else label],
             marker=marker | {"line": {"color": "#ffffff", "width": 1}},
         )  # fmt: skip
