@@ -58,13 +58,14 @@ def _price(record: Record, own: dict[str, Array], other: Line) -> Iterator[str]:
     alike = (first.model, first.convention) == (record.model, record.convention)
     if first.is_conditioned or not other.has_kl or not alike or not all(map(is_plain, (record, first))):
         return
-    apart = {
-        group.weight: _objective(own, place, group.weight) - ensemble
-        for group in other.groups()
-        if group.weight
-        and math.isfinite(ensemble := group.mean("reconstruction") + group.weight * group.mean("kl"))
-        and len(place := np.flatnonzero(np.isclose(own["kl_weight"], group.weight, rtol=1e-6)))
-    }
+    apart = {}
+    for group in other.groups():
+        weight = group.weight
+        ensemble = group.mean("reconstruction") + weight * group.mean("kl")
+        objectives = own["distortion"] + weight * own["rate"]
+        at = np.isclose(own["kl_weight"], weight, rtol=1e-6)
+        if weight and math.isfinite(ensemble) and at.any():
+            apart[weight] = float(objectives[at][0]) - ensemble
     if not apart:
         return
     worst = max(apart, key=lambda weight: apart[weight])
@@ -77,10 +78,6 @@ def _price(record: Record, own: dict[str, Array], other: Line) -> Iterator[str]:
         f" the {len(apart)} λ that {other.label} has runs of their own for, and {_with_sign(apart[worst])} at most, at"
         f" λ = {worst:g}{trained}. Below 0 it is better than they are."
     )
-
-
-def _objective(own: dict[str, Array], place: Array, weight: float) -> float:
-    return float(own["distortion"][place[0]] + weight * own["rate"][place[0]])
 
 
 def _with_sign(value: float) -> str:

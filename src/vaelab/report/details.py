@@ -43,7 +43,7 @@ def details(record: Record) -> dict[str, Any]:
     }
     return {
         "facts": {key: value for key, value in facts.items() if value not in (None, "")},
-        "configuration": "\n".join(f"{key}: {value}" for key, value in flatten(record.config).items()),
+        "configuration": "\n".join(f"{key}: {value}" for key, value in record.flat.items()),
     }
 
 

@@ -10,7 +10,7 @@ from vaelab.report.arrays import Array
 from vaelab.report.record import Record
 from vaelab.report.records import Section
 from vaelab.report.topics import Table, Value
-from vaelab.report.values import flatten, or_nan
+from vaelab.report.values import or_nan
 
 ALIKE = 1e-4  # noise that differs by less is the same
 PERTURBED = "perturbed_"  # begins the names of the numbers of such images
@@ -73,7 +73,7 @@ def same_noise(section: Section) -> str:
 
 def sigma(record: Record) -> float:
     """The standard deviation of the noise on the codes, as it was asked for; NaN where that is no number."""
-    return or_nan(flatten(record.config).get("evaluation.noise_perturbation.sigma"))
+    return or_nan(record.flat.get("evaluation.noise_perturbation.sigma"))
 
 
 def _of_one_size(section: Section) -> list[Record]:

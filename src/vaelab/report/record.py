@@ -185,7 +185,7 @@ class Record(RunFolder):
     def weights_epoch(self) -> int | None:
         """The epoch whose weights a run has kept for its validation, or None where they are the last."""
         told = self.info.get("training")
-        if not isinstance(told, dict) or flatten(self.config).get("trainer.keep") != "best":
+        if not isinstance(told, dict) or self.flat.get("trainer.keep") != "best":
             return None
         epoch = number(told.get("weights_of_epoch"))
         return None if epoch is None else int(epoch)
@@ -193,7 +193,7 @@ class Record(RunFolder):
     @property
     def weights(self) -> str:
         """Which weights were measured, in words; empty where they are those of the last epoch."""
-        decay = flatten(self.config).get("trainer.ema")
+        decay = self.flat.get("trainer.ema")
         words = (
             [f"of epoch {self.weights_epoch}, whose validation was the best"] if self.weights_epoch else []
         )

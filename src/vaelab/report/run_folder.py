@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from vaelab import UsageError, views
 from vaelab.report import arrays
 from vaelab.report.arrays import Array
-from vaelab.report.values import number
+from vaelab.report.values import flatten, number
 from vaelab.runs import checksums
 from vaelab.runs.history import Row
 from vaelab.views import Rows, View
@@ -31,6 +31,11 @@ class RunFolder:
     history: list[Row] = field(default_factory=list)  # rows of split steps are means inside an epoch
     problems: list[str] = field(default_factory=list)  # of its files, in words
     unchanged: set[str] = field(default_factory=set)  # files that have their checksum
+
+    @cached_property
+    def flat(self) -> dict[str, Any]:
+        """The configuration, its keys in one level."""
+        return flatten(self.config)
 
     @property
     def evaluations(self) -> list[str]:

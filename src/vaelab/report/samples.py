@@ -32,15 +32,15 @@ def side_by_side(section: Section, scale: float) -> Matrix | None:
 def _of_run(section: Section, record: Record, scale: float) -> Strip | None:
     """The row of a run's samples, where its files hold some."""
     label, fitted = section.labels[record.name], not record.has_prior
-    for name, key, labels in (
-        ("samples", "image", {"label": "n?"}),
-        ("prior_samples", "aggregate_image" if fitted else "image", {}),
-        ("nearest_neighbours", "image", {}),
+    for name, key in (
+        ("samples", "image"),
+        ("prior_samples", "aggregate_image" if fitted else "image"),
+        ("nearest_neighbours", "image"),
     ):
-        if stored := record.arrays(name, **{key: IMAGES}, **labels):
+        if stored := record.arrays(name, **{key: IMAGES}):
             names = [f"sample {place}" for place in range(1, 1 + len(stored[key]))]
-            if "label" in stored:
-                classes = map(section.class_name, stored["label"].tolist())
+            if name == "samples" and (own := record.arrays(name, **{key: IMAGES}, label="n")):
+                classes = map(section.class_name, own["label"].tolist())
                 names = [f"{sample}, {its}" for sample, its in zip(names, classes, strict=True)]
             row = f"{label}, {FITTED_GAUSSIAN}" if fitted else label
             return strip_of(record.name, row, stored[key], names[:SAMPLES], scale)

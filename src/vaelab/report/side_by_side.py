@@ -1,7 +1,7 @@
 """AE, VAE and GAN on the same images: what was measured of their samples, in rows and in sentences."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -132,7 +132,8 @@ def _groups(section: Section) -> list[Group]:
 def _opponent(groups: Sequence[Group]) -> Group | None:
     """The VAE of the best ELBO, rather with numbers of samples and λ > 0; an autoencoder where there is no VAE."""
     found = [g for g in groups if g.kind == "VAE"]
-    found = [g for g in found if _is_measured(g)] or found
+    samples = [one.name for one in columns.sample_quantities(r for g in found for r in g.records)]
+    found = [g for g in found if any(math.isfinite(g.mean(name)) for name in samples)] or found
     found = [g for g in found if g.weight > 0] or found
     return next(iter(_best(found, "elbo") or _best_autoencoder(groups)), None)
 
@@ -148,10 +149,6 @@ def _best(groups: Sequence[Group], metric: str) -> list[Group]:
     """The group of the highest mean, rather with one than without; none of none."""
     means = [(g.mean(metric), g) for g in groups]
     return [max(means, key=lambda pair: pair[0] if math.isfinite(pair[0]) else -math.inf)[1]] if means else []
-
-
-def _is_measured(group: Group) -> bool:
-    return any(math.isfinite(group.mean(one.name)) for one in columns.sample_quantities(group.records))
 
 
 def _is_close(group: Group, other: Group, metric: str) -> bool:
@@ -221,19 +218,15 @@ def _times(groups: Sequence[Group]) -> list[str]:
     devices = {str(r.info.get("device")) for g in timed for r in g.records}
     if len(timed) < 2 or len({g.kind for g in timed}) < 2 or len(devices) > 1:
         return []
-    parts = [f"{_amount(g.fact('seconds'))} s for {g.label}{_epochs(g.records)}" for g in timed]
+    parts = []
+    for group in timed:
+        seconds, epochs = group.fact("seconds"), {record.epoch for record in group.records}
+        time = f"{seconds:,.0f}" if seconds >= 100 else _short(seconds)
+        parts.append(
+            f"{time} s for {group.label}" + (f" ({epochs.pop()} epochs)" if len(epochs) == 1 else "")
+        )
     return [f"On the same device, training took {', '.join(parts)}."]
-
-
-def _epochs(records: Iterable[Record]) -> str:
-    """How long they trained, where all have the same number of epochs."""
-    epochs = {record.epoch for record in records}
-    return f" ({epochs.pop()} epochs)" if len(epochs) == 1 else ""
 
 
 def _short(value: float) -> str:
     return f"{value:.3g}"
-
-
-def _amount(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

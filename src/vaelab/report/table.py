@@ -100,14 +100,13 @@ def is_of_training(entry: Mapping[str, Any]) -> bool:
 
 def references(record: Record) -> list[dict[str, Any]]:
     """The entries of `reported:` whose conditions this run meets."""
-    flat = flatten(record.config)
     return [
         entry
         for entry in record.reported
         if isinstance(entry.get("metric"), str)
         and number(entry.get("value")) is not None
         and isinstance(when := entry.get("when") or {}, dict)
-        and all(flat.get(key) == value for key, value in when.items())
+        and all(record.flat.get(key) == value for key, value in when.items())
     ]
 
 
