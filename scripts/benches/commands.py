@@ -181,7 +181,7 @@ def report(samples: Path, folder: Path, runs: int = 100, epochs: int = 3) -> Ite
     copy(originals, out, runs // 2)
     seconds = timed(partial(python, REPORT, f"output_dir={out}"))
     size = (out / "report" / "index.html").stat().st_size / 1e6
-    yield f"{runs} runs: {at_most(seconds, 10, 's')}; a page of {at_most(size, 20, 'MB')}"
+    yield f"{runs} runs: {at_most(seconds, 8, 's')}; a page of {at_most(size, 20, 'MB')}"
 
 
 def copy(originals: Path, out: Path, times: int) -> None:
