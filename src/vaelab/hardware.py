@@ -56,9 +56,8 @@ def continued(chosen: Hardware, trainer: DictConfig, begun: Mapping[str, Any]) -
     """The choice with the precision that a run of this run.json has begun in, where that is left to the program."""
     precision = begun.get("precision")
     elsewhere = not str(begun.get("device")).startswith(chosen.device.type)
-    if trainer.precision != "auto" or elsewhere or precision not in ("fp32", "bf16"):
-        return chosen
-    if precision == chosen.precision:
+    others = {"fp32", "bf16"} - {chosen.precision}
+    if trainer.precision != "auto" or elsewhere or precision not in others:
         return chosen
     return replace(chosen, precision=precision, reasons=chosen.reasons | {"precision": "the run began in it"})
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.cli.forks import forks, is_as_before
+from tests.cli.forks import commands
 from vaelab.runs.folder import Run
 
 BIN = Path(sys.executable).parent
@@ -48,15 +48,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def vae(data_dir: Path) -> Iterator[Command]:
     """vae("train", "kl_weight=5", cwd=folder): the finished process."""
-    with forks() as loaded:
-
-        def run(name: str, *args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-            words = command(name, *args, data_dir=data_dir)
-            if loaded is not None and is_as_before():
-                return loaded.run(words, cwd)
-            return subprocess.run(words, cwd=cwd, capture_output=True, text=True)
-
-        yield run
+    with commands() as run:
+        yield lambda name, *args, cwd: run(command(name, *args, data_dir=data_dir), cwd)
 
 
 def command(name: str, *args: str, data_dir: Path) -> list[str]:

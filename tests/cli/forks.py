@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -18,50 +18,42 @@ LIBRARIES = (
 )
 ARROW = "JE_ARROW_MALLOC_CONF"  # of the memory of pyarrow, which has a thread of its own otherwise
 HERE = "PYTEST_CURRENT_TEST"  # what differs from test to test and means nothing to a command
+Done = subprocess.CompletedProcess[str]
+Run = Callable[[Sequence[str], Path], Done]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != HERE}
 
 
-class Forks:
-    """A process of which each command is a fork: the entry point itself, with its own end, in an empty folder."""
-
-    def __init__(self) -> None:
-        self._server = subprocess.Popen(
-            [sys.executable, __file__],
-            env={**ENVIRONMENT, ARROW: "background_thread:false"},
-            stdin=PIPE,
-            stdout=PIPE,
-            text=True,
-        )
-
-    def run(self, command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-        """What subprocess.run() gives of a command, whose first word is the path of its script."""
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        with tempfile.TemporaryDirectory() as folder:
-            files = [str(Path(folder, name)) for name in ("out", "err")]
-            print(json.dumps([*files, str(cwd), *command]), file=self._server.stdin, flush=True)
-            status = int(self._server.stdout.readline())
-            out, err = (Path(file).read_text(encoding="utf-8") for file in files)
-        return subprocess.CompletedProcess(list(command), status, out, err)
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._server.communicate()
-
-
 @contextmanager
-def forks() -> Iterator[Forks | None]:
-    """The process, or None where a fork of loaded libraries is not safe."""
+def commands() -> Iterator[Run]:
+    """What runs a command as subprocess.run() does: as a fork, the entry point itself with its own end.
+
+    As a process of its own where a fork of loaded libraries is not safe, or where a test has changed the environment.
+    """
     if sys.platform != "linux":
-        yield None
+        yield _alone
         return
-    server = Forks()
-    yield server
-    server.close()
+    environment = {**ENVIRONMENT, ARROW: "background_thread:false"}
+    server = [sys.executable, __file__]
+    with subprocess.Popen(server, env=environment, stdin=PIPE, stdout=PIPE, text=True) as process:
+        yield lambda command, cwd: _fork(process, command, cwd) if _is_as_before() else _alone(command, cwd)
 
 
-def is_as_before() -> bool:
-    """Whether the environment is that of the process, which no test has changed for a command."""
+def _alone(command: Sequence[str], cwd: Path) -> Done:
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+def _fork(server: subprocess.Popen[str], command: Sequence[str], cwd: Path) -> Done:
+    assert server.stdin is not None
+    assert server.stdout is not None
+    with tempfile.TemporaryDirectory() as folder:
+        files = [str(Path(folder, name)) for name in ("out", "err")]
+        print(json.dumps([*files, str(cwd), *command]), file=server.stdin, flush=True)
+        status = int(server.stdout.readline())
+        out, err = (Path(file).read_text(encoding="utf-8") for file in files)
+    return subprocess.CompletedProcess(list(command), status, out, err)
+
+
+def _is_as_before() -> bool:
     return {name: value for name, value in os.environ.items() if name != HERE} == ENVIRONMENT
 
 

@@ -74,13 +74,13 @@ def _price(record: Record, own: dict[str, Array], other: Line) -> Iterator[str]:
         "" if epochs[0] == epochs[1] else f" (it was trained for {epochs[0]} epochs, they for {epochs[1]})"
     )
     yield (
-        f"One network for all λ costs {_with_sign(statistics.fmean(apart.values()))} nats of D + λ · KL on average over"
-        f" the {len(apart)} λ that {other.label} has runs of their own for, and {_with_sign(apart[worst])} at most, at"
+        f"One network for all λ costs {_nats(statistics.fmean(apart.values()))} nats of D + λ · KL on average over"
+        f" the {len(apart)} λ that {other.label} has runs of their own for, and {_nats(apart[worst])} at most, at"
         f" λ = {worst:g}{trained}. Below 0 it is better than they are."
     )
 
 
-def _with_sign(value: float) -> str:
+def _nats(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 

@@ -46,8 +46,8 @@ def family(info: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         return str(model["family"])
     if str(config["loss"]["_target_"]).endswith("Adversarial"):
         return "GAN"
-    weighed = {"kl_weight", "target"} & {*(config.get("regulariser") or ()), *config["loss"]}
-    return "VAE" if weighed or model.get("prior") else "AE"
+    has_weight = "kl_weight" in (config.get("regulariser") or config["loss"])
+    return "VAE" if has_weight or model.get("prior") else "AE"
 
 
 def _parts(loss: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,8 +61,7 @@ def steps(request: Request, workers: Workers) -> Generator[int, None, None]:
             return
         refuse_change(run, job.cfg, job.images.fingerprint)
         restore_checkpoint(run)
-        if run.checkpoint_facts() is not None:
-            job = replace(job, hardware=hardware.continued(job.hardware, job.cfg.trainer, run.info))
+        job = replace(job, hardware=hardware.continued(job.hardware, job.cfg.trainer, run.info))
         with run.recorded(), _device_failures(job):
             run.start(job.cfg, request.command, facts(job) | {"sweep": None, **request.facts})
             with Tracking(run, job.cfg.get("trackers") or ()) as tracking:
