@@ -24,6 +24,7 @@ def embed(codes: np.ndarray, method: str) -> Embedding:
     if len(codes) < 3 or not np.ptp(codes, axis=0).any():
         plane = np.pad(codes, ((0, 0), (0, 1)))[:, :2]
         return plane, ("z0", "z1"), "first two dimensions"
+    import sklearn.manifold  # noqa: F401 - limits hold for what has loaded
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with threadpool_limits(limits=machine.own_cores()):

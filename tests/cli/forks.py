@@ -20,7 +20,6 @@ ARROW = "JE_ARROW_MALLOC_CONF"  # of the memory of pyarrow, which has a thread o
 HERE = "PYTEST_CURRENT_TEST"  # what differs from test to test and means nothing to a command
 Done = subprocess.CompletedProcess[str]
 Run = Callable[[Sequence[str], Path], Done]
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != HERE}
 
 
 @contextmanager
@@ -32,10 +31,16 @@ def commands() -> Iterator[Run]:
     if sys.platform != "linux":
         yield _alone
         return
-    environment = {**ENVIRONMENT, ARROW: "background_thread:false"}
+    before = _environment()
     server = [sys.executable, __file__]
-    with subprocess.Popen(server, env=environment, stdin=PIPE, stdout=PIPE, text=True) as process:
-        yield lambda command, cwd: _fork(process, command, cwd) if _is_as_before() else _alone(command, cwd)
+    with subprocess.Popen(
+        server, env={**before, ARROW: "background_thread:false"}, stdin=PIPE, stdout=PIPE, text=True
+    ) as process:
+
+        def run(command: Sequence[str], cwd: Path) -> Done:
+            return _fork(process, command, cwd) if _environment() == before else _alone(command, cwd)
+
+        yield run
 
 
 def _alone(command: Sequence[str], cwd: Path) -> Done:
@@ -53,8 +58,8 @@ def _fork(server: subprocess.Popen[str], command: Sequence[str], cwd: Path) -> D
     return subprocess.CompletedProcess(list(command), status, out, err)
 
 
-def _is_as_before() -> bool:
-    return {name: value for name, value in os.environ.items() if name != HERE} == ENVIRONMENT
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != HERE}
 
 
 def load() -> ModuleType:
