@@ -183,12 +183,15 @@ def test_a_worker_starts_no_others(workers: Workers) -> None:
     assert workers.submit(drawing.most_processes).result() == 0
 
 
-@pytest.mark.parametrize(("cores", "processes"), [(1, 0), (2, 1), (4, 3), (5, 4), (16, 4)])
-def test_the_number_follows_from_the_cores(
-    cores: int, processes: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("cores", "runs", "processes"),
+    [(1, 1, 0), (2, 1, 1), (4, 1, 3), (5, 1, 4), (16, 1, 4), (16, 5, 8), (2, 5, 1)],
+)
+def test_the_number_follows_from_the_cores_and_the_runs(
+    cores: int, runs: int, processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "cores", lambda: cores)
-    assert drawing.most_processes() == processes
+    assert drawing.most_processes(runs) == processes
 
 
 def test_without_processes_all_is_done_here_and_at_once(tmp_path: Path) -> None:

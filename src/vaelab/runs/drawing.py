@@ -19,7 +19,7 @@ from vaelab import Failure, canvas, machine, moving
 from vaelab.canvas import Drawing
 from vaelab.commands.workers import follow_parent, portable, start
 
-MOST_PROCESSES = 4  # more of them take longer to start than a run's figures to be drawn
+MOST_PROCESSES = 4  # more of them take longer to start than one run's figures to be drawn
 LONGEST_WAIT = 0.05  # seconds
 SHORT_WAIT = 0.005  # seconds, where others than the workers are waited for
 MOST_SENT = 64 << 20  # bytes; what is larger would be in memory thrice, and is done here
@@ -184,11 +184,14 @@ def _save(draw: Drawing, path: Path, dpi: int) -> None:
     canvas.save(draw(), path, dpi)
 
 
-def most_processes() -> int:
-    """How many processes may draw beside this one: none beside a worker, nor a thread that starts no processes."""
+def most_processes(runs: int = 1) -> int:
+    """How many processes may draw the figures of so many runs beside this one.
+
+    None beside a worker, nor a thread that starts no processes.
+    """
     if multiprocessing.current_process().daemon or threading.current_thread() is not threading.main_thread():
         return 0
-    return min(MOST_PROCESSES, machine.cores() - 1)
+    return min(MOST_PROCESSES + runs - 1, machine.cores() - 1)
 
 
 def _serve(connection: Connection) -> None:

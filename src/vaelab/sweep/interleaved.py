@@ -11,7 +11,7 @@ from tqdm import tqdm
 from vaelab import machine
 from vaelab.commands.workers import portable
 from vaelab.runs import perform as jobs
-from vaelab.runs.drawing import Workers
+from vaelab.runs.drawing import Workers, most_processes
 from vaelab.runs.perform import OutOfMemory
 from vaelab.runs.request import Failures, Request
 
@@ -27,7 +27,8 @@ def perform(requests: Sequence[Request], device: torch.device, at_once: int | No
 
     A run for which there was no memory beside the others is done alone in the end.
     """
-    with Workers() as workers:
+    # Each run has one call that takes seconds, and they come to it at about the same time.
+    with Workers(most_processes(min(len(requests), MOST_DRAWN))) as workers:
         failures, crowded = _perform(requests, Admission(Meter(device), at_once), workers)
         for one in crowded:
             if device.type == "cuda":
