@@ -170,7 +170,7 @@ def test_a_run_that_waits_for_its_figures_has_no_place_among_those_that_train(
     monkeypatch.setattr(jobs, "steps", steps)
     assert interleaved.perform([first, second], CPU, at_once=1) == {}
     waits = "0 waits"
-    assert turns == ["0 trains", waits, waits, "1 trains", waits, "1 is done", "0 is done"]
+    assert turns == ["0 trains", waits, waits, "1 trains", "1 is done", "0 is done"]
 
 
 def test_a_run_without_memory_beside_others_is_done_alone(

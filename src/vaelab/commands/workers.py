@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from threading import Thread
+from threading import RLock, Thread
 from types import ModuleType
 from typing import Any
+
+from tqdm import tqdm
 
 from vaelab import Failure, machine
 from vaelab.commands import signals
@@ -63,6 +65,9 @@ def _no_script() -> Iterator[None]:
 
 def follow_parent() -> None:
     """From now on this worker answers signals, and ends when its parent has, however that ends."""
+    tqdm.set_lock(
+        RLock()
+    )  # its own would be a semaphore of the system's, which a worker that is ended leaves behind
     signals.answer("SIGTERM", "SIGHUP")
     Thread(target=_end_with_parent, daemon=True).start()
 

@@ -15,8 +15,9 @@ from vaelab.runs.drawing import Workers, most_processes
 from vaelab.runs.perform import OutOfMemory
 from vaelab.runs.request import Failures, Request
 
+TURN = 4  # steps of a run before the next one's, for changing over costs the host time
 WINDOW = 0.5  # seconds over which images per second are measured
-SETTLING = 8  # steps of each run before that, in which steps are captured and libraries choose their kernels
+SETTLING = 2  # turns of each run before that, in which steps are captured and libraries choose their kernels
 GAIN = 1.05  # times as many images per second that one more run must bring
 MOST_DRAWN = 8  # runs that are trained and wait for their figures, which hold memory
 SHARE_OF_MEMORY = 0.8  # of what is free, that runs are added for
@@ -54,7 +55,7 @@ def _perform(
                 workers.help()
             for member in list(present):
                 try:
-                    if images := member.step():
+                    if images := member.turn():
                         admission.stepped(images, len(trained))
                     continue
                 except StopIteration:
@@ -76,7 +77,7 @@ def _perform(
 
 
 class Member:
-    """A run among others: while it steps, torch's own random numbers are those that it has alone."""
+    """A run among others: in its turn, torch's own random numbers are those that it has alone."""
 
     def __init__(self, request: Request, workers: Workers, device: torch.device) -> None:
         self.request = request
@@ -86,8 +87,8 @@ class Member:
         self._get, self._set = generators.get_rng_state, generators.set_rng_state
         self._state = self._get()
 
-    def step(self) -> int:
-        """Takes the next step, and returns the number of its images, 0 once the run is trained.
+    def turn(self) -> int:
+        """Takes the next steps, and returns the number of their images, 0 once the run is trained.
 
         Raises StopIteration at the run's end.
         """
@@ -96,9 +97,11 @@ class Member:
         others = self._get()
         self._set(self._state)
         try:
-            images = next(self.steps)
-            self.trains = images > 0
-            return images
+            images = [next(self.steps)]
+            while images[-1] and len(images) < TURN:
+                images.append(next(self.steps))
+            self.trains = images[-1] > 0
+            return sum(images)
         finally:
             self._state = self._get()
             self._set(others)
@@ -135,16 +138,16 @@ class Admission:
         self._settled = most is not None
         self._free = meter.free()
         self._rate = 0.0  # images per second of the last window
-        self._steps = self._images = 0
+        self._turns = self._images = 0
         self._since: float | None = None  # when the window began
 
     def stepped(self, images: int, present: int) -> None:
-        """Counts the step of one of the runs that are present."""
+        """Counts the turn of one of the runs that are present."""
         if self._settled or present < self.at_once:
             return
-        self._steps += 1
+        self._turns += 1
         if self._since is None:
-            if self._steps >= SETTLING * present:
+            if self._turns >= SETTLING * present:
                 self._since, self._images = self.meter.now(), 0
             return
         self._images += images
@@ -158,4 +161,4 @@ class Admission:
         self._settled = rate < GAIN * self._rate or of_one > SHARE_OF_MEMORY * free
         if not self._settled:
             self.at_once += 1
-        self._rate, self._steps, self._since = rate, 0, None
+        self._rate, self._turns, self._since = rate, 0, None
