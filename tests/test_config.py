@@ -10,6 +10,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab import UsageError, build, config, hardware, mistakes
+from vaelab.keys import flatten, kl_weight_of
 
 MODELS = sorted(p.stem for p in (config.CONF / "model").glob("*.yaml"))
 DATASETS = sorted(p.stem for p in (config.CONF / "dataset").glob("*.yaml"))
@@ -315,3 +316,24 @@ def test_reading_the_stored_configuration_gives_the_same_network() -> None:
     stored = OmegaConf.create(OmegaConf.to_yaml(cfg, resolve=True))
     a, b = (build.model(c, (1, 8, 8)).state_dict() for c in (cfg, stored))
     assert all((a[k] == b[k]).all() for k in a)
+
+
+def test_a_configuration_by_dotted_keys() -> None:
+    values = {"a": {"b": 1, "c": {"d": None}}, "e": [1, 2], "f": {}}
+    assert flatten(values) == {"a.b": 1, "a.c.d": None, "e": [1, 2], "f": {}}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "metrics", "weight"),
+    [
+        (["kl_weight=5"], {"kl_weight": 4.0}, 5),
+        (["kl_weight=conditioned"], {}, "conditioned"),
+        (["+regulariser.target=20"], {"kl_weight": 0.123456}, 0.123),
+        (["+regulariser.target=20"], {}, 1),  # before it is measured
+        (["model=conv_ae"], {}, None),
+    ],
+)
+def test_the_weight_of_the_kl_of_a_run(
+    overrides: list[str], metrics: dict[str, float], weight: object
+) -> None:
+    assert kl_weight_of(composed(*overrides), metrics) == weight

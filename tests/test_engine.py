@@ -215,10 +215,12 @@ def validation(*elbos: float) -> list[dict[str, Any]]:
     ]
 
 
-def test_the_best_epoch_is_the_first_of_the_highest_elbo() -> None:
+def test_the_best_epoch_is_the_first_of_the_highest_bound() -> None:
     assert best_epoch(validation(-3, -1, -2, -1)) == 2
     losses = [{"epoch": e, "split": "val", "loss": loss} for e, loss in ((1, 3.0), (2, 2.0), (3, 2.5))]
     assert best_epoch(losses) == 2
+    bounds = [{"epoch": e, "split": "val", "elbo": -e, "iwae": -3 / e} for e in (1, 2, 3)]
+    assert best_epoch(bounds) == 3  # what IWAE is trained for, Burda et al. 2016, equation 8
 
 
 @pytest.mark.parametrize(

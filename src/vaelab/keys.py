@@ -1,6 +1,7 @@
 """The keys of a configuration that are more than a setting of the training: one table of what each is to a run."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class Key(NamedTuple):
@@ -49,6 +50,29 @@ KEYS = {
     "list": OUTSIDE,
     "n": OUTSIDE,
 }
+
+
+def flatten(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """A tree of keys as one level of dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def kl_weight_of(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Any:
+    """λ of a run as its configuration has it, or what a target of the KL has driven it to, in three digits.
+
+    None without a KL term, and `conditioned` of a network that is told λ.
+    """
+    regulariser = config.get("regulariser") or {}
+    measured = metrics.get("kl_weight")
+    if regulariser.get("target") is not None and isinstance(measured, float):
+        return float(f"{measured:.3g}")
+    return regulariser.get("kl_weight", config["loss"].get("kl_weight"))
 
 
 def without(what: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 
 from tests.cli.conftest import QUICK, Command, started, wait_for_epoch
 from vaelab import config, trackers
+from vaelab.keys import flatten
 from vaelab.runs import perform as jobs
 from vaelab.runs import tracking
 from vaelab.runs.folder import Run
@@ -114,7 +115,7 @@ def of_mlflow(
     assert found.info.status == "FINISHED"
     assert found.info.run_name == f"digits/fc_vae/{run.folder.name}"
     assert found.data.tags["group"] == "digits/fc_vae"
-    assert found.data.params == {key: str(value) for key, value in trackers.flat(run.stored).items()}
+    assert found.data.params == {key: str(value) for key, value in flatten(run.stored).items()}
     expected = series(rows) | series([(rows[-1][0], final)])
     assert set(found.data.metrics) == set(expected)
     for name, values in expected.items():
@@ -286,8 +287,3 @@ def test_what_is_not_there_is_refused_before_data_are_read(given: str, line: str
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, f"vae-train: {line}\n")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_configuration_by_dotted_keys() -> None:
-    values: Mapping[str, Any] = {"a": {"b": 1, "c": {"d": None}}, "e": [1, 2], "f": "text"}
-    assert trackers.flat(values) == {"a.b": 1, "a.c.d": None, "e": "[1, 2]", "f": "text"}

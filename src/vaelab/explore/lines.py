@@ -5,10 +5,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vaelab import UsageError
-from vaelab.keys import without
+from vaelab.keys import flatten, kl_weight_of, without
 from vaelab.names import choice_of
 from vaelab.runs.find import find
 from vaelab.runs.identity import resolved
@@ -70,11 +69,7 @@ def read(
 
 def kl_weight(run: OpenedRun) -> float | None:
     """λ of a run, or what a target of the KL has driven it to, in three digits; None without one or with many."""
-    regulariser = run.config.get("regulariser") or {}
-    measured = run.metrics.get("kl_weight")
-    if regulariser.get("target") is not None and measured is not None:
-        return float(f"{measured:.3g}")
-    weight = regulariser.get("kl_weight", run.config.loss.get("kl_weight"))
+    weight = kl_weight_of(run.config, run.metrics)
     return float(weight) if isinstance(weight, int | float) else None
 
 
@@ -133,17 +128,9 @@ def _settings(run: OpenedRun, has_weight: bool) -> str:
 
 def _key(run: OpenedRun) -> str:
     """What the runs of one line have in common, as text."""
-    values = dict(_flat(resolved(run.config)))
+    values = flatten(resolved(run.config))
     kept = {key: value for key, value in values.items() if not HIDDEN & set(_prefixes(key))}
     return repr((sorted(kept.items(), key=str), run.info["dataset"].get("fingerprint")))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _prefixes(key: str) -> Iterator[str]:

@@ -4,13 +4,12 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from vaelab.keys import without
+from vaelab.keys import flatten, without
 from vaelab.quantities import amount
 from vaelab.report.record import Record
 from vaelab.report.records import Section
 from vaelab.report.table import in_words, references
 from vaelab.report.topics import Table
-from vaelab.report.values import flatten
 from vaelab.words import printable
 
 TARGET = "_target_"

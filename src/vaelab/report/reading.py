@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from vaelab import UsageError, files
-from vaelab.keys import CONDITIONED
+from vaelab.keys import CONDITIONED, flatten
 from vaelab.report.record import Record
 from vaelab.report.records import Collection, sections
-from vaelab.report.values import flatten, number
+from vaelab.report.values import number
 from vaelab.runs import checksums, history, older
 from vaelab.runs.find import find
 from vaelab.words import UNPRINTABLE, printable

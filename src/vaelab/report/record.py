@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from vaelab.keys import CONDITIONED, without
+from vaelab.keys import CONDITIONED, flatten, kl_weight_of, without
 from vaelab.names import choice_of
 from vaelab.quantities import Quantity, of_run
 from vaelab.report.run_folder import RunFolder
-from vaelab.report.values import flatten, number, or_nan
+from vaelab.report.values import number, or_nan
 from vaelab.runs import older
 
 PARTS = ("likelihood", "regulariser", "loss")  # groups whose choice stands for the class that it builds
@@ -79,10 +79,7 @@ class Record(RunFolder):
         """
         if self.is_conditioned:
             return number(self.config.get("kl_weight_at"))
-        found = number(self.metrics.get("kl_weight"))
-        if self.target is not None and found is not None:
-            return float(f"{found:.3g}")
-        return number(self._regulariser.get("kl_weight", self.config["loss"].get("kl_weight")))
+        return number(kl_weight_of(self.config, self.metrics))
 
     @cached_property
     def quantities(self) -> dict[str, Quantity]:

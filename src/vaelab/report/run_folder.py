@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vaelab import UsageError, views
+from vaelab.keys import flatten
 from vaelab.report import arrays
 from vaelab.report.arrays import Array
-from vaelab.report.values import flatten, number
+from vaelab.report.values import number
 from vaelab.runs import checksums
 from vaelab.runs.history import Row
 from vaelab.views import Rows, View

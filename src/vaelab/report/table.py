@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from vaelab.keys import without
+from vaelab.keys import flatten, without
 from vaelab.report import columns
 from vaelab.report.record import Record
 from vaelab.report.records import Collection
-from vaelab.report.values import flatten, number
+from vaelab.report.values import number
 
 FIRST = ("dataset", "model", "label", "kl_weight", "seed", "epochs", "status")  # columns, before the numbers
 FACTS = ("beta_eff", "parameters", "seconds", "images_per_second", "peak_memory_bytes", "device", "git_sha")

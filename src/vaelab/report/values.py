@@ -1,21 +1,9 @@
-"""Values of a configuration and of a file of numbers, whoever wrote them."""
+"""Values of a file of numbers, whoever wrote them."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 LARGEST = 1e100  # of a number, so that sums of squares are numbers, too
-
-
-def flatten(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """A tree of keys as one level of dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def number(value: Any) -> float | None:

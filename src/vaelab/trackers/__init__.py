@@ -1,6 +1,6 @@
 """Trackers: what a run is followed with beside its folder; each is told the same by one small interface"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module, util
 from pathlib import Path
@@ -66,17 +66,6 @@ def figures(folder: Path) -> dict[str, Path]:
     """The figures of a run by name: a moving picture's ends in .gif, for most have a figure of the same name."""
     found = [path for path in sorted((folder / "figures").rglob("*")) if path.suffix in SUFFIXES]
     return {path.relative_to(folder).as_posix().removesuffix(".png"): path for path in found}
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A configuration by dotted keys, lists as text."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = str(value) if isinstance(value, Sequence) else value
-    return found
 
 
 assert set(CLASSES) == set(get_args(Name))

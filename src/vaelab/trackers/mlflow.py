@@ -11,6 +11,7 @@ from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
 from vaelab import trackers
+from vaelab.keys import flatten
 from vaelab.trackers import PROJECT, Subject
 
 MOST_AT_ONCE = 100  # parameters that one request takes
@@ -37,7 +38,7 @@ class MLflow:
             return self._client.update_run(self.id, status="RUNNING")
         run = self._client.create_run(experiment, tags={"group": subject.group}, run_name=subject.name)
         self.id = run.info.run_id
-        found = [Param(key, str(value)[:LONGEST]) for key, value in trackers.flat(subject.config).items()]
+        found = [Param(key, str(value)[:LONGEST]) for key, value in flatten(subject.config).items()]
         for start in range(0, len(found), MOST_AT_ONCE):
             self._client.log_batch(self.id, params=found[start : start + MOST_AT_ONCE])
 

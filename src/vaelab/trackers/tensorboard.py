@@ -15,6 +15,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from vaelab import trackers
+from vaelab.keys import flatten
 from vaelab.trackers import Subject
 
 FOLDER = "tensorboard"
@@ -35,8 +36,9 @@ class TensorBoard:
             tensor=make_tensor_proto([text.encode()]),
         )
         self._write(Summary(value=[value]), 0)
-        flat = {key: value for key, value in trackers.flat(subject.config).items() if value is not None}
-        self._write(hparams_pb(flat), 0)
+        settings = {key: value for key, value in flatten(subject.config).items() if value is not None}
+        scalars = {k: v if isinstance(v, int | float | str) else str(v) for k, v in settings.items()}
+        self._write(hparams_pb(scalars), 0)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """A scalar for each number."""

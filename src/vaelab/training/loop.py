@@ -143,14 +143,15 @@ def is_over(rows: Sequence[Row], plan: Plan) -> bool:
 
 
 def best_epoch(rows: Sequence[Row]) -> int:
-    """The first epoch with the lowest −ELBO of the validation split, or the lowest loss where there is no ELBO."""
+    """The first epoch with the best bound on log p(x) of the validation split, without one the lowest loss."""
     validated = [row for row in rows if row["split"] == "val"]
     return int(min(validated, key=judged)["epoch"])
 
 
 def judged(row: Row) -> float:
-    """What a validation is judged by, in nats: lower is better."""
-    return -float(row["elbo"]) if "elbo" in row else float(row["loss"])
+    """What a validation is judged by, in nats: lower is better. A bound of several draws comes before the ELBO."""
+    bound = row.get("iwae", row.get("elbo"))
+    return float(row["loss"]) if bound is None else -float(bound)
 
 
 def progress(epochs: int, images: int, done: int) -> tqdm:
