@@ -344,12 +344,21 @@ def test_learning_curves_change_their_axes_and_runs(open_page: Open) -> None:
 
     whole = drawn()
     assert len(whole) == 6
+
+    def ticks() -> set[str]:
+        return set(page.locator(CURVES).locator(".xtick").all_text_contents())
+
     assert titles() == {"epoch"}
+    assert ticks() == {"1", "2"}
     assert all(x == [1, 2] for chart in state() for x in chart["x"])
     page.get_by_role("radio", name="seconds of training").check()
     wait(lambda: titles() == {"seconds of training"}, page)
     assert all(0 < x[0] < x[1] for chart in state() for x in chart["x"])
     linear = state()
+    page.get_by_role("radio", name="epochs").check()
+    wait(lambda: ticks() == {"1", "2"}, page)
+    page.get_by_role("radio", name="seconds of training").check()
+    wait(lambda: [chart["x"] for chart in state()] == [chart["x"] for chart in linear], page)
     page.get_by_role("radio", name="logarithmic").check()
     wait(lambda: all(a["lines"] != b["lines"] for a, b in zip(state(), linear, strict=True)), page)
     page.locator(".run-toggle").first.uncheck()

@@ -22,7 +22,7 @@ from vaelab.report import charts, dimensions, page, parts, pictures, plane
 from vaelab.report.album import album
 from vaelab.report.reading import collect
 
-from .conftest import Make, measured
+from .conftest import Make, history, measured
 
 HOSTILE = "<script>window.bad=1</script>"
 
@@ -430,3 +430,12 @@ def test_seeds_have_their_mean_in_a_band(run: Make, tmp_path: Path) -> None:
     assert low["y"] == pytest.approx([102 - 8**0.5, 204 - 32**0.5], rel=1e-5)
     assert high["y"] == pytest.approx([102 + 8**0.5, 204 + 32**0.5], rel=1e-5)
     assert high["fill"] == "tonexty"
+    assert chart.layout["xaxis"]["dtick"] == 1, "there are no halves of two epochs"
+
+
+def test_many_epochs_have_ticks_as_they_fit(run: Make, tmp_path: Path) -> None:
+    run("long", 1.0, rows=history(11, -100.0))
+    section = collect(str(tmp_path / "outputs"), tmp_path / "report").sections[0]
+    chart = charts.learning_curve(section, LOSS)
+    assert chart
+    assert "dtick" not in chart.layout["xaxis"]

@@ -1,6 +1,9 @@
 """What runs were told: in what they differ, and what they share."""
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.report.conftest import Make
 from vaelab.report import details
@@ -32,3 +35,28 @@ def test_runs_that_were_told_the_same_have_no_table(run: Make, tmp_path: Path) -
     run("one", 1.0)
     (section,) = collect(str(tmp_path / "outputs"), tmp_path / "report").sections
     assert not details.differing_settings(section)
+
+
+@pytest.mark.parametrize(
+    ("weight", "told"),
+    [
+        (None, {}),
+        (1.0, {"kl_weight": "1.0", "kl_weight_unit": "nats"}),
+        (
+            "conditioned",
+            {
+                "kl_weight": "conditioned",
+                "kl_weight_unit": "nats",
+                "kl_weight_at": "1.0",
+                "kl_weight_range": "[0.01, 100.0]",
+            },
+        ),
+    ],
+)
+def test_settings_of_a_weight_that_a_run_does_not_have_are_not_said(
+    weight: Any, told: dict[str, str], run: Make, tmp_path: Path
+) -> None:
+    run("one", weight, kl_weight_at=1.0, kl_weight_unit="nats")
+    (section,) = collect(str(tmp_path / "outputs"), tmp_path / "report").sections
+    said = dict(one.split("=", 1) for one in details.common_settings(section))
+    assert {key: value for key, value in said.items() if key.startswith("kl_weight")} == told

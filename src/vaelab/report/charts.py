@@ -12,6 +12,7 @@ from vaelab.report.record import Record
 from vaelab.report.records import Section, image_values, repeats
 from vaelab.report.topics import Drawing
 
+FEW_EPOCHS = 10  # which have a tick each, for there are no halves of them
 MOST_POINTS = 1000  # of one curve, for log_every may keep each step of a long training
 AXIS_TITLE = 30  # characters of a line
 
@@ -22,7 +23,8 @@ def learning_curve(section: Section, quantity: Quantity) -> Chart:
     Where log_every kept rows inside epochs, these stand for the training split, and are not dotted.
     Each trace has the seconds of training in its customdata, for the page's switch of the x axis.
     """
-    figure = Chart("epoch", "<br>".join(map(text, quantity.lines(AXIS_TITLE))))
+    ticks = {"dtick": 1} if max(record.epoch for record in section.records) <= FEW_EPOCHS else {}
+    figure = Chart("epoch", "<br>".join(map(text, quantity.lines(AXIS_TITLE))), **ticks)
     figure.layout["hovermode"] = "x unified" if len(section.records) <= 8 else "closest"
     shade, dash = colours(section), dashes(section)
     sign, column = quantity.sign, quantity.name

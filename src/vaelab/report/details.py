@@ -118,7 +118,7 @@ def _settings(record: Record) -> dict[str, Any]:
     flat = {"dataset": record.dataset} | flatten(
         {key: value for key, value in record.config.items() if key not in other}
     )
-    for key in (f"dataset.{TARGET}", *other):
+    for key in (f"dataset.{TARGET}", *other, *_without_meaning(record)):
         flat.pop(key, None)
     plain = {
         key.removesuffix(f".{TARGET}"): str(value).rpartition(".")[2] if key.endswith(TARGET) else value
@@ -126,3 +126,13 @@ def _settings(record: Record) -> dict[str, Any]:
     }
     handed_on = {key for key in plain if "." in key and plain.get(key.rpartition(".")[2]) == plain[key]}
     return {key: value for key, value in plain.items() if key not in handed_on}
+
+
+def _without_meaning(record: Record) -> tuple[str, ...]:
+    """The settings of λ that every configuration has and that this run did not read."""
+    if record.is_conditioned:
+        return ()
+    of_conditioned = ("kl_weight_at", "kl_weight_range")
+    return (
+        of_conditioned if record.kl_weight is not None else ("kl_weight", "kl_weight_unit", *of_conditioned)
+    )

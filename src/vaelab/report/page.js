@@ -65,7 +65,8 @@ async function draw(chart) {
   const part = chart.closest(".part").dataset.part;
   const figure = DATA[part].figures[chart.dataset.chart];
   if (!figure) return null;
-  chart.drawn = Plotly.newPlot(chart, figure.data, figure.layout, CONFIG).then(() => Plotly.relayout(chart, themed()));
+  const own = structuredClone(figure); // which Plotly changes
+  chart.drawn = Plotly.newPlot(chart, own.data, own.layout, CONFIG).then(() => Plotly.relayout(chart, themed()));
   await chart.drawn;
   chart.on("plotly_hover", (event) => point(chart, event.points[0].data.meta));
   chart.on("plotly_click", (event) => point(chart, event.points[0].data.meta));
@@ -144,7 +145,7 @@ for (const part of all(".part")) {
     const figure = DATA[part.dataset.part].figures[chart.dataset.chart];
     const seconds = chosen("x") === "seconds";
     const x = figure.data.map((trace) => (seconds ? trace.customdata : trace.x));
-    return Plotly.update(chart, { x }, { "xaxis.title.text": seconds ? "seconds of training" : "epoch" });
+    return Plotly.update(chart, { x }, { "xaxis.title.text": seconds ? "seconds of training" : "epoch", "xaxis.dtick": seconds ? null : figure.layout.xaxis.dtick ?? null });
   })));
   all(`input[name="${part.id}-y"]`, part).forEach((input) => input.addEventListener("change", () => apply((chart) =>
     Plotly.relayout(chart, { "yaxis.type": chosen("y"), "yaxis.autorange": true }))));
