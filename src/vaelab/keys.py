@@ -70,7 +70,7 @@ def kl_weight_of(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Any:
     """
     regulariser = config.get("regulariser") or {}
     measured = metrics.get("kl_weight")
-    if regulariser.get("target") is not None and isinstance(measured, float):
+    if regulariser.get("target") is not None and isinstance(measured, int | float):
         return float(f"{measured:.3g}")
     return regulariser.get("kl_weight", config["loss"].get("kl_weight"))
 

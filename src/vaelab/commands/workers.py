@@ -65,9 +65,8 @@ def _no_script() -> Iterator[None]:
 
 def follow_parent() -> None:
     """From now on this worker answers signals, and ends when its parent has, however that ends."""
-    tqdm.set_lock(
-        RLock()
-    )  # its own would be a semaphore of the system's, which a worker that is ended leaves behind
+    # Its own lock would have a semaphore of the system's, which a worker that is ended leaves behind.
+    tqdm.set_lock(RLock())
     signals.answer("SIGTERM", "SIGHUP")
     Thread(target=_end_with_parent, daemon=True).start()
 

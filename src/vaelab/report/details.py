@@ -13,6 +13,7 @@ from vaelab.report.topics import Table
 from vaelab.words import printable
 
 TARGET = "_target_"
+OF_WEIGHT, OF_CONDITIONED = ("kl_weight", "kl_weight_unit"), ("kl_weight_at", "kl_weight_range")
 
 
 def details(record: Record) -> dict[str, Any]:
@@ -132,7 +133,4 @@ def _without_meaning(record: Record) -> tuple[str, ...]:
     """The settings of λ that every configuration has and that this run did not read."""
     if record.is_conditioned:
         return ()
-    of_conditioned = ("kl_weight_at", "kl_weight_range")
-    return (
-        of_conditioned if record.kl_weight is not None else ("kl_weight", "kl_weight_unit", *of_conditioned)
-    )
+    return OF_CONDITIONED if record.kl_weight is not None else (*OF_WEIGHT, *OF_CONDITIONED)
