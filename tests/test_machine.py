@@ -34,6 +34,17 @@ assert one.run.info["peak_memory_bytes"] > 2**20
 """
 
 
+# In a process that has loaded none of the libraries, as those that draw.
+EMBEDDED = """
+import numpy as np
+from threadpoolctl import threadpool_info
+from vaelab import embeddings, machine
+machine.own_cores = lambda: 3
+embeddings._tsne = lambda codes: {(pool["user_api"], pool["num_threads"]) for pool in threadpool_info()}
+print(sorted(embeddings.embed(np.eye(4), "tsne")))
+"""
+
+
 def test_memory_and_cores_are_those_of_this_machine() -> None:
     assert 2**20 < machine.free_memory() < machine.total_memory()
     assert 1 <= machine.cores() <= psutil.cpu_count()
@@ -46,6 +57,13 @@ def test_memory_and_cores_are_those_of_this_machine() -> None:
 def test_a_run_is_trained_without_the_modules_of_unix(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("threads", ["1", "7"])
+def test_an_embedding_has_the_cores_that_it_is_given(threads: str) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": threads}  # which a library takes when it loads
+    done = subprocess.run([sys.executable, "-c", EMBEDDED], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip().endswith("('openmp', 3)]"), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,6 @@ ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-LONGEST_WAIT = 120  # seconds for what a page does on its own, on a machine that others share
 RULES = ["wcag2a", "wcag2aa", "best-practice"]
 AXE = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]}
 

@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Page
 import vaelab
 from vaelab import UsageError, explore
 
-from .conftest import AXE, CHROMIUM, LONGEST_WAIT, QUICK, Command, Process, command
+from .conftest import AXE, CHROMIUM, QUICK, Command, Process, command
 from .test_report_page import text, wait
 
 pytest.importorskip("starlette")
@@ -237,7 +237,6 @@ def open_page(browser: Browser, address: str) -> Iterator[Open]:
     def opened(width: int = 1440, scheme: str = "light") -> Page:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
-        context.set_default_timeout(1000 * LONGEST_WAIT)
         page = context.new_page()
         own = (address, "data:", f"blob:{address}")
         page.on(

@@ -89,6 +89,7 @@ def series(rows: list[tuple[int, Values]]) -> dict[str, list[tuple[int, float]]]
 
 def of_tensorboard(run: Run, rows: list[tuple[int, Values]], final: Values, figures: set[str]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     events = EventAccumulator(str(run.folder / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
     events.Reload()
@@ -100,6 +101,13 @@ def of_tensorboard(run: Run, rows: list[tuple[int, Values]], final: Values, figu
     assert {image.encoded_image_string for name in figures for image in events.Images(name)} == {
         path.read_bytes() for path in trackers.figures(run.folder).values()
     }
+    told = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    hparams = HParamsPluginData.FromString(told).session_start_info.hparams
+    settings = {key: value for key, value in flatten(run.stored).items() if value is not None}
+    assert set(hparams) == set(settings)
+    lists = {key: str(value) for key, value in settings.items() if isinstance(value, list)}
+    assert lists
+    assert {key: hparams[key].string_value for key in lists} == lists
     (text,) = events.Tensors("config")
     assert json.loads(text.tensor_proto.string_val[0].decode().strip("`\n")) == run.stored
 

@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from vaelab import UsageError
+from vaelab.keys import kl_weight_of
 from vaelab.quantities import SECONDS, WEIGHT, Quantity, of_run
 from vaelab.runs.history import Row
 from vaelab.runs.request import Request
@@ -80,13 +81,11 @@ def _numbers(one: Request) -> dict[str, Any]:
 
     λ is the one that was given, or that a target has led to.
     """
-    groups = [one.cfg.get(group) or {} for group in ("regulariser", "loss")]
-    weight = {"kl_weight": next((group["kl_weight"] for group in groups if "kl_weight" in group), None)}
+    weight = {"kl_weight": kl_weight_of(one.cfg, one.run.metrics)}
     info = one.run.info
     if info.get("status") != "done":
         return weight | {"status": str(info.get("status", "not begun"))}
-    found = {**one.run.metrics, "seconds": info.get("seconds")}
-    return found if groups[0].get("target") is not None else found | weight
+    return {**one.run.metrics, "seconds": info.get("seconds")} | weight
 
 
 def _signed(quantity: Quantity, value: Any) -> Any:
